@@ -1,0 +1,118 @@
+# Shell code that the scripts share. Sourced by them, with the checkout as cwd.
+# shellcheck shell=bash
+
+# Debian puts mosquitto here, outside the PATH of an ordinary user.
+PATH=$PATH:/usr/sbin:/sbin
+
+# The Python versions that the suite has to pass on.
+VERSIONS=(3.11 3.12 3.13)
+
+fail() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+# apt_install PACKAGE...: installs Debian packages without starting a service.
+apt_install() (
+    command -v apt-get >/dev/null || fail "please install: $*"
+    echo "Installing Debian packages: $*" >&2
+    # Debian starts what it installs, on its default port, unless this file
+    # forbids it.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'as_root rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod 755 $policy
+    fi
+    get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "$@" </dev/null >&2; }
+    # A bare machine has no package lists, an old one has stale ones.
+    get install --no-install-recommends "$@" ||
+        { get update && get install --no-install-recommends "$@"; }
+)
+
+# need_commands COMMAND...: a command is in the Debian package of its name.
+need_commands() {
+    local missing=() name
+    for name in "$@"; do
+        command -v "$name" >/dev/null || missing+=("$name")
+    done
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+
+# version_of PYTHON: "3.12", or nothing when it doesn't run (as a pyenv shim
+# of a version that isn't selected).
+version_of() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
+}
+
+# find_python 3.X: prints the path of such an interpreter, or nothing.
+find_python() {
+    local root candidate
+    root=${PYENV_ROOT:-$(pyenv root 2>/dev/null || echo ~/.pyenv)}
+    for candidate in "$(command -v "python$1" || true)" "$(command -v python3 || true)" \
+        "$root"/versions/*/bin/"python$1"; do
+        if [ -x "$candidate" ] && [ "$(version_of "$candidate")" = "$1" ]; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
+# choose_python: $PYTHON, else the oldest version that is supported and present.
+choose_python() {
+    local version python
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "$PYTHON" || fail "PYTHON=$PYTHON is not an interpreter"
+        return
+    fi
+    for version in "${VERSIONS[@]}"; do
+        python=$(find_python "$version")
+        if [ -n "$python" ]; then
+            echo "$python"
+            return
+        fi
+    done
+    fail "needs one of Python ${VERSIONS[*]}; name another one with PYTHON="
+}
+
+# make_venv DIRECTORY PYTHON [REQUIREMENTS]: a virtual environment with the
+# packages and, editable, this checkout. Quick when there is nothing to do.
+make_venv() {
+    local venv=$1 python=$2 requirements=${3:-/dev/null} made_for holds
+    made_for="$PWD $(realpath "$python") $("$python" -V)"
+    if [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ]; then
+        echo "Making $venv with $("$python" -V)" >&2
+        "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+            apt_install "python$(version_of "$python")-venv"
+        rm -rf "$venv"
+        "$python" -m venv "$venv"
+        echo "$made_for" >"$venv/.made-for"
+    fi
+    # The version is part of what is installed, so a new one installs again.
+    holds=$(grep -h '^__version__' src/aiomqtt/__init__.py |
+        cat - "$requirements" pyproject.toml | sha256sum)
+    if [ "$(cat "$venv/.holds" 2>/dev/null)" != "$holds" ]; then
+        echo "Installing packages in $venv" >&2
+        local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+        [ "$requirements" = /dev/null ] || "${pip[@]}" -r "$requirements" >&2
+        "${pip[@]}" --no-deps -e . >&2
+        echo "$holds" >"$venv/.holds"
+    fi
+}
+
+# dev_venv PYTHON: makes the virtual environment for development with it and
+# prints its directory.
+dev_venv() {
+    local venv
+    venv=.venv-$(version_of "$1")
+    make_venv "$venv" "$1" requirements/dev.txt
+    echo "$PWD/$venv"
+}
