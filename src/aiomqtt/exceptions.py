@@ -1,0 +1,91 @@
+"""The errors: one root, `MqttError`, and they carry data."""
+
+from typing import Any
+
+from .paho import to_reason_code
+from .properties import ReasonCode
+from .protocol.spec import CONNECT_RETURN_CODES
+
+
+class MqttError(Exception):
+    """Anything that goes wrong between this client and the broker.
+
+    Attributes:
+        reason_code: The reason code that the broker gave or that this client
+            closed the connection with; ``None`` when there is none.
+        reason_string: The broker's own words (MQTT 5.0 Reason String), or ``None``.
+    """
+
+    reason_code: ReasonCode | None = None
+    reason_string: str | None = None
+
+
+class MqttCodeError(MqttError):
+    """An error that comes with a reason code.
+
+    Args:
+        rc: The code: a number, a ReasonCode (ours or paho-mqtt's), or ``None``.
+        *args: The text; without one, the code's own name.
+
+    Attributes:
+        rc: The code: equals the plain number and has ``.value``; or ``None``.
+    """
+
+    def __init__(self, rc: Any = None, *args: Any) -> None:
+        """Take the code and the text."""
+        super().__init__(*args)
+        self.rc = to_reason_code(rc)
+        self.reason_code = self.rc
+
+    def __str__(self) -> str:
+        """Return ``[code:N]`` and the text."""
+        code = None if self.rc is None else int(self.rc)
+        if self.args:
+            text = " ".join(map(str, self.args))
+        else:
+            text = "" if self.rc is None else self.rc.name
+        return f"[code:{code}] {text}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the code, which is not among the args."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[MqttCodeError], args: tuple[Any, ...], state: dict[str, Any]
+) -> MqttCodeError:
+    """Make an error anew; `rc` is in the state."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class MqttConnectError(MqttCodeError):
+    """The broker refused the connection with its CONNACK (MQTT 5.0 §3.2.2.2).
+
+    Args:
+        rc: The code of the CONNACK.
+        *args: What to say after "Connection refused: "; without it, the code's name.
+    """
+
+    def __init__(self, rc: Any, *args: Any) -> None:
+        """Take the code of the CONNACK."""
+        code = to_reason_code(rc)
+        # A plain number below 6 is a return code of 3.1.1, whose names differ.
+        if code is not None and type(rc) is int and rc in CONNECT_RETURN_CODES:
+            code = ReasonCode(rc, CONNECT_RETURN_CODES[rc])
+        text = " ".join(map(str, args)) if args else getattr(code, "name", "")
+        super().__init__(code, f"Connection refused: {text}")
+
+
+class MqttLimitError(MqttCodeError, ValueError):
+    """What was asked for exceeds what the broker allows on this connection.
+
+    Found here, before anything was sent: a packet above its Maximum Packet Size,
+    a QoS above its Maximum QoS, a retained message where Retain Available is 0.
+    """
+
+
+class MqttReentrantError(MqttError):
+    """The client was entered while it was already entered."""

@@ -1,0 +1,60 @@
+"""Objects of paho-mqtt that programs written for aiomqtt 2 pass, by their shape.
+
+paho-mqtt is not imported: an object counts as one of its own when it has the
+attributes that make it so.
+"""
+
+from typing import Any
+
+from .properties import Properties, ReasonCode, SubscribeOptions
+from .protocol.spec import CAMEL_NAMES
+
+
+def to_properties(argument: str, value: Any) -> Properties | None:
+    """Return our Properties for ours, paho-mqtt's or None.
+
+    Raises:
+        TypeError: The value is none of these; the message names the argument.
+        ValueError: A value of paho-mqtt's object breaks a rule.
+    """
+    if value is None or isinstance(value, Properties):
+        return value
+    if not hasattr(value, "packetType"):
+        msg = f"{argument} must be Properties or None, not {type(value).__name__}"
+        raise TypeError(msg)
+    return Properties(
+        **{
+            row.name: getattr(value, camel_name)
+            for camel_name, row in CAMEL_NAMES.items()
+            if hasattr(value, camel_name)
+        }
+    )
+
+
+def is_subscribe_options(value: Any) -> bool:
+    """Whether a value is ours or has the shape of paho-mqtt's SubscribeOptions."""
+    return isinstance(value, SubscribeOptions) or hasattr(value, "retainAsPublished")
+
+
+def to_subscribe_options(value: Any) -> SubscribeOptions:
+    """Return our SubscribeOptions for ours or for paho-mqtt's."""
+    if isinstance(value, SubscribeOptions):
+        return value
+    return SubscribeOptions(
+        qos=value.QoS,
+        no_local=bool(value.noLocal),
+        retain_as_published=bool(value.retainAsPublished),
+        retain_handling=value.retainHandling,
+    )
+
+
+def to_reason_code(value: Any) -> ReasonCode | None:
+    """Return our ReasonCode for a number, for paho-mqtt's ReasonCode, or None."""
+    if value is None or isinstance(value, ReasonCode):
+        return value
+    if isinstance(value, int):
+        return ReasonCode(value)
+    if hasattr(value, "packetType") and hasattr(value, "value"):
+        return ReasonCode(value.value, str(value))
+    msg = f"rc must be an int, a ReasonCode or None, not {type(value).__name__}"
+    raise TypeError(msg)

@@ -1,0 +1,283 @@
+"""The values of MQTT 5.0 that programs pass and read.
+
+`Properties`, `ReasonCode` and `SubscribeOptions` have the standard's names in
+snake_case. The CamelCase names of paho-mqtt, which programs written for aiomqtt 2
+use, resolve to the same values.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from .protocol.spec import (
+    CAMEL_NAMES,
+    MAXIMUM_STRING_LENGTH,
+    PROPERTY_NAMES,
+    REASON_NAMES,
+    DataType,
+    PropertyRow,
+)
+
+
+class ReasonCode(int):
+    """A reason code (MQTT 5.0 §2.4) or a return code of 3.1.1: a number with a name.
+
+    It equals the plain number, ``str()`` is the standard's name for it.
+
+    Args:
+        value: The number, 0 to 255.
+        name: The name; ``None``: the one that MQTT 5.0 gives the number.
+    """
+
+    name: str
+
+    def __new__(cls, value: int, name: str | None = None) -> Self:
+        """Make a reason code of a number."""
+        code = super().__new__(cls, value)
+        code.name = REASON_NAMES.get(value, "Unknown") if name is None else name
+        return code
+
+    @property
+    def value(self) -> int:
+        """The plain number."""
+        return int(self)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the code reports a failure: 0x80 and above."""
+        return self >= 0x80
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+    def __repr__(self) -> str:
+        """Return the number and the name."""
+        return f"ReasonCode({int(self)}, {self.name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with a number, or, as paho-mqtt's class does, with a name."""
+        if isinstance(other, str):
+            return self.name == other
+        return int.__eq__(self, other) if isinstance(other, int) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        """Compare with a number or a name."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Return the hash of the number."""
+        return int.__hash__(self)
+
+
+def _utf8(row: PropertyRow, value: object) -> str:
+    if not isinstance(value, str):
+        msg = f"{row.name} must be a str, not {type(value).__name__}"
+        raise TypeError(msg)
+    try:
+        length = len(value.encode())
+    except UnicodeEncodeError:
+        msg = f"{row.name} must be well-formed UTF-8 (MQTT 5.0 §1.5.4)"
+        raise ValueError(msg) from None
+    if length > MAXIMUM_STRING_LENGTH:
+        msg = f"{row.name} must be at most 65535 bytes of UTF-8, not {length}"
+        raise ValueError(msg)
+    if "\x00" in value:
+        msg = f"{row.name} must not contain U+0000 (MQTT 5.0 §1.5.4)"
+        raise ValueError(msg)
+    if row.is_topic and ("+" in value or "#" in value):
+        msg = f"{row.name} must not contain wildcards (MQTT 5.0 §{row.section})"
+        raise ValueError(msg)
+    return value
+
+
+def _number(row: PropertyRow, value: object) -> int:
+    if not isinstance(value, int):
+        msg = f"{row.name} must be an int, not {type(value).__name__}"
+        raise TypeError(msg)
+    if not row.minimum <= value <= row.largest:
+        msg = (
+            f"{row.name} must be {row.minimum} to {row.largest}, not {value}"
+            f" (MQTT 5.0 §{row.section})"
+        )
+        raise ValueError(msg)
+    return int(value)
+
+
+def _binary(row: PropertyRow, value: object) -> bytes:
+    if not isinstance(value, bytes | bytearray):
+        msg = f"{row.name} must be bytes, not {type(value).__name__}"
+        raise TypeError(msg)
+    if len(value) > MAXIMUM_STRING_LENGTH:
+        msg = f"{row.name} must be at most 65535 bytes, not {len(value)}"
+        raise ValueError(msg)
+    return bytes(value)
+
+
+def _pair(row: PropertyRow, value: object) -> tuple[str, str]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        msg = f"{row.name} must hold pairs of str, not {value!r}"
+        raise TypeError(msg)
+    return _utf8(row, value[0]), _utf8(row, value[1])
+
+
+def _single(row: PropertyRow, value: object) -> Any:
+    if row.type is DataType.UTF8_STRING:
+        return _utf8(row, value)
+    if row.type is DataType.BINARY_DATA:
+        return _binary(row, value)
+    if row.type is DataType.UTF8_STRING_PAIR:
+        return _pair(row, value)
+    return _number(row, value)
+
+
+def _several(row: PropertyRow, value: object) -> list[Any]:
+    # One value stands for a list of one: a number, or a pair of str.
+    if isinstance(value, int) or (
+        isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
+    ):
+        value = [value]
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes):
+        msg = f"{row.name} must be a list, not {type(value).__name__}"
+        raise TypeError(msg)
+    return [_single(row, item) for item in value]
+
+
+class Properties:
+    """The properties of an MQTT 5.0 packet (MQTT 5.0 §2.2.2).
+
+    Each is an attribute; ``None`` (an empty sequence for the two that repeat)
+    means that it is absent, and assigning ``None`` takes it out again. Values are
+    checked when they are assigned: TypeError or ValueError name the property and
+    the rule. Which packet may carry which property is checked where they meet.
+
+    The CamelCase names of paho-mqtt reach the same values; as there, reading one
+    that is absent raises AttributeError, so ``hasattr`` tells.
+
+    Args:
+        **values: Properties by name, ``Properties(content_type="text/plain")``.
+    """
+
+    payload_format_indicator: int | None = None
+    message_expiry_interval: int | None = None  # seconds
+    content_type: str | None = None
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    subscription_identifier: Iterable[int] = ()
+    session_expiry_interval: int | None = None  # seconds
+    assigned_client_identifier: str | None = None
+    server_keep_alive: int | None = None  # seconds
+    authentication_method: str | None = None
+    authentication_data: bytes | None = None
+    request_problem_information: int | None = None
+    will_delay_interval: int | None = None  # seconds
+    request_response_information: int | None = None
+    response_information: str | None = None
+    server_reference: str | None = None
+    reason_string: str | None = None
+    receive_maximum: int | None = None
+    topic_alias_maximum: int | None = None
+    topic_alias: int | None = None
+    maximum_qos: int | None = None
+    retain_available: int | None = None
+    user_property: Iterable[tuple[str, str]] = ()
+    maximum_packet_size: int | None = None  # bytes
+    wildcard_subscription_available: int | None = None
+    subscription_identifier_available: int | None = None
+    shared_subscription_available: int | None = None
+
+    def __init__(self, **values: Any) -> None:
+        """Set the given properties."""
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    @classmethod
+    def _decoded(cls, values: dict[str, Any]) -> Self:
+        """Make properties of values that the codec has checked."""
+        properties = cls.__new__(cls)
+        properties.__dict__.update(values)
+        return properties
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a value and set the property; ``None`` removes it."""
+        row = PROPERTY_NAMES.get(name) or CAMEL_NAMES.get(name)
+        if row is None:
+            msg = f"MQTT 5.0 has no property named {name!r}"
+            raise AttributeError(msg)
+        if value is None:
+            self.__dict__.pop(row.name, None)
+        elif row.repeats:
+            self.__dict__[row.name] = _several(row, value)
+        else:
+            self.__dict__[row.name] = _single(row, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Resolve a CamelCase name."""
+        row = CAMEL_NAMES.get(name)
+        if row is not None and row.name in self.__dict__:
+            return self.__dict__[row.name]
+        msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(msg)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the values that are present."""
+        if not isinstance(other, Properties):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Return the values that are present, secrets left out."""
+        values = ", ".join(
+            f"{name}={'***' if name == 'authentication_data' else repr(value)}"
+            for name, value in self.__dict__.items()
+        )
+        return f"Properties({values})"
+
+
+@dataclass(frozen=True)
+class SubscribeOptions:
+    """The options of a subscription (MQTT 5.0 §3.8.3.1).
+
+    Args:
+        qos: The maximum QoS at which the broker may send: 0, 1 or 2.
+        no_local: Do not send what this client published itself.
+        retain_as_published: Keep the RETAIN flag as the publisher set it.
+        retain_handling: Retained messages are sent 0: at every subscribe; 1: only
+            when the subscription is new; 2: not at all.
+    """
+
+    qos: int = 0
+    no_local: bool = False
+    retain_as_published: bool = False
+    retain_handling: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.qos not in (0, 1, 2):
+            msg = f"qos must be 0, 1 or 2, not {self.qos!r}"
+            raise ValueError(msg)
+        if self.retain_handling not in (0, 1, 2):
+            msg = f"retain_handling must be 0, 1 or 2, not {self.retain_handling!r}"
+            raise ValueError(msg)
+
+    @property
+    def QoS(self) -> int:  # noqa: N802
+        """The name of `qos` in paho-mqtt."""
+        return self.qos
+
+    @property
+    def noLocal(self) -> bool:  # noqa: N802
+        """The name of `no_local` in paho-mqtt."""
+        return self.no_local
+
+    @property
+    def retainAsPublished(self) -> bool:  # noqa: N802
+        """The name of `retain_as_published` in paho-mqtt."""
+        return self.retain_as_published
+
+    @property
+    def retainHandling(self) -> int:  # noqa: N802
+        """The name of `retain_handling` in paho-mqtt."""
+        return self.retain_handling

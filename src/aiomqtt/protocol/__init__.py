@@ -1,0 +1,1 @@
+"""The protocol engine: MQTT without I/O, without a clock, without asyncio."""

@@ -1,0 +1,124 @@
+"""Topic names and topic filters (MQTT 5.0 §4.7)."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .protocol.spec import MAXIMUM_STRING_LENGTH
+
+
+def _invalid_text(value: str) -> bool:
+    """Whether a topic or filter breaks a rule that holds for both (§4.7.3)."""
+    if not value or "\x00" in value:
+        return True
+    # A character is at most four bytes, so short ones need no encoding to tell.
+    if len(value) * 4 <= MAXIMUM_STRING_LENGTH and value.isascii():
+        return False
+    try:
+        return len(value.encode()) > MAXIMUM_STRING_LENGTH
+    except UnicodeEncodeError:
+        return True
+
+
+def is_topic_name(value: str) -> bool:
+    """Whether a str is a valid topic name: to publish to, without wildcards."""
+    return not ("+" in value or "#" in value or _invalid_text(value))
+
+
+def is_topic_filter(value: str) -> bool:
+    """Whether a str is a valid topic filter: to subscribe to (§4.7.1)."""
+    if _invalid_text(value):
+        return False
+    if "+" not in value and "#" not in value:
+        return True
+    levels = value.split("/")
+    if "#" in levels[:-1]:
+        return False
+    return all(
+        len(level) == 1 or not ("+" in level or "#" in level) for level in levels
+    )
+
+
+@dataclass(frozen=True)
+class Wildcard:
+    """A topic filter: can be subscribed to, not published to.
+
+    Args:
+        value: The filter; ``+`` stands for one level, ``#`` for all that follow.
+
+    Raises:
+        TypeError: The value is not a str.
+        ValueError: The filter is empty, longer than 65535 bytes of UTF-8, or has a
+            misplaced ``+`` or ``#``.
+    """
+
+    value: str
+
+    def __str__(self) -> str:
+        """Return the filter."""
+        return self.value
+
+    def __post_init__(self) -> None:
+        """Validate the filter."""
+        if not isinstance(self.value, str):
+            msg = "Wildcard must be of type str"
+            raise TypeError(msg)
+        if not is_topic_filter(self.value):
+            msg = f"Invalid wildcard: {self.value}"
+            raise ValueError(msg)
+
+
+WildcardLike: TypeAlias = str | Wildcard
+
+
+@dataclass(frozen=True)
+class Topic(Wildcard):
+    """A topic name: can be published to and subscribed to.
+
+    Args:
+        value: The name.
+
+    Raises:
+        TypeError: The value is not a str.
+        ValueError: The name is empty, longer than 65535 bytes of UTF-8, or holds a
+            wildcard.
+    """
+
+    def __post_init__(self) -> None:
+        """Validate the name."""
+        if not isinstance(self.value, str):
+            msg = "Topic must be of type str"
+            raise TypeError(msg)
+        if not is_topic_name(self.value):
+            msg = f"Invalid topic: {self.value}"
+            raise ValueError(msg)
+
+    def matches(self, wildcard: WildcardLike) -> bool:
+        """Tell whether the topic matches a filter (MQTT 5.0 §4.7).
+
+        ``$share/<group>/<filter>`` matches what its filter matches. A filter that
+        begins with a wildcard does not match a topic that begins with ``$``.
+
+        Args:
+            wildcard: The filter.
+
+        Raises:
+            TypeError: The filter is neither a str nor a Wildcard.
+            ValueError: The filter is invalid.
+        """
+        if not isinstance(wildcard, Wildcard):
+            wildcard = Wildcard(wildcard)
+        filter_levels = wildcard.value.split("/")
+        if filter_levels[0] == "$share":
+            filter_levels = filter_levels[2:]
+        levels = self.value.split("/")
+        if filter_levels[:1] in (["+"], ["#"]) and self.value.startswith("$"):
+            return False
+        for index, level in enumerate(filter_levels):
+            if level == "#":
+                return True
+            if index >= len(levels) or level not in ("+", levels[index]):
+                return False
+        return len(levels) == len(filter_levels)
+
+
+TopicLike: TypeAlias = str | Topic

@@ -1,0 +1,127 @@
+"""Types of arguments, and the plain values that a client is configured with."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from .properties import Properties, SubscribeOptions
+
+PayloadType: TypeAlias = str | bytes | bytearray | int | float | None
+SubscribeTopic: TypeAlias = (
+    str
+    | tuple[str, int]
+    | tuple[str, SubscribeOptions]
+    | list[str]
+    | list[tuple[str, int]]
+    | list[tuple[str, SubscribeOptions]]
+)
+WebSocketHeaders: TypeAlias = (
+    dict[str, str] | Callable[[dict[str, str]], dict[str, str]]
+)
+# What socket.setsockopt takes.
+SocketOption: TypeAlias = tuple[int, int, int | bytes] | tuple[int, int, None, int]
+
+
+def encode_payload(payload: PayloadType) -> bytes:
+    """Return the bytes of a payload; numbers become their decimal text.
+
+    Raises:
+        TypeError: The payload is of a type that has no encoding.
+        ValueError: A str holds a lone surrogate, which UTF-8 cannot say.
+    """
+    if isinstance(payload, bytes):
+        return payload
+    if isinstance(payload, str):
+        return payload.encode()
+    if payload is None:
+        return b""
+    if isinstance(payload, bytearray):
+        return bytes(payload)
+    if isinstance(payload, int | float):
+        return str(payload).encode()
+    msg = (
+        "payload must be a str, bytes, bytearray, int, float or None,"
+        f" not {type(payload).__name__}"
+    )
+    raise TypeError(msg)
+
+
+@dataclass(frozen=True)
+class Will:
+    """The message that the broker publishes when the connection ends uncleanly.
+
+    MQTT 5.0 §3.1.2.5.
+
+    Args:
+        topic: The topic to publish to.
+        payload: The payload; ``None``: empty.
+        qos: 0, 1 or 2.
+        retain: Whether the broker retains the message.
+        properties: The will's properties (5.0 only), among them
+            ``will_delay_interval`` in seconds; ``None``: none.
+    """
+
+    topic: str
+    payload: PayloadType = None
+    qos: int = 0
+    retain: bool = False
+    # Any: paho-mqtt's Properties are taken by their shape.
+    properties: Properties | Any | None = None
+
+
+@dataclass(frozen=True)
+class TLSParameters:
+    """What a TLS connection is made with; the files are read when connecting.
+
+    Args:
+        ca_certs: Path of the certificates to trust; ``None``: the system's.
+        certfile: Path of the client's certificate; ``None``: none.
+        keyfile: Path of its private key; ``None``: it is in `certfile`.
+        cert_reqs: Whether the broker must show a valid certificate; ``None``:
+            `ssl.CERT_REQUIRED`.
+        tls_version: A protocol constant of `ssl`; ``None``: TLS 1.2 and newer.
+        ciphers: OpenSSL's cipher list; ``None``: the default.
+        keyfile_password: The private key's password; ``None``: not encrypted.
+    """
+
+    ca_certs: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    cert_reqs: ssl.VerifyMode | None = None
+    tls_version: Any | None = None
+    ciphers: str | None = None
+    keyfile_password: str | None = field(default=None, repr=False)
+
+
+class ProxySettings:
+    """A proxy to connect through.
+
+    Args:
+        proxy_type: 1: SOCKS4, 2: SOCKS5, 3: HTTP (the numbers of PySocks).
+        proxy_addr: The proxy's host name or address.
+        proxy_rdns: Whether the proxy resolves the broker's name.
+        proxy_username: The user name for the proxy; ``None``: none.
+        proxy_password: The password for the proxy; ``None``: none.
+        proxy_port: The proxy's port; ``None``: the default of its type.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxy_type: int,
+        proxy_addr: str,
+        proxy_rdns: bool | None = True,
+        proxy_username: str | None = None,
+        proxy_password: str | None = None,
+        proxy_port: int | None = None,
+    ) -> None:
+        """Keep the settings in `proxy_args`."""
+        self.proxy_args = {
+            "proxy_type": proxy_type,
+            "proxy_addr": proxy_addr,
+            "proxy_rdns": proxy_rdns,
+            "proxy_username": proxy_username,
+            "proxy_password": proxy_password,
+            "proxy_port": proxy_port,
+        }
