@@ -1,0 +1,110 @@
+"""The hot half of encoding: PUBLISH and the acks without a reason.
+
+Topics repeat, so a bounded cache keeps them checked and encoded; a PUBLISH comes in
+two parts, with room for the packet identifier between them, so that it is checked
+and measured before it takes an identifier.
+"""
+
+from typing import Final
+
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.spec import (
+    MAXIMUM_REMAINING_LENGTH,
+    PacketType,
+    ProtocolVersion,
+    Role,
+)
+from aiomqtt.protocol.wire import encode_string, encode_variable
+from aiomqtt.topic import Topic
+
+from .encode import check_topic_name
+from .properties import encode_properties
+
+V5: Final = ProtocolVersion.V5
+
+# Longer topics are not kept, nor more than this many: a peer that invents topics
+# must not make us hold them.
+CACHED_TOPICS: Final = 16_384
+CACHED_LENGTH: Final = 128
+
+# Topic names that were sent, checked, with their length in front.
+encoded_topics: dict[str, bytes] = {}
+# Topic names that were received, checked.
+decoded_topics: dict[bytes, Topic] = {}
+
+
+def encode_topic(topic: str) -> bytes:
+    """Encode a topic name; ValueError when it is none."""
+    encoded = encoded_topics.get(topic)
+    if encoded is None:
+        check_topic_name(topic)
+        encoded = encode_string(topic, "topic")
+        if len(encoded) <= CACHED_LENGTH:
+            if len(encoded_topics) >= CACHED_TOPICS:
+                encoded_topics.clear()
+            encoded_topics[topic] = encoded
+    return encoded
+
+
+def decode_topic(encoded: bytes) -> Topic | None:
+    """Return the Topic of the bytes of a topic name; None when it is none."""
+    topic = decoded_topics.get(encoded)
+    if topic is None:
+        try:
+            topic = Topic(encoded.decode())
+        except ValueError:
+            return None
+        if len(encoded) <= CACHED_LENGTH:
+            if len(decoded_topics) >= CACHED_TOPICS:
+                decoded_topics.clear()
+            decoded_topics[encoded] = topic
+    return topic
+
+
+def encode_publish(
+    topic: str,
+    payload: bytes,
+    qos: int,
+    retain: bool,
+    properties: Properties | None,
+    version: int,
+    sender: Role,
+) -> tuple[bytes, bytes]:
+    """Encode a PUBLISH in two parts; at QoS 1 and 2 its packet id goes between them.
+
+    The topic is empty only where the caller has a topic alias in the properties.
+
+    Raises:
+        ValueError: The standard forbids the topic or a property, or the packet is
+            larger than any may be.
+    """
+    name = encode_topic(topic) if topic else b"\x00\x00"
+    length = len(name) + len(payload)
+    if qos:
+        length += 2
+    if version < V5 and properties is None:
+        tail = payload
+    elif properties is None:
+        tail = b"\x00" + payload
+        length += 1
+    else:
+        encoded = encode_properties(properties, PacketType.PUBLISH, version, sender)
+        tail = encoded + payload
+        length += len(encoded)
+    first = 0x30 | qos << 1 | retain
+    if length < 0x80:
+        return bytes((first, length)) + name, tail
+    if length > MAXIMUM_REMAINING_LENGTH:
+        msg = f"the packet has {length} bytes; 268435455 are the most"
+        raise ValueError(msg)
+    return bytes((first,)) + encode_variable(length) + name, tail
+
+
+def encode_ack(first: int, packet_id: int) -> bytes:
+    """Encode an ack in its shortest form (§3.4.2.1), which means success."""
+    return bytes((first, 2, packet_id >> 8, packet_id & 0xFF))
+
+
+def with_dup(head: bytes) -> bytes:
+    """Set the DUP flag in the first part of a PUBLISH."""
+    return bytes((head[0] | 0x08,)) + head[1:]

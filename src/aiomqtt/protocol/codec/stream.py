@@ -1,0 +1,197 @@
+"""The stream of bytes, cut into packets: one call decodes all of a chunk."""
+
+from typing import Final
+
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
+from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
+from aiomqtt.protocol.wire import MALFORMED, PACKET_TOO_LARGE, PacketError
+
+from .decode import check_first_byte, decode
+from .fast import decode_topic, decoded_topics
+
+V5: Final = ProtocolVersion.V5
+
+# What to try with a packet, by its first byte.
+TABLE: Final = 0
+PUBLISH: Final = 1
+ACK: Final = 2
+
+_ROUTES: Final = bytes(
+    PUBLISH
+    if first >> 4 == PacketType.PUBLISH and first & 6 != 6 and first & 14 != 8
+    else ACK
+    if first in (0x40, 0x50, 0x62, 0x70)
+    else TABLE
+    for first in range(256)
+)
+_KINDS: Final = tuple(PacketType(number) if number else None for number in range(16))
+
+
+class Decoder:
+    """Decodes what one peer sends on one connection.
+
+    A packet that is whole is decoded at once; the beginning of one is held until
+    the rest has come, and nothing is copied twice while it grows.
+
+    Args:
+        version: The version of the connection; a CONNECT replaces it by its own.
+        sender: The role of the peer.
+        maximum_packet_size: The largest packet to accept, in bytes; None: no limit
+            but the standard's, 256 MiB.
+
+    Attributes:
+        error: What made the stream undecodable, or None. It belongs after the
+            packets that the same call returned; what follows it is dropped.
+    """
+
+    __slots__ = (
+        "_held",
+        "_held_size",
+        "_needed",
+        "_sender",
+        "error",
+        "maximum_packet_size",
+        "version",
+    )
+
+    def __init__(
+        self,
+        version: ProtocolVersion,
+        sender: Role,
+        maximum_packet_size: int | None = None,
+    ) -> None:
+        """Start at the beginning of a packet."""
+        self.version = version
+        self.error: PacketError | None = None
+        self.maximum_packet_size = maximum_packet_size
+        self._sender = sender
+        # The chunks of a packet that is not whole, and the size that it will have
+        # at least.
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._needed = 0
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """Decode all packets that end within a chunk.
+
+        Args:
+            data: The bytes that came.
+
+        Returns:
+            The packets, in order. Look at `error` afterwards.
+        """
+        packets: list[Packet] = []
+        if self.error is not None:
+            return packets
+        if self._held:
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size < self._needed:
+                return packets
+            data = b"".join(self._held)
+            self._held.clear()
+        try:
+            self._decode_all(data, packets)
+        except PacketError as error:
+            self.error = error
+        return packets
+
+    def _decode_all(self, data: bytes, packets: list[Packet]) -> None:
+        """Decode until less than a packet is left, and hold that."""
+        is_v5 = self.version >= V5
+        maximum = self.maximum_packet_size
+        position = 0
+        end = len(data)
+        while end - position >= 2:
+            first = data[position]
+            length = data[position + 1]
+            start = position + 2
+            if length >= 0x80:
+                length, start = _remaining_length(data, position, end)
+                if not start:
+                    break
+            stop = start + length
+            if maximum is not None and stop - position > maximum:
+                raise PacketError(
+                    PACKET_TOO_LARGE,
+                    f"a packet of {stop - position} bytes exceeds the Maximum Packet"
+                    f" Size of {maximum}",
+                )
+            if stop > end:
+                self._hold(data, position, stop)
+                return
+            position = stop
+            route = _ROUTES[first]
+            if route == PUBLISH and length >= 2:
+                body = start + 2 + (data[start] << 8 | data[start + 1])
+                # The quick look-up first; what is not in the cache is checked.
+                name = data[start + 2 : body]
+                topic = decoded_topics.get(name) or decode_topic(name)
+                qos = first >> 1 & 3
+                packet_id = 0
+                if qos and body + 2 <= stop:
+                    packet_id = data[body] << 8 | data[body + 1]
+                    body += 2
+                properties = None
+                if is_v5:
+                    if body < stop and not data[body]:
+                        properties = Properties()
+                        body += 1
+                    else:
+                        topic = None
+                # What is unusual or wrong goes to the table, which says so.
+                if topic is not None and body <= stop and (packet_id or not qos):
+                    packets.append(
+                        Publish(
+                            topic,
+                            data[body:stop],
+                            qos,
+                            first & 1 == 1,
+                            packet_id,
+                            properties,
+                            first & 8 == 8,
+                        )
+                    )
+                    continue
+            elif route == ACK and length == 2:
+                packet_id = data[start] << 8 | data[start + 1]
+                if packet_id:
+                    kind = _KINDS[first >> 4]
+                    assert kind is not None
+                    packets.append(Ack(kind, packet_id))
+                    continue
+            packet = decode(first, data[start:stop], self.version, self._sender)
+            if isinstance(packet, Connect):
+                self.version = packet.version
+                is_v5 = self.version >= V5
+            packets.append(packet)
+        if position < end:
+            self._hold(data, position, end + 1)
+
+    def _hold(self, data: bytes, position: int, stop: int) -> None:
+        """Keep the beginning of a packet; what can be wrong about it is told now."""
+        check_first_byte(data[position], self.version, self._sender)
+        rest = data[position:]
+        self._held.append(rest)
+        self._held_size = len(rest)
+        self._needed = stop - position
+
+
+def _remaining_length(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """Decode a remaining length of several bytes and say where it ends.
+
+    It ends at 0 when its bytes have not all come.
+    """
+    length = 0
+    for index in range(4):
+        at = position + 1 + index
+        if at == end:
+            return 0, 0
+        byte = data[at]
+        length |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            if not byte:
+                raise PacketError(MALFORMED, "a remaining length is not minimal")
+            return length, at + 1
+    raise PacketError(MALFORMED, "a remaining length exceeds four bytes")
