@@ -1,0 +1,216 @@
+"""What dies with a network connection: negotiated limits, topic aliases, keep alive."""
+
+from typing import Final
+
+from aiomqtt.properties import Properties
+from aiomqtt.topic import Topic
+
+from .packets import Connack, Connect, Publish
+from .spec import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
+from .wire import PROTOCOL_ERROR, PacketError
+
+V5: Final = ProtocolVersion.V5
+
+# PINGREQ goes out this often, as a part of the keep alive, whatever else is sent or
+# received: traffic in one direction says nothing about the other. Its PINGRESP has
+# this long. Together they stay below 1.5 times the keep alive, which is also what a
+# broker waits (§3.1.2.10).
+PING_INTERVAL: Final = 0.9
+PING_TIMEOUT: Final = 0.5
+
+_NO_PROPERTIES: Final = Properties()
+
+
+class Limits:
+    """What the broker's CONNACK allows (§3.2.2.3); below 5.0, everything."""
+
+    def __init__(self, connack: Connack | None = None) -> None:
+        """Read the properties of a CONNACK; an absent one means its default."""
+        properties = (connack and connack.properties) or _NO_PROPERTIES
+        self.receive_maximum = properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM
+        self.maximum_qos = 2 if properties.maximum_qos is None else 1
+        if properties.maximum_qos == 0:
+            self.maximum_qos = 0
+        self.retain_available = properties.retain_available != 0
+        self.maximum_packet_size = properties.maximum_packet_size
+        self.topic_alias_maximum = properties.topic_alias_maximum or 0
+        self.wildcards = properties.wildcard_subscription_available != 0
+        self.identifiers = properties.subscription_identifier_available != 0
+        self.shared = properties.shared_subscription_available != 0
+
+    def refusal(self, first: int, size: int) -> int:
+        """Return the reason code that forbids a PUBLISH, or 0.
+
+        Args:
+            first: The first byte of the packet, with QoS and RETAIN.
+            size: The size of the packet in bytes.
+        """
+        if first >> 1 & 3 > self.maximum_qos:
+            return 0x9B
+        if first & 1 and not self.retain_available:
+            return 0x9A
+        if self.maximum_packet_size is not None and size > self.maximum_packet_size:
+            return 0x95
+        return 0
+
+
+class KeepAlive:
+    """The ping clock (§3.1.2.10)."""
+
+    def __init__(self, keep_alive: int, now: float) -> None:
+        """Start the clock; a keep alive of 0 seconds turns it off."""
+        self._interval = keep_alive * PING_INTERVAL
+        self._timeout = keep_alive * PING_TIMEOUT
+        # When to send the next PINGREQ, and until when the PINGRESP to the last one
+        # must have come; None: not at all, and none is awaited.
+        self.next_ping: float | None = now + self._interval if keep_alive else None
+        self.deadline: float | None = None
+
+    def on_pingreq(self, now: float) -> None:
+        """Take note that a PINGREQ is being sent."""
+        self.next_ping = now + self._interval
+        if self.deadline is None:
+            self.deadline = now + self._timeout
+
+    def on_pingresp(self) -> None:
+        """Take note that a PINGRESP came."""
+        self.deadline = None
+
+    def next_event(self) -> float | None:
+        """Return when something has to happen next, or None."""
+        if self.next_ping is None or self.deadline is None:
+            return self.next_ping
+        return min(self.next_ping, self.deadline)
+
+
+class InboundAliases:
+    """The topic aliases that the peer has set (§3.3.2.3.4)."""
+
+    def __init__(self, maximum: int) -> None:
+        """Accept aliases up to the Topic Alias Maximum that the peer was told."""
+        self._maximum = maximum
+        self._topics: dict[int, Topic] = {}
+
+    def resolve(self, packet: Publish) -> None:
+        """Set an alias, or give a PUBLISH the topic that its alias stands for.
+
+        Raises:
+            PacketError: The alias exceeds the maximum (0x94) or was never set.
+        """
+        properties = packet.properties
+        if properties is None or properties.topic_alias is None:
+            return
+        alias = properties.topic_alias
+        if alias > self._maximum:
+            raise PacketError(0x94, f"topic alias {alias} exceeds {self._maximum}")
+        if packet.topic.value:
+            self._topics[alias] = packet.topic
+        elif alias in self._topics:
+            packet.topic = self._topics[alias]
+        else:
+            raise PacketError(PROTOCOL_ERROR, f"topic alias {alias} was never set")
+
+
+class OutboundAliases:
+    """The topic aliases that the program uses when it publishes."""
+
+    def __init__(self, maximum: int) -> None:
+        """Allow aliases up to the peer's Topic Alias Maximum."""
+        self._maximum = maximum
+        # What the program has set, and what the peer has been told so far.
+        self._set: dict[int, str] = {}
+        self._told: dict[int, str] = {}
+
+    def resolve(self, topic: str, alias: int) -> str:
+        """Return the full topic of a publish that has an alias, and keep it.
+
+        Raises:
+            ValueError: The alias exceeds the peer's maximum, or it has no topic.
+        """
+        if alias > self._maximum:
+            msg = (
+                f"topic_alias must not exceed the broker's Topic Alias Maximum,"
+                f" {self._maximum}, not {alias} ([MQTT-3.2.2-17])"
+            )
+            raise ValueError(msg)
+        if not topic:
+            if alias not in self._set:
+                msg = f"topic_alias {alias} has no topic yet: publish with both first"
+                raise ValueError(msg)
+            return self._set[alias]
+        self._set[alias] = topic
+        return topic
+
+    def apply(self, topic: str, alias: int) -> str:
+        """Return the topic to write: empty where the peer knows the alias already."""
+        if self._told.get(alias) == topic:
+            return ""
+        self._told[alias] = topic
+        return topic
+
+
+class Connection:
+    """One network connection, from CONNECT on.
+
+    Attributes:
+        connect: The CONNECT that was sent.
+        limits: What the broker allows.
+        keep_alive: The ping clock; it starts with the CONNACK.
+        inbound_aliases: The broker's topic aliases.
+        outbound_aliases: The program's.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        """Begin with what the CONNECT says; the CONNACK says the rest."""
+        self.connect = connect
+        self.version = connect.version
+        self.announced = connect.properties or _NO_PROPERTIES
+        self.limits = Limits()
+        self.keep_alive = KeepAlive(0, 0.0)
+        maximum = self.announced.topic_alias_maximum or 0
+        self.inbound_aliases = InboundAliases(maximum)
+        self.outbound_aliases = OutboundAliases(0)
+
+    def accept(self, connack: Connack, now: float) -> None:
+        """Take over what the CONNACK of an accepted connection says."""
+        self.limits = Limits(connack)
+        self.outbound_aliases = OutboundAliases(self.limits.topic_alias_maximum)
+        properties = connack.properties or _NO_PROPERTIES
+        keep_alive = properties.server_keep_alive
+        if keep_alive is None:
+            keep_alive = self.connect.keep_alive
+        self.keep_alive = KeepAlive(keep_alive, now)
+
+    def check_authentication(self, properties: Properties | None) -> None:
+        """Refuse an authentication method that is not the CONNECT's (§4.12).
+
+        Raises:
+            PacketError: It is another, or there was none.
+        """
+        method = properties and properties.authentication_method
+        if method is not None and method != self.announced.authentication_method:
+            raise PacketError(PROTOCOL_ERROR, "the authentication method is not ours")
+
+    def check_problem_information(self, properties: Properties | None) -> None:
+        """Refuse reasons that were not wanted (§3.1.2.11.7).
+
+        Raises:
+            PacketError: There is a Reason String or a User Property although
+                Request Problem Information was 0.
+        """
+        if (
+            properties is not None
+            and self.announced.request_problem_information == 0
+            and (properties.reason_string is not None or properties.user_property)
+        ):
+            raise PacketError(PROTOCOL_ERROR, "problem information was not requested")
+
+    def persists(self, connack: Connack) -> bool:
+        """Whether the session outlives this connection (§3.1.2.11.2)."""
+        if self.version < V5:
+            return not self.connect.clean_start
+        properties = connack.properties or _NO_PROPERTIES
+        interval = properties.session_expiry_interval
+        if interval is None:
+            interval = self.announced.session_expiry_interval
+        return bool(interval)

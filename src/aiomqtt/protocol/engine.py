@@ -1,0 +1,531 @@
+"""The engine of a client: all rules of the protocol, without I/O and without a clock.
+
+The caller hands in bytes (`receive`), calls (`publish`, `subscribe`, ...) and the
+time (`tick`), and after each of them does what `take` hands over, in this order:
+write the bytes, deliver the messages, handle the events. `deadline` says when to
+call `tick` at the latest. No method blocks, sleeps or calls back.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
+from aiomqtt.properties import Properties, SubscribeOptions
+
+from .codec.codes import CODES
+from .codec.encode import encode
+from .codec.fast import encode_publish
+from .codec.properties import check_properties
+from .codec.stream import Decoder
+from .connection import Connection
+from .events import Closed, Connected, Event, Output, Request, Settings, State
+from .outbound import Delivery
+from .packets import (
+    Ack,
+    Connack,
+    Connect,
+    Ping,
+    Publish,
+    Signal,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+)
+from .session import Session
+from .spec import (
+    DEFAULT_RECEIVE_MAXIMUM,
+    REASON_NAMES,
+    PacketType,
+    ProtocolVersion,
+    Role,
+)
+from .wire import PROTOCOL_ERROR, PacketError
+
+V5: Final = ProtocolVersion.V5
+# The codes of aiomqtt 2 for a call without a connection and for a full queue.
+NOT_CONNECTED: Final = 4
+QUEUE_FULL: Final = 15
+KEEP_ALIVE_TIMEOUT: Final = 0x8D
+# Below 5.0 there is no Receive Maximum; this many suit every broker we know.
+IN_FLIGHT_V3: Final = 20
+
+_PINGREQ: Final = b"\xc0\x00"
+
+
+class Engine:
+    """The client's side of one connection after the other, with one session.
+
+    Args:
+        settings: What to connect with.
+
+    Raises:
+        ValueError: The standard forbids something in the settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Start without a connection."""
+        self.settings = settings
+        self.version = settings.version
+        # Valid for the session.
+        self.session = Session(settings.client_id)
+        # Valid for the connection.
+        self.state = State.CLOSED
+        self._connection = Connection(Connect(settings.version))
+        self._decoder = Decoder(settings.version, Role.SERVER)
+        self._requests: dict[int, Request] = {}
+        # Valid until the caller takes it.
+        self._data: list[bytes] = []
+        self._messages: list[Publish] = []
+        self._events: list[Event] = []
+        encode(self._make_connect(), self.version, Role.CLIENT)
+
+    # --- the life of a connection -------------------------------------------------
+
+    def connect(self) -> None:
+        """Begin a new connection with a CONNECT (§3.1)."""
+        session = self.session
+        connect = self._make_connect()
+        if connect.clean_start:
+            session.clear()
+        elif not session.connected_before:
+            # The program says that there is a session, of an earlier process: there
+            # is nothing in flight that we know of.
+            session.exists = True
+        self._connection = Connection(connect)
+        maximum_size = self._connection.announced.maximum_packet_size
+        self._decoder = Decoder(self.version, Role.SERVER, maximum_size)
+        self._data.clear()
+        self._messages = []
+        self._events = []
+        self._data.append(encode(connect, self.version, Role.CLIENT))
+        self.state = State.CONNECTING
+
+    def _make_connect(self) -> Connect:
+        settings = self.settings
+        clean_start = settings.clean_start
+        if clean_start is None:
+            clean_start = not self.session.connected_before
+        return Connect(
+            self.version,
+            self.session.client_id,
+            clean_start,
+            settings.keep_alive,
+            settings.username,
+            settings.password,
+            settings.will,
+            settings.properties,
+        )
+
+    def disconnect(self, reason_code: int = 0) -> None:
+        """End the connection with a DISCONNECT (§3.14)."""
+        if self.state is not State.CLOSED:
+            self._write_disconnect(reason_code)
+            self._close(None)
+
+    def connection_lost(self, error: MqttError) -> None:
+        """Take note that the network connection has ended.
+
+        Args:
+            error: Why, for those who wait; kept only if nothing is known yet.
+        """
+        if self.state is not State.CLOSED:
+            self._close(error)
+
+    def _write_disconnect(self, reason_code: int) -> None:
+        if self.version >= V5 or not reason_code:
+            packet = Signal(PacketType.DISCONNECT, reason_code)
+            self._data.append(encode(packet, self.version, Role.CLIENT))
+
+    def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
+        self.state = State.CLOSED
+        self._requests.clear()
+        self.session.outbound.close()
+        if not self.session.exists:
+            self.session.clear()
+        self._events.append(Closed(error, connack))
+
+    def _fail(self, reason_code: int, text: str) -> None:
+        """End the connection because the broker broke a rule (§4.13)."""
+        self._write_disconnect(reason_code)
+        name = REASON_NAMES[reason_code]
+        self._close(MqttCodeError(reason_code, f"Disconnected with {name}: {text}"))
+
+    # --- time ---------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """Return when to call `tick` at the latest; None: there is no need to."""
+        if self.state is not State.CONNECTED:
+            return None
+        return self._connection.keep_alive.next_event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is no connection, not even one that begins."""
+        return self.state is State.CLOSED
+
+    @property
+    def awaits_pingresp(self) -> bool:
+        """Whether a PINGREQ has not been answered yet."""
+        return self._connection.keep_alive.deadline is not None
+
+    def tick(self, now: float) -> None:
+        """Send a PINGREQ or give the connection up when it is time to (§3.1.2.10)."""
+        if self.state is not State.CONNECTED:
+            return
+        clock = self._connection.keep_alive
+        if clock.deadline is not None and now >= clock.deadline:
+            self._close(
+                MqttCodeError(
+                    KEEP_ALIVE_TIMEOUT,
+                    "Disconnected: Keep Alive timeout: no PINGRESP came in time",
+                )
+            )
+        elif clock.next_ping is not None and now >= clock.next_ping:
+            self._data.append(_PINGREQ)
+            clock.on_pingreq(now)
+
+    # --- what the program asks for ------------------------------------------------
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+    ) -> Delivery | None:
+        """Publish a message (§3.3).
+
+        Returns:
+            None at QoS 0: it is written. At QoS 1 and 2 a Delivery, which comes
+            back as an event when its flow is complete; `withdraw` takes it back as
+            long as it has not been written.
+
+        Raises:
+            MqttCodeError: There is no connection, or too many are unfinished.
+            MqttLimitError: The broker does not accept such a message.
+            ValueError: The standard forbids an argument. Nothing has changed.
+        """
+        render = None
+        if properties is not None and properties.topic_alias is not None:
+            check_properties(properties, PacketType.PUBLISH, self.version, Role.CLIENT)
+            self._check_connected()
+            aliases = self._connection.outbound_aliases
+            topic = aliases.resolve(topic, properties.topic_alias)
+            render = self._with_alias(topic, payload, qos, retain, properties)
+            properties = _without_alias(properties)
+        head, tail = encode_publish(
+            topic, payload, qos, retain, properties, self.version, Role.CLIENT
+        )
+        self._check_connected()
+        outbound = self.session.outbound
+        if not qos:
+            self._check_limits(head[0], len(head) + len(tail))
+            self._data.append(head + tail if render is None else b"".join(render()))
+            return None
+        delivery = Delivery(head, tail, qos)
+        delivery.render = render
+        self._check_limits(head[0], delivery.size)
+        maximum = self.settings.maximum_queued
+        if maximum is not None and len(outbound) >= maximum:
+            msg = f"Could not publish message: {maximum} are unfinished already"
+            raise MqttCodeError(QUEUE_FULL, msg)
+        outbound.send(delivery, self._data)
+        return delivery
+
+    def check_publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+    ) -> None:
+        """Raise what `publish` would raise about the arguments, and change nothing."""
+        head, tail = encode_publish(
+            # The empty topic of an alias is `publish`'s business.
+            topic or "-" if properties is not None else topic,
+            payload,
+            qos,
+            retain,
+            properties,
+            self.version,
+            Role.CLIENT,
+        )
+        self._check_limits(head[0], len(head) + len(tail))
+
+    def _with_alias(
+        self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties
+    ) -> Callable[[], tuple[bytes, bytes]]:
+        """Return what encodes a PUBLISH with its alias at the time of writing."""
+        connection = self._connection
+
+        def render() -> tuple[bytes, bytes]:
+            # On a later connection aliases have another meaning: full topic then.
+            if connection is not self._connection or properties.topic_alias is None:
+                name, values = topic, _without_alias(properties)
+            else:
+                alias = properties.topic_alias
+                name = connection.outbound_aliases.apply(topic, alias)
+                values = properties
+            return encode_publish(
+                name, payload, qos, retain, values, self.version, Role.CLIENT
+            )
+
+        return render
+
+    def withdraw(self, delivery: Delivery) -> bool:
+        """Take back a publish; False: its bytes may be on the wire, so it goes on."""
+        return self.session.outbound.withdraw(delivery)
+
+    def subscribe(
+        self,
+        subscriptions: list[tuple[str, SubscribeOptions]],
+        properties: Properties | None,
+    ) -> Request:
+        """Subscribe to topic filters with one SUBSCRIBE (§3.8).
+
+        Returns:
+            What comes back as an event when the SUBACK came.
+
+        Raises:
+            MqttCodeError: There is no connection.
+            MqttLimitError: The broker does not offer what is asked for.
+            ValueError: The standard forbids an argument. Nothing has changed.
+        """
+        packet = Subscribe(1, subscriptions, properties)
+        size = len(encode(packet, self.version, Role.CLIENT))
+        self._check_connected()
+        limits = self._connection.limits
+        filters = [topic_filter for topic_filter, _ in subscriptions]
+        if not limits.wildcards and any("+" in f or "#" in f for f in filters):
+            raise _limit_error(0xA2)
+        if not limits.shared and any(f.startswith("$share/") for f in filters):
+            raise _limit_error(0x9E)
+        identified = properties is not None and properties.subscription_identifier
+        if not limits.identifiers and identified:
+            raise _limit_error(0xA1)
+        return self._request(packet, PacketType.SUBACK, len(filters), size)
+
+    def unsubscribe(self, filters: list[str], properties: Properties | None) -> Request:
+        """Unsubscribe from topic filters with one UNSUBSCRIBE (§3.10).
+
+        Returns and raises like `subscribe`.
+        """
+        packet = Unsubscribe(1, filters, properties)
+        size = len(encode(packet, self.version, Role.CLIENT))
+        self._check_connected()
+        return self._request(packet, PacketType.UNSUBACK, len(filters), size)
+
+    def _request(
+        self, packet: Subscribe | Unsubscribe, answer: PacketType, count: int, size: int
+    ) -> Request:
+        self._check_limits(0, size)
+        packet.packet_id = self.session.outbound.reserve()
+        if not packet.packet_id:
+            msg = "All 65535 packet identifiers are in use"
+            raise MqttError(msg)
+        request = Request(answer, packet.packet_id, count)
+        self._requests[packet.packet_id] = request
+        self._data.append(encode(packet, self.version, Role.CLIENT))
+        return request
+
+    def _check_connected(self) -> None:
+        if self.state is not State.CONNECTED:
+            msg = "The client is not currently connected."
+            raise MqttCodeError(NOT_CONNECTED, msg)
+
+    def _check_limits(self, first: int, size: int) -> None:
+        code = self._connection.limits.refusal(first, size)
+        if code:
+            raise _limit_error(code)
+
+    # --- what comes from the broker -------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Handle bytes that came from the broker.
+
+        Args:
+            data: The bytes, cut anywhere.
+            now: The time, in seconds of any clock that `tick` shares.
+        """
+        if self.is_closed:
+            return
+        packets = self._decoder.feed(data)
+        messages = self._messages
+        try:
+            for packet in packets:
+                # The hot case first: a message that needs no answer.
+                if (
+                    isinstance(packet, Publish)
+                    and self.state is State.CONNECTED
+                    and not packet.qos
+                    and packet.properties is None
+                ):
+                    messages.append(packet)
+                    continue
+                handler = _HANDLERS.get((self.state, packet.kind))
+                if handler is None:
+                    raise PacketError(
+                        PROTOCOL_ERROR,
+                        f"{packet.kind.name} while {self.state.value}",
+                    )
+                handler(self, packet, now)
+                if self.is_closed:
+                    return
+            if self._decoder.error is not None:
+                raise self._decoder.error
+        except PacketError as error:
+            self._fail(error.reason_code, error.text)
+
+    def take(self) -> Output:
+        """Hand over what the caller has to do by now."""
+        output = Output(self._data, self._messages, self._events)
+        self._data = []
+        self._messages = []
+        self._events = []
+        self.session.inbound.written()
+        return output
+
+    def _on_connack(self, connack: Connack, now: float) -> None:
+        connection, session = self._connection, self.session
+        code = connack.reason_code
+        if code:
+            self._close(MqttCodeError(code), connack)
+            return
+        connection.check_authentication(connack.properties)
+        if connack.session_present and not session.exists:
+            # Next time ask for a new one: [MQTT-3.2.2-4] ends this connection.
+            session.connected_before = False
+            raise PacketError(PROTOCOL_ERROR, "the broker has a session that we lack")
+        connection.accept(connack, now)
+        session.connected_before = True
+        properties = connack.properties
+        if properties is not None and properties.assigned_client_identifier:
+            session.client_id = session.client_id or (
+                properties.assigned_client_identifier
+            )
+        limit = connection.limits.receive_maximum
+        if self.version < V5:
+            limit = IN_FLIGHT_V3
+        if self.settings.maximum_in_flight is not None:
+            # Below 5.0 the program may know better than our default.
+            limit = min(
+                self.settings.maximum_in_flight,
+                limit if self.version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
+            )
+        session.outbound.open(self.version, Role.CLIENT, limit)
+        session.inbound.open(
+            self.version,
+            connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
+        )
+        self.state = State.CONNECTED
+        self._events.append(Connected(connack))
+        # 3.1 does not tell whether the session is present: assume what was asked.
+        present = connack.session_present or (
+            self.version < ProtocolVersion.V311 and session.exists
+        )
+        session.exists = connection.persists(connack)
+        refusal = connection.limits.refusal
+        if present:
+            ended = session.outbound.resume(self._data, refusal)
+        else:
+            session.inbound.clear()
+            ended = session.outbound.restart(self._data, refusal)
+        self._events.extend(ended)
+
+    def _on_publish(self, packet: Publish, now: float) -> None:
+        self._connection.inbound_aliases.resolve(packet)
+        if not packet.qos or self.session.inbound.accept(packet, self._data):
+            self._messages.append(packet)
+
+    def _on_ack(self, ack: Ack, now: float) -> None:
+        self._connection.check_problem_information(ack.properties)
+        outbound = self.session.outbound
+        delivery = outbound.acknowledge(ack, self._data)
+        if delivery is not None:
+            code = CODES[ack.kind, self.version, Role.SERVER].get(delivery.reason_code)
+            if code is not None:
+                delivery.reason_code = code
+            self._events.append(delivery)
+            outbound.pump(self._data)
+
+    def _on_pubrel(self, ack: Ack, now: float) -> None:
+        self._connection.check_problem_information(ack.properties)
+        self.session.inbound.release(ack, self._data)
+
+    def _on_suback(self, packet: Suback, now: float) -> None:
+        self._connection.check_problem_information(packet.properties)
+        request = self._requests.get(packet.packet_id)
+        if request is None:
+            # Not for any waiter: [MQTT-2.2.1-6] is the broker's to keep.
+            return
+        if request.answer is not packet.kind:
+            raise PacketError(
+                PROTOCOL_ERROR, f"{packet.kind.name} for another kind of request"
+            )
+        counted = packet.kind is PacketType.SUBACK or self.version >= V5
+        if counted and len(packet.reason_codes) != request.count:
+            raise PacketError(
+                PROTOCOL_ERROR,
+                f"{packet.kind.name} has {len(packet.reason_codes)} reason codes for"
+                f" {request.count} topic filters",
+            )
+        del self._requests[packet.packet_id]
+        self.session.outbound.unreserve(packet.packet_id)
+        request.reason_codes = packet.reason_codes
+        self._events.append(request)
+        # An identifier is free again: a publish may have waited for one.
+        self.session.outbound.pump(self._data)
+
+    def _on_pingresp(self, packet: Ping, now: float) -> None:
+        self._connection.keep_alive.on_pingresp()
+
+    def _on_disconnect(self, packet: Signal, now: float) -> None:
+        code = packet.reason_code
+        error = MqttCodeError(code, f"Disconnected by the broker: {code!s}")
+        if packet.properties is not None and packet.properties.reason_string:
+            error = MqttCodeError(
+                code,
+                f"Disconnected by the broker: {code!s}:"
+                f" {packet.properties.reason_string}",
+            )
+            error.reason_string = packet.properties.reason_string
+        self._close(error)
+
+    def _on_auth(self, packet: Signal, now: float) -> None:
+        if self._connection.announced.authentication_method is None:
+            raise PacketError(PROTOCOL_ERROR, "AUTH without an authentication method")
+        self._connection.check_authentication(packet.properties)
+        self._connection.check_problem_information(packet.properties)
+        # 0x83, Implementation specific error: there is no authenticator to ask.
+        raise PacketError(0x83, "the authentication takes more than one step")
+
+
+def _without_alias(properties: Properties) -> Properties:
+    values = dict(properties.__dict__)
+    values.pop("topic_alias", None)
+    return Properties._decoded(values)
+
+
+def _limit_error(code: int) -> MqttLimitError:
+    return MqttLimitError(code, f"Refused by the broker's limits: {REASON_NAMES[code]}")
+
+
+# What each state accepts; what is absent is a protocol error.
+_Handler = Callable[[Engine, Any, float], None]
+_HANDLERS: Final[dict[tuple[State, PacketType], _Handler]] = {
+    (State.CONNECTING, PacketType.CONNACK): Engine._on_connack,
+    (State.CONNECTING, PacketType.AUTH): Engine._on_auth,
+    (State.CONNECTING, PacketType.DISCONNECT): Engine._on_disconnect,
+    (State.CONNECTED, PacketType.PUBLISH): Engine._on_publish,
+    (State.CONNECTED, PacketType.PUBACK): Engine._on_ack,
+    (State.CONNECTED, PacketType.PUBREC): Engine._on_ack,
+    (State.CONNECTED, PacketType.PUBCOMP): Engine._on_ack,
+    (State.CONNECTED, PacketType.PUBREL): Engine._on_pubrel,
+    (State.CONNECTED, PacketType.SUBACK): Engine._on_suback,
+    (State.CONNECTED, PacketType.UNSUBACK): Engine._on_suback,
+    (State.CONNECTED, PacketType.PINGRESP): Engine._on_pingresp,
+    (State.CONNECTED, PacketType.DISCONNECT): Engine._on_disconnect,
+    (State.CONNECTED, PacketType.AUTH): Engine._on_auth,
+}

@@ -1,0 +1,86 @@
+"""What goes into the engine and what comes out, apart from bytes and messages."""
+
+from enum import Enum
+from typing import NamedTuple
+
+from aiomqtt.exceptions import MqttError
+from aiomqtt.properties import Properties, ReasonCode
+
+from .outbound import Delivery
+from .packets import Connack, Publish, WillMessage
+from .spec import PacketType, ProtocolVersion
+
+
+class State(Enum):
+    """The states of a connection."""
+
+    CLOSED = "closed"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+
+
+class Settings(NamedTuple):
+    """What every CONNECT of a client says, and the bounds of its publishing."""
+
+    version: ProtocolVersion
+    client_id: str = ""
+    # None: only until a connection was accepted; then the session goes on.
+    clean_start: bool | None = None
+    keep_alive: int = 60  # seconds
+    username: str | None = None
+    password: bytes | None = None
+    will: WillMessage | None = None
+    properties: Properties | None = None
+    # None: what the broker's Receive Maximum allows, below 5.0 IN_FLIGHT_V3.
+    maximum_in_flight: int | None = None
+    # How many QoS 1 and 2 publishes may be unfinished; None: no limit.
+    maximum_queued: int | None = None
+
+
+class Request:
+    """A SUBSCRIBE or UNSUBSCRIBE that waits for its acknowledgement.
+
+    Attributes:
+        reason_codes: The codes, one for each topic filter; empty until they come,
+            and for an UNSUBSCRIBE below 5.0.
+        waiter: Whatever the caller wants to find here when it is done.
+    """
+
+    __slots__ = ("answer", "count", "packet_id", "reason_codes", "waiter")
+
+    def __init__(self, answer: PacketType, packet_id: int, count: int) -> None:
+        """Wait for an answer with this many codes."""
+        self.answer = answer
+        self.packet_id = packet_id
+        self.count = count
+        self.reason_codes: list[ReasonCode] = []
+        self.waiter: object = None
+
+
+class Connected(NamedTuple):
+    """The broker accepted the connection."""
+
+    connack: Connack
+
+
+class Closed(NamedTuple):
+    """The connection is over: write what is left, close it.
+
+    Attributes:
+        error: Why; None after `disconnect`.
+        connack: The CONNACK with which the broker refused, or None.
+    """
+
+    error: MqttError | None
+    connack: Connack | None = None
+
+
+Event = Connected | Delivery | Request | Closed
+
+
+class Output(NamedTuple):
+    """What the caller has to do, in this order."""
+
+    data: list[bytes]
+    messages: list[Publish]
+    events: list[Event]

@@ -1,0 +1,84 @@
+"""The receiver's half of QoS 1 and 2 (MQTT 5.0 §4.3.2, §4.3.3), the same in both roles.
+
+Messages are taken over and acknowledged in the order in which they came; at QoS 2
+an identifier is remembered from PUBLISH to PUBREL, and the message delivered once.
+"""
+
+from typing import Final
+
+from .codec.fast import encode_ack
+from .packets import Ack, Publish
+from .spec import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
+from .wire import PacketError
+
+PUBACK: Final = 0x40
+PUBREC: Final = 0x50
+PUBCOMP: Final = 0x70
+
+
+class Inbound:
+    """All messages of one direction of a session that are not completed."""
+
+    def __init__(self) -> None:
+        """Start with nothing received."""
+        # Valid for the session: QoS 2, from PUBLISH to PUBREL.
+        self._received: set[int] = set()
+
+        # Valid for the connection.
+        self._version = ProtocolVersion.V5
+        self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
+        # PUBACKs that can't have reached the peer, as they have not been written.
+        self._unwritten = 0
+
+    def open(
+        self, version: ProtocolVersion, receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM
+    ) -> None:
+        """Begin a connection; the peer was told this Receive Maximum."""
+        self._version = version
+        self._receive_maximum = receive_maximum
+        self._unwritten = 0
+
+    def clear(self) -> None:
+        """Forget all state of the session."""
+        self._received.clear()
+
+    def written(self) -> None:
+        """Take note that all acknowledgements so far are being written."""
+        self._unwritten = 0
+
+    def accept(self, packet: Publish, out: list[bytes]) -> bool:
+        """Handle a PUBLISH with QoS 1 or 2 and acknowledge it.
+
+        Returns:
+            Whether to deliver it; False for a repetition.
+
+        Raises:
+            PacketError: It exceeds the Receive Maximum (0x93).
+        """
+        packet_id = packet.mid
+        if packet.qos == 1:
+            self._unwritten += 1
+            self._check_receive_maximum()
+            out.append(encode_ack(PUBACK, packet_id))
+            return True
+        is_new = packet_id not in self._received
+        self._received.add(packet_id)
+        self._check_receive_maximum()
+        out.append(encode_ack(PUBREC, packet_id))
+        return is_new
+
+    def _check_receive_maximum(self) -> None:
+        if len(self._received) + self._unwritten > self._receive_maximum:
+            raise PacketError(
+                0x93, f"more than {self._receive_maximum} messages are unacknowledged"
+            )
+
+    def release(self, ack: Ack, out: list[bytes]) -> None:
+        """Handle a PUBREL and complete it, also when its PUBLISH is not known."""
+        packet_id = ack.packet_id
+        if packet_id in self._received or self._version < ProtocolVersion.V5:
+            self._received.discard(packet_id)
+            out.append(encode_ack(PUBCOMP, packet_id))
+        else:
+            # Packet Identifier not found (§3.7.2.1).
+            out.append(bytes((PUBCOMP, 3, packet_id >> 8, packet_id & 0xFF, 0x92)))

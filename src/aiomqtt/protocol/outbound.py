@@ -1,0 +1,350 @@
+"""The sender's half of QoS 1 and 2 (MQTT 5.0 §4.3.2, §4.3.3), the same in both roles.
+
+It owns the packet identifiers of its direction. An identifier is taken when a
+packet is written and is free again only when the last acknowledgement came; what
+was not written yet waits in order, without one.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from .codec.fast import encode_ack, with_dup
+from .packets import Ack
+from .spec import (
+    DEFAULT_RECEIVE_MAXIMUM,
+    MAXIMUM_PACKET_ID,
+    PacketType,
+    ProtocolVersion,
+    Role,
+)
+from .wire import PROTOCOL_ERROR, PacketError
+
+PUBREL: Final = 0x62
+# Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
+MAXIMUM_IN_FLIGHT: Final = 65_000
+
+# The states of a delivery.
+QUEUED: Final = 0  # not written yet: it has no packet identifier
+SENT: Final = 1  # written: waits for PUBACK or PUBREC
+RELEASED: Final = 2  # PUBREC came: waits for PUBCOMP
+DONE: Final = 3
+
+
+class Delivery:
+    """One PUBLISH with QoS 1 or 2 on its way to the peer.
+
+    Attributes:
+        qos: 1 or 2.
+        packet_id: Its packet identifier; 0 while it has none.
+        state: QUEUED, SENT, RELEASED or DONE.
+        reason_code: With what it ended; 0x80 and above: the peer refused it.
+        reason_string: The peer's words about that, or None.
+        waiter: Whatever the caller wants to find here when it is done.
+    """
+
+    __slots__ = (
+        "head",
+        "packet_id",
+        "qos",
+        "reason_code",
+        "reason_string",
+        "render",
+        "state",
+        "tail",
+        "waiter",
+    )
+
+    def __init__(self, head: bytes, tail: bytes, qos: int) -> None:
+        """Take the two parts that the packet identifier goes between."""
+        self.head = head
+        self.tail = tail
+        self.qos = qos
+        self.packet_id = 0
+        self.state = QUEUED
+        self.reason_code = 0
+        self.reason_string: str | None = None
+        # Makes the two parts anew when it is written: with a topic alias they
+        # depend on what was written before, on the same connection.
+        self.render: Callable[[], tuple[bytes, bytes]] | None = None
+        self.waiter: object = None
+
+    @property
+    def size(self) -> int:
+        """The size of the packet in bytes."""
+        return len(self.head) + 2 + len(self.tail)
+
+
+class Outbound:
+    """All deliveries of one direction of a session."""
+
+    def __init__(self) -> None:
+        """Start with nothing in flight."""
+        # Valid for the session.
+        # PUBLISH written and not acknowledged, in the order they were first
+        # written; PUBREL written and not completed, in the order of the PUBRECs.
+        self._sent: dict[int, Delivery] = {}
+        self._released: dict[int, Delivery] = {}
+        self._queued: deque[Delivery] = deque()
+        self._last_id = 0
+
+        # Valid for the connection.
+        # Of the sent ones, those that were not yet written on this connection.
+        self._resend: deque[Delivery] = deque()
+        # Identifiers that SUBSCRIBE and UNSUBSCRIBE hold.
+        self._reserved: set[int] = set()
+        self._version = ProtocolVersion.V5
+        self._sender = Role.CLIENT
+        self._limit = 0
+
+    def __len__(self) -> int:
+        """Return the number of deliveries that are not done."""
+        return len(self._sent) + len(self._released) + len(self._queued)
+
+    @property
+    def in_flight(self) -> int:
+        """How many have been written on this connection and are not done."""
+        return len(self._sent) + len(self._released) - len(self._resend)
+
+    @property
+    def queued(self) -> int:
+        """How many have not been written yet."""
+        return len(self._queued)
+
+    def open(
+        self,
+        version: ProtocolVersion,
+        sender: Role,
+        limit: int = DEFAULT_RECEIVE_MAXIMUM,
+    ) -> None:
+        """Begin a connection on which at most `limit` deliveries may be in flight."""
+        self._version = version
+        self._sender = sender
+        self._limit = min(limit, MAXIMUM_IN_FLIGHT)
+
+    def close(self) -> None:
+        """End the connection; the session's state stays."""
+        self._limit = 0
+        self._resend.clear()
+        self._reserved.clear()
+
+    def clear(self) -> list[Delivery]:
+        """Forget all state of the session and return what was not done."""
+        lost = [*self._released.values(), *self._sent.values(), *self._queued]
+        for delivery in lost:
+            delivery.state = DONE
+        self._sent.clear()
+        self._released.clear()
+        self._queued.clear()
+        self._resend.clear()
+        self._last_id = 0
+        return lost
+
+    # --- packet identifiers -----------------------------------------------------
+
+    def reserve(self) -> int:
+        """Take a free packet identifier for a SUBSCRIBE or UNSUBSCRIBE; 0: none."""
+        packet_id = self._allocate()
+        if packet_id:
+            self._reserved.add(packet_id)
+        return packet_id
+
+    def unreserve(self, packet_id: int) -> None:
+        """Give back what `reserve` took."""
+        self._reserved.discard(packet_id)
+
+    def _allocate(self) -> int:
+        """Return the next free identifier, counting up from 1 and around; 0: none."""
+        packet_id = self._last_id
+        for _ in range(MAXIMUM_PACKET_ID):
+            packet_id = packet_id + 1 if packet_id < MAXIMUM_PACKET_ID else 1
+            if not (
+                packet_id in self._sent
+                or packet_id in self._released
+                or packet_id in self._reserved
+            ):
+                self._last_id = packet_id
+                return packet_id
+        return 0
+
+    # --- sending ----------------------------------------------------------------
+
+    def send(self, delivery: Delivery, out: list[bytes]) -> None:
+        """Accept a delivery and write it as soon as the quota allows, in order."""
+        self._queued.append(delivery)
+        self.pump(out)
+
+    def withdraw(self, delivery: Delivery) -> bool:
+        """Take back a delivery that has not been written; False: it has been."""
+        if delivery.state != QUEUED:
+            return False
+        self._queued.remove(delivery)
+        delivery.state = DONE
+        return True
+
+    def pump(self, out: list[bytes]) -> None:
+        """Write what the send quota allows (§4.9): first what is sent again."""
+        room = self._limit - self.in_flight
+        while room > 0 and self._resend:
+            delivery = self._resend.popleft()
+            self._write(delivery, out, dup=True)
+            room -= 1
+        while room > 0 and self._queued:
+            packet_id = self._allocate()
+            if not packet_id:
+                return
+            delivery = self._queued.popleft()
+            delivery.packet_id = packet_id
+            delivery.state = SENT
+            self._sent[packet_id] = delivery
+            self._write(delivery, out, dup=False)
+            room -= 1
+
+    def _write(self, delivery: Delivery, out: list[bytes], dup: bool) -> None:
+        head, tail = delivery.head, delivery.tail
+        if delivery.render is not None:
+            head, tail = delivery.render()
+        if dup:
+            head = with_dup(head)
+        out.append(head + delivery.packet_id.to_bytes(2, "big") + tail)
+
+    # --- resuming ---------------------------------------------------------------
+
+    def resume(
+        self, out: list[bytes], refusal: Callable[[int, int], int]
+    ) -> list[Delivery]:
+        """Go on where the last connection ended (§4.4): the peer kept the session.
+
+        PUBREL goes first, for what had been received, then PUBLISH with DUP, each
+        in the original order and within the send quota.
+
+        Args:
+            out: Where to write.
+            refusal: Tells for a first byte and a size with which reason code the
+                limits of this connection forbid a PUBLISH; 0: they don't.
+
+        Returns:
+            What ended because the peer no longer accepts it.
+        """
+        refused = [
+            self._finish(delivery, code)
+            for delivery in [*self._sent.values(), *self._queued]
+            if (code := refusal(delivery.head[0], delivery.size))
+        ]
+        out.extend(encode_ack(PUBREL, packet_id) for packet_id in self._released)
+        self._resend.extend(self._sent.values())
+        self.pump(out)
+        return refused
+
+    def restart(
+        self, out: list[bytes], refusal: Callable[[int, int], int]
+    ) -> list[Delivery]:
+        """Begin anew: the peer has lost the session (§3.2.2.1.1).
+
+        What it never acknowledged is sent again as a new message. What it had
+        received (PUBREC came) is done: sending it again could deliver it twice.
+
+        Args:
+            out: Where to write.
+            refusal: As for `resume`.
+
+        Returns:
+            What ended by this.
+        """
+        ended = [self._finish(delivery, 0) for delivery in [*self._released.values()]]
+        for delivery in reversed(self._sent.values()):
+            delivery.state = QUEUED
+            delivery.packet_id = 0
+            self._queued.appendleft(delivery)
+        self._sent.clear()
+        self._last_id = 0
+        return ended + self.resume(out, refusal)
+
+    # --- acknowledgements -------------------------------------------------------
+
+    def acknowledge(self, ack: Ack, out: list[bytes]) -> Delivery | None:
+        """Handle a PUBACK, PUBREC or PUBCOMP.
+
+        Returns:
+            The delivery that it ends, or None: it goes on, or is not known. The
+            latter is ignored, as it comes from brokers in good faith, but for
+            PUBREC, which wants a PUBREL (§4.3.3).
+
+        Raises:
+            PacketError: The packet identifier is that of another kind of flow.
+        """
+        packet_id = ack.packet_id
+        delivery = self._sent.get(packet_id)
+        if ack.kind is PacketType.PUBACK:
+            if delivery is None:
+                self._refuse_if_used(ack)
+                return None
+            # RabbitMQ 3 answers QoS 2 with PUBACK on MQTT 3: it takes it at QoS 1.
+            if delivery.qos != 1 and self._version >= ProtocolVersion.V5:
+                raise PacketError(PROTOCOL_ERROR, "PUBACK for a PUBLISH with QoS 2")
+            return self._finish(delivery, ack.reason_code, ack)
+        if ack.kind is PacketType.PUBREC:
+            return self._on_pubrec(ack, delivery, out)
+        if delivery is not None:
+            raise PacketError(PROTOCOL_ERROR, "PUBCOMP before PUBREC")
+        delivery = self._released.get(packet_id)
+        if delivery is None:
+            self._refuse_if_used(ack)
+            return None
+        return self._finish(delivery, 0, ack)
+
+    def _on_pubrec(
+        self, ack: Ack, delivery: Delivery | None, out: list[bytes]
+    ) -> Delivery | None:
+        packet_id = ack.packet_id
+        if delivery is not None:
+            if delivery.qos != 2:
+                raise PacketError(PROTOCOL_ERROR, "PUBREC for a PUBLISH with QoS 1")
+            if ack.reason_code >= 0x80:
+                return self._finish(delivery, ack.reason_code, ack)
+            self._forget_resend(delivery)
+            del self._sent[packet_id]
+            delivery.state = RELEASED
+            # From now on only its identifier counts.
+            delivery.head = delivery.tail = b""
+            delivery.render = None
+            delivery.reason_code = ack.reason_code
+            self._released[packet_id] = delivery
+        elif packet_id in self._reserved:
+            self._refuse_if_used(ack)
+        elif packet_id not in self._released and self._version >= ProtocolVersion.V5:
+            if ack.reason_code < 0x80:
+                out.append(bytes((PUBREL, 3, packet_id >> 8, packet_id & 0xFF, 0x92)))
+            return None
+        out.append(encode_ack(PUBREL, packet_id))
+        return None
+
+    def _refuse_if_used(self, ack: Ack) -> None:
+        if ack.packet_id in self._released or ack.packet_id in self._reserved:
+            raise PacketError(
+                PROTOCOL_ERROR, f"{ack.kind.name} for the identifier of another flow"
+            )
+
+    def _forget_resend(self, delivery: Delivery) -> None:
+        # Rare: the peer acknowledges what was not sent again yet.
+        if self._resend and delivery in self._resend:
+            self._resend.remove(delivery)
+
+    def _finish(
+        self, delivery: Delivery, reason_code: int, ack: Ack | None = None
+    ) -> Delivery:
+        if delivery.state == SENT:
+            self._forget_resend(delivery)
+            del self._sent[delivery.packet_id]
+        elif delivery.state == RELEASED:
+            del self._released[delivery.packet_id]
+        else:
+            self._queued.remove(delivery)
+        # A PUBREC that says "no matching subscribers" stands until PUBCOMP.
+        delivery.reason_code = reason_code or delivery.reason_code
+        if ack is not None and ack.properties is not None:
+            delivery.reason_string = ack.properties.reason_string
+        delivery.state = DONE
+        delivery.head = delivery.tail = b""
+        delivery.render = None
+        return delivery
