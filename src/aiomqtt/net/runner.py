@@ -1,0 +1,404 @@
+"""The runner of one connection: an asyncio protocol that drives the engine.
+
+It moves bytes between the transport and the engine, keeps the engine's one timer,
+and settles the futures of those who wait for an answer.
+"""
+
+import asyncio
+import copy
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+from aiomqtt.exceptions import MqttConnectError, MqttError
+from aiomqtt.message import Message
+from aiomqtt.protocol.engine import Engine
+from aiomqtt.protocol.events import Closed, Connected, Event, Request
+from aiomqtt.protocol.outbound import Delivery
+
+# Packets gather until the end of a turn of the loop, or up to this many bytes.
+GATHER: Final = 64 * 1024
+# After the last byte was written, the peer has this long to close its side, in
+# seconds: closing while bytes of it are unread would reset the connection, and a
+# reset can destroy what was written last.
+LINGER: Final = 1.0
+
+# What a waiter's future resolves to: an error, or None. It is a result and not an
+# exception, so that nothing complains when nobody is left to look at it.
+Waiter: TypeAlias = asyncio.Future[MqttError | None]
+
+
+class Sink(Protocol):
+    """Where messages go; it outlives connections."""
+
+    def open(self, resume: Callable[[], None]) -> None:
+        """Begin a connection; `resume` is to be called when there is room again."""
+
+    def deliver(self, messages: Sequence[Message]) -> bool:
+        """Take messages, in order; return whether there is room for more."""
+
+    def close(self, error: MqttError | None) -> None:
+        """End the connection, just once, with the reason."""
+
+
+class Runner(asyncio.Protocol):
+    """Drives an engine over one connection.
+
+    Args:
+        engine: The engine.
+        sink: Where messages go.
+        logger: Where to write what nobody waits for.
+        target: Host and port, for messages.
+        timeout: Seconds that `close` waits for the broker before it cuts the
+            connection.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sink: Sink,
+        logger: logging.Logger,
+        target: str,
+        timeout: float,
+    ) -> None:
+        """Wait for `connection_made`."""
+        self._engine = engine
+        self._sink = sink
+        self._logger = logger
+        self._target = target
+        # Timers take no infinity; a day is as good.
+        self._timeout = min(timeout, 86_400.0)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        # Those who wait for an answer of the broker, or for room to write.
+        self._waiters: set[Waiter] = set()
+        self._blocked: set[Waiter] = set()
+        # Whether a turn of the loop is gathering packets, and their size so far.
+        self._gathering = False
+        self._gathered = 0
+        self._writing_paused = False
+        self._reading_paused = False
+        self._wants_pause = False
+        # Whether the broker has accepted the connection; whether it is over, and why.
+        self._is_accepted = False
+        self._over = False
+        self.error: MqttError | None = None
+        # Resolves when `close` has nothing left to wait for.
+        self._idle: Waiter | None = None
+        # Resolve when the CONNACK came, and when the socket is closed.
+        self.connected: Waiter = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    # --- what the event loop calls ------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport; `start` lets the CONNECT out."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def start(self) -> None:
+        """Begin to write; socket options are set by now."""
+        self._process()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle a chunk of bytes and all that it causes."""
+        self._engine.receive(data, self._loop.time())
+        self._process()
+
+    def eof_received(self) -> None:
+        """The broker writes no more: the transport closes by itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody that the connection is over."""
+        reason = str(exc) or type(exc).__name__ if exc else "the broker closed it"
+        error = MqttError(f"Connection to {self._target} lost: {reason}")
+        error.__cause__ = exc
+        self._transport = None
+        self._engine.connection_lost(error)
+        self._process()
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has drained: publishers go on."""
+        self._writing_paused = False
+        for waiter in self._blocked:
+            _resolve(waiter, None)
+        if self._over:
+            self._cut_in(LINGER)
+
+    # --- what the client calls ----------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for an answer."""
+        return len(self._waiters)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted the connection, and it is not over."""
+        return self._is_accepted and not self._over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._over
+
+    @property
+    def writing_paused(self) -> bool:
+        """Whether publishers have to wait for the transport."""
+        return self._writing_paused and not self._over
+
+    def push(self, size: int) -> bool:
+        """Let what the engine was given leave: at once when it is the first of this
+        turn of the loop, else together with what follows.
+
+        Args:
+            size: About how many bytes it was given.
+
+        Returns:
+            Whether so much has gathered that the caller should let others run.
+        """
+        if not self._gathering:
+            self._gathering = True
+            self._gathered = 0
+            self._loop.call_soon(self._end_turn)
+            self._process()
+            return False
+        self._gathered += size
+        if self._gathered < GATHER:
+            return False
+        self._gathered = 0
+        self._process()
+        return True
+
+    def _end_turn(self) -> None:
+        self._gathering = False
+        self._process()
+
+    def waiter(self) -> Waiter:
+        """Return a future for an answer of the broker; give it to `wait`."""
+        waiter: Waiter = self._loop.create_future()
+        self._waiters.add(waiter)
+        # Somebody waits for the broker, so its answer has to be read.
+        self._pause_or_resume_reading()
+        return waiter
+
+    async def wait(self, waiter: Waiter, timeout: float) -> None:
+        """Wait for an answer.
+
+        Raises:
+            MqttError: The connection ended, or the timeout of so many seconds.
+        """
+        try:
+            await _wait(waiter, timeout)
+        finally:
+            self._waiters.discard(waiter)
+            self._report_idle()
+
+    async def wait_for_room(self, timeout: float) -> None:
+        """Wait until the transport takes more.
+
+        Raises:
+            MqttError: The connection ended, or the timeout of so many seconds.
+        """
+        waiter: Waiter = self._loop.create_future()
+        self._blocked.add(waiter)
+        try:
+            await _wait(waiter, timeout)
+        finally:
+            self._blocked.discard(waiter)
+
+    def resume_reading(self) -> None:
+        """The program has taken messages: there is room for more."""
+        self._wants_pause = False
+        self._pause_or_resume_reading()
+
+    async def close(self, flush: bool) -> None:
+        """Disconnect: returns when the socket is closed.
+
+        Args:
+            flush: First let those finish who wait for an answer, for at most the
+                timeout.
+        """
+        if flush and not self._is_idle():
+            self._idle = self._loop.create_future()
+            await _settled(self._idle, self._timeout)
+        self._engine.disconnect()
+        self._process()
+        await _settled(self.closed, self._timeout)
+        self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection, if it is still there."""
+        self._engine.connection_lost(MqttError("The connection was cut"))
+        self._process()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _is_idle(self) -> bool:
+        """Whether nobody waits for an answer and nothing waits to be sent."""
+        return self._over or not (self._waiters or self._engine.session.outbound.queued)
+
+    def _report_idle(self) -> None:
+        if self._idle is not None and self._is_idle():
+            _resolve(self._idle, None)
+
+    # --- between the engine and the transport ---------------------------------------
+
+    def _process(self) -> None:
+        """Do what the engine hands over."""
+        output = self._engine.take()
+        transport = self._transport
+        if output.data and transport is not None and not transport.is_closing():
+            transport.write(
+                output.data[0] if len(output.data) == 1 else b"".join(output.data)
+            )
+        if output.messages:
+            self._wants_pause = not self._sink.deliver(output.messages)
+        for event in output.events:
+            self._handle(event)
+        if self._wants_pause or self._reading_paused:
+            self._pause_or_resume_reading()
+        self._report_idle()
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Delivery | Request):
+            waiter: Any = event.waiter
+            if waiter is not None:
+                _resolve(waiter, None)
+            elif isinstance(event, Delivery) and event.reason_code >= 0x80:
+                self._logger.warning(
+                    "A message of an earlier connection was refused: %s",
+                    event.reason_code,
+                )
+        elif isinstance(event, Connected):
+            self._is_accepted = True
+            self._arm()
+            self._sink.open(self.resume_reading)
+            _resolve(self.connected, None)
+        else:
+            self._end(event)
+
+    def _end(self, event: Closed) -> None:
+        """Tell everybody, just once, and close the transport."""
+        error = event.error
+        if event.connack is not None and error is not None:
+            error = _refusal(event, self._target)
+        self._over = True
+        self.error = error
+        if error is None:
+            error = MqttError("Disconnected")
+        # Those who wait leave the sets themselves when they wake up.
+        for waiter in [self.connected, *self._waiters, *self._blocked]:
+            _resolve(waiter, copy_error(error))
+        if self._is_accepted:
+            self._sink.close(self.error)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._reading_paused:
+            self._reading_paused = False
+            transport.resume_reading()
+        # From here on the buffer counts as drained when it is empty.
+        transport.set_write_buffer_limits(0)
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+        is_written = not transport.get_write_buffer_size()
+        self._cut_in(LINGER if is_written else self._timeout)
+
+    def _cut_in(self, seconds: float) -> None:
+        """Cut the connection after a time, unless the peer closes it before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._timer = self._loop.call_later(seconds, self._transport.abort)
+
+    def _arm(self) -> None:
+        """Set the timer to the engine's deadline."""
+        deadline = self._engine.deadline()
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._tick, deadline)
+
+    def _tick(self, deadline: float) -> None:
+        # The loop may be early by the resolution of its clock.
+        self._engine.tick(max(deadline, self._loop.time()))
+        self._process()
+        self._arm()
+
+    def _pause_or_resume_reading(self) -> None:
+        """Read, unless the program is behind and nobody waits for the broker.
+
+        While somebody waits for an answer, messages that come before it are taken
+        over above the bound: the program may well wait for that answer before it
+        takes the next message.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._over:
+            return
+        pause = (
+            self._wants_pause and not self._waiters and not self._engine.awaits_pingresp
+        )
+        if pause and not self._reading_paused:
+            self._reading_paused = True
+            transport.pause_reading()
+        elif not pause and self._reading_paused:
+            self._reading_paused = False
+            transport.resume_reading()
+
+
+def copy_error(error: MqttError) -> MqttError:
+    """Return an error of one's own for each who raises it: tracebacks add up."""
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
+
+
+def _refusal(event: Closed, target: str) -> MqttConnectError:
+    """Make the error of a CONNACK that refused the connection."""
+    assert event.connack is not None
+    code = event.connack.reason_code
+    properties = event.connack.properties
+    reason = None if properties is None else properties.reason_string
+    said = f"{code.name}: {reason}" if reason else code.name
+    error = MqttConnectError(code, f"{said} ({target})")
+    error.reason_string = reason
+    return error
+
+
+def _resolve(waiter: Waiter, error: MqttError | None) -> None:
+    if not waiter.done():
+        waiter.set_result(error)
+
+
+def _expire(waiter: Waiter) -> None:
+    _resolve(waiter, MqttError("Operation timed out"))
+
+
+async def _settled(future: asyncio.Future[Any], timeout: float) -> None:
+    """Wait until a future is done, or for a number of seconds."""
+    await asyncio.wait((future,), timeout=timeout)
+
+
+async def _wait(waiter: Waiter, timeout: float) -> None:
+    """Wait for a waiter; raise its error."""
+    if timeout == math.inf:
+        error = await waiter
+    else:
+        timer = asyncio.get_running_loop().call_later(timeout, _expire, waiter)
+        try:
+            error = await waiter
+        finally:
+            timer.cancel()
+    if error is not None:
+        raise error

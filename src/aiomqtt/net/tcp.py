@@ -1,0 +1,95 @@
+"""Opening a TCP connection, with or without TLS."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from aiomqtt.exceptions import MqttError
+from aiomqtt.types import SocketOption, TLSParameters
+
+from .tls import load_context
+
+
+class Target(NamedTuple):
+    """Where to connect to, and how."""
+
+    hostname: str
+    port: int
+    # The local side: "" and 0 leave the choice to the system.
+    bind_address: str = ""
+    bind_port: int = 0
+    socket_options: tuple[SocketOption, ...] = ()
+    tls_context: ssl.SSLContext | None = None
+    tls_params: TLSParameters | None = None
+    tls_insecure: bool = False
+
+    def __str__(self) -> str:
+        """Return host and port, for messages."""
+        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
+        return f"{host}:{self.port}"
+
+
+async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> None:
+    """Connect a protocol to a target; returns when TLS is established too.
+
+    When cancelled, or on an error, no socket is left behind, unless the protocol
+    has its transport already: then it is the protocol's to close.
+
+    Raises:
+        MqttError: It failed; the message says to where and why, `__cause__` is the
+            OSError or ssl.SSLError.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        context = await load_context(
+            target.tls_context, target.tls_params, target.tls_insecure
+        )
+        family, local = await _local_address(target)
+        transport, _ = await loop.create_connection(
+            factory,
+            target.hostname,
+            target.port,
+            ssl=context,
+            server_hostname=target.hostname if context is not None else None,
+            family=family,
+            local_addr=local,
+        )
+        _set_options(transport, target.socket_options)
+    # UnicodeError: a host name that can't be encoded for the resolver.
+    except (OSError, UnicodeError) as error:
+        msg = f"Could not connect to {target}: {_reason(error)}"
+        raise MqttError(msg) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate was not accepted: {error.verify_message}"
+    if isinstance(error, socket.gaierror):
+        return f"the host name can't be resolved: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+async def _local_address(target: Target) -> tuple[int, tuple[str, int] | None]:
+    """Return the address family to use and the local address to bind to."""
+    if not target.bind_address and not target.bind_port:
+        return 0, None
+    if target.bind_address:
+        return 0, (target.bind_address, target.bind_port)
+    # A port alone is bound on the wildcard address of the broker's family.
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(
+        target.hostname, target.port, type=socket.SOCK_STREAM
+    )
+    family = found[0][0]
+    wildcard = "::" if family == socket.AF_INET6 else "0.0.0.0"
+    return family, (wildcard, target.bind_port)
+
+
+def _set_options(
+    transport: asyncio.BaseTransport, options: Iterable[SocketOption]
+) -> None:
+    sock = transport.get_extra_info("socket")
+    for option in options:
+        sock.setsockopt(*option)
