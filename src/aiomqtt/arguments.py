@@ -1,0 +1,172 @@
+"""The arguments of the client's calls, checked and made into the engine's values.
+
+ValueError and TypeError name the argument and the rule; nothing has changed then.
+"""
+
+import ssl
+from typing import Any, Final
+
+from .paho import is_subscribe_options, to_properties, to_subscribe_options
+from .properties import SubscribeOptions
+from .protocol.codec.encode import check_qos
+from .protocol.packets import WillMessage
+from .protocol.spec import ProtocolVersion
+from .topic import Wildcard
+from .types import ProxySettings, TLSParameters, Will, encode_payload
+
+# paho-mqtt's constant for "only until a connection was accepted".
+CLEAN_START_FIRST_ONLY: Final = 3
+
+
+def check_type(name: str, value: object, *types: type) -> None:
+    if not isinstance(value, types):
+        expected = " or ".join(
+            "None" if kind is type(None) else kind.__name__ for kind in types
+        )
+        msg = f"{name} must be {expected}, not {type(value).__name__}"
+        raise TypeError(msg)
+
+
+def check_transport(transport: str, proxy: ProxySettings | None) -> None:
+    if transport not in ("tcp", "websockets", "unix"):
+        msg = f"transport must be 'tcp', 'websockets' or 'unix', not {transport!r}"
+        raise ValueError(msg)
+    if transport != "tcp":
+        msg = f"transport {transport!r} is not implemented yet; 'tcp' is"
+        raise NotImplementedError(msg)
+    if proxy is not None:
+        msg = "proxy is not implemented yet"
+        raise NotImplementedError(msg)
+
+
+def check_tls(
+    context: ssl.SSLContext | None,
+    params: TLSParameters | None,
+    insecure: bool | None,
+) -> None:
+    check_type("tls_context", context, ssl.SSLContext, type(None))
+    check_type("tls_params", params, TLSParameters, type(None))
+    if context is not None and params is not None:
+        msg = "tls_context and tls_params can't be combined: pass one of them"
+        raise ValueError(msg)
+    if insecure and context is None and params is None:
+        msg = "tls_insecure needs tls_context or tls_params"
+        raise ValueError(msg)
+
+
+def to_version(protocol: int | None) -> ProtocolVersion:
+    if protocol is None:
+        return ProtocolVersion.V311
+    try:
+        return ProtocolVersion(protocol)
+    except ValueError:
+        msg = f"protocol must be 3 (3.1), 4 (3.1.1) or 5 (5.0), not {protocol!r}"
+        raise ValueError(msg) from None
+
+
+def not_empty(name: str, value: str) -> str:
+    if not value:
+        msg = f"{name} must not be empty"
+        raise ValueError(msg)
+    return value
+
+
+def check_port(name: str, port: int, lowest: int) -> int:
+    check_type(name, port, int)
+    if not lowest <= port <= 65535:
+        msg = f"{name} must be {lowest} to 65535, not {port}"
+        raise ValueError(msg)
+    return port
+
+
+def to_bound(name: str, value: int | None) -> int | None:
+    """Return a bound; 0 and less mean that there is none."""
+    check_type(name, value, int, type(None))
+    return value if value is not None and value > 0 else None
+
+
+def to_clean_start(
+    version: ProtocolVersion,
+    identifier: str,
+    clean_session: bool | None,
+    clean_start: bool | int,
+) -> bool | None:
+    """Return the flag for every CONNECT; None: only until one was accepted."""
+    if version < ProtocolVersion.V5:
+        if clean_session is False and not identifier:
+            msg = "clean_session=False needs an identifier ([MQTT-3.1.3-7])"
+            raise ValueError(msg)
+        return True if clean_session is None else bool(clean_session)
+    if clean_session is not None:
+        msg = "clean_session is for MQTT 3.1 and 3.1.1: 5.0 has clean_start"
+        raise ValueError(msg)
+    if clean_start not in (True, False, CLEAN_START_FIRST_ONLY):
+        msg = f"clean_start must be True, False or 3, not {clean_start!r}"
+        raise ValueError(msg)
+    return None if clean_start == CLEAN_START_FIRST_ONLY else bool(clean_start)
+
+
+def to_credentials(
+    version: ProtocolVersion, username: str | None, password: str | bytes | None
+) -> tuple[str | None, bytes | None]:
+    check_type("username", username, str, type(None))
+    check_type("password", password, str, bytes, type(None))
+    if username is None and version < ProtocolVersion.V5:
+        if password:
+            msg = "password needs a username below MQTT 5.0 ([MQTT-3.1.2-22])"
+            raise ValueError(msg)
+        return None, None
+    return username, password.encode() if isinstance(password, str) else password
+
+
+def to_will(will: Will | None) -> WillMessage | None:
+    if will is None:
+        return None
+    check_type("will", will, Will)
+    return WillMessage(
+        to_text("the will's topic", will.topic),
+        encode_payload(will.payload),
+        will.qos,
+        bool(will.retain),
+        to_properties("the will's properties", will.properties),
+    )
+
+
+def to_text(name: str, value: object) -> str:
+    """Return the str of a topic or filter, which may be a Topic or Wildcard."""
+    if isinstance(value, Wildcard):
+        return value.value
+    check_type(name, value, str)
+    assert isinstance(value, str)
+    return value
+
+
+def to_subscriptions(
+    topic: Any, qos: int, options: Any
+) -> list[tuple[str, SubscribeOptions]]:
+    """Return filters with options for all forms that `subscribe` takes."""
+    check_qos(qos)
+    if options is None:
+        options = SubscribeOptions(qos)
+    elif not is_subscribe_options(options):
+        msg = f"options must be SubscribeOptions, not {type(options).__name__}"
+        raise TypeError(msg)
+    elif qos:
+        msg = "qos and options can't be combined: the options have their own qos"
+        raise ValueError(msg)
+    options = to_subscribe_options(options)
+    items = topic if isinstance(topic, list) else [topic]
+    return [_subscription(item, options) for item in items]
+
+
+def _subscription(item: Any, default: SubscribeOptions) -> tuple[str, SubscribeOptions]:
+    if not isinstance(item, tuple):
+        return to_text("topic", item), default
+    if len(item) != 2:
+        msg = f"topic must be a filter and its options or QoS, not {item!r}"
+        raise ValueError(msg)
+    topic, options = item
+    if is_subscribe_options(options):
+        return to_text("topic", topic), to_subscribe_options(options)
+    check_qos(options)
+    return to_text("topic", topic), SubscribeOptions(options)

@@ -1,0 +1,533 @@
+"""The client: what a program sees. Signatures and arguments, no protocol rules."""
+
+import asyncio
+import logging
+import math
+import secrets
+import ssl
+import string
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from .arguments import (
+    CLEAN_START_FIRST_ONLY,
+    check_port,
+    check_tls,
+    check_transport,
+    check_type,
+    not_empty,
+    to_bound,
+    to_clean_start,
+    to_credentials,
+    to_subscriptions,
+    to_text,
+    to_version,
+    to_will,
+)
+from .exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentrantError
+from .inbox import Inbox, MessagesIterator
+from .message import Message
+from .net.runner import Runner, copy_error
+from .net.tcp import Target, open_tcp
+from .paho import to_properties
+from .properties import Properties, ReasonCode, SubscribeOptions
+from .protocol.codec.encode import check_qos
+from .protocol.engine import Engine
+from .protocol.events import Request, Settings
+from .protocol.outbound import Delivery
+from .protocol.spec import ProtocolVersion
+from .topic import Topic, TopicLike, Wildcard, WildcardLike
+from .types import (
+    PayloadType,
+    ProxySettings,
+    SocketOption,
+    SubscribeTopic,
+    TLSParameters,
+    WebSocketHeaders,
+    Will,
+    encode_payload,
+)
+
+__all__ = [
+    "Client",
+    "Message",
+    "MessagesIterator",
+    "MqttCodeError",
+    "MqttConnectError",
+    "MqttError",
+    "MqttReentrantError",
+    "ProtocolVersion",
+    "ProxySettings",
+    "TLSParameters",
+    "Topic",
+    "TopicLike",
+    "Wildcard",
+    "WildcardLike",
+    "Will",
+]
+
+LOGGER: Final = logging.getLogger("mqtt")
+
+DEFAULT_TIMEOUT: Final = 10.0  # seconds
+# What a packet has besides its payload, roughly, to tell when enough has gathered.
+OVERHEAD: Final = 64
+
+_ID_CHARACTERS: Final = string.ascii_letters + string.digits
+# 3.1 allows 23 characters (3.1 §3.1).
+_ID_LENGTH: Final = 22
+
+
+class Client:
+    """A connection to an MQTT broker, as an asynchronous context manager.
+
+    Entering connects, leaving disconnects, also on an exception. A client can be
+    entered again after it was left or after it could not connect, but not while it
+    is entered. All methods belong to the event loop that it was entered in.
+
+    Between entering and entering again, what was published with QoS 1 or 2 and not
+    acknowledged is kept when the session lasts (`clean_session=False`, or a session
+    expiry interval above 0 in 5.0) and sent again, in order; if the broker has lost
+    the session meanwhile, it is sent as a new message (MQTT 5.0 §4.4, §3.2.2.1.1).
+
+    Args:
+        hostname: The broker's host name or address.
+        port: The broker's port.
+        username: The user name; ``None``: none.
+        password: The password; ``None``: none.
+        logger: Where to log; ``None``: the logger named "mqtt".
+        identifier: The client identifier; ``None``: a generated one for 3.1; for
+            3.1.1 and 5.0 the broker chooses.
+        queue_type: The class of the queue of incoming messages, such as
+            ``asyncio.LifoQueue``; ``None``: first in, first out.
+        protocol: The version of MQTT, `ProtocolVersion` or 3, 4, 5; ``None``: 3.1.1.
+        will: What the broker publishes if this client vanishes; ``None``: nothing.
+        clean_session: Whether the broker forgets the session when the connection
+            ends (3.1 and 3.1.1 only); ``None``: it does.
+        transport: "tcp". The others are still to come.
+        timeout: How many seconds any operation may take; ``None``: 10;
+            ``math.inf``: forever.
+        keepalive: The keep alive interval in seconds, 0 to 65535; 0: none.
+        bind_address: The local address to connect from; "": any.
+        bind_port: The local port to connect from; 0: any.
+        clean_start: Whether the broker starts a new session (5.0 only): ``True``,
+            ``False``, or 3 for "only until a connection was accepted".
+        max_queued_incoming_messages: How many messages may wait for the program;
+            further ones are discarded with a warning. ``None`` or 0: nothing is
+            discarded; while very many wait, reading from the broker pauses.
+        max_queued_outgoing_messages: How many publishes with QoS 1 and 2 may be
+            unfinished; further ones raise. ``None`` or 0: any number.
+        max_inflight_messages: How many publishes with QoS 1 and 2 may be part way
+            through their flow at once, the others wait. ``None`` or 0: what the
+            broker's Receive Maximum allows, and 20 below 5.0.
+        max_concurrent_outgoing_calls: How many calls of `publish`, `subscribe` and
+            `unsubscribe` may run at once, the others wait; ``None``: any number.
+        properties: The properties of the CONNECT (5.0 only); ``None``: none.
+        tls_context: The context for TLS; ``None``: see `tls_params`.
+        tls_params: What to make a context of; without it and `tls_context`: no TLS.
+        tls_insecure: Whether the broker's name need not be in its certificate.
+            A given `tls_context` is changed by it.
+        proxy: Not yet.
+        socket_options: Arguments of ``socket.setsockopt``, one tuple for each call.
+        websocket_path: Not yet.
+        websocket_headers: Not yet.
+
+    Attributes:
+        timeout: The default timeout of operations, in seconds.
+        pending_calls_threshold: Over this many pending calls a warning is logged.
+
+    Raises:
+        ValueError: An argument breaks a rule of the standard; it is named.
+        TypeError: An argument is of a wrong type; it is named.
+        NotImplementedError: A transport or proxy that is still to come.
+    """
+
+    def __init__(
+        self,
+        hostname: str,
+        port: int = 1883,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        logger: logging.Logger | None = None,
+        identifier: str | None = None,
+        queue_type: type[asyncio.Queue[Any]] | None = None,
+        protocol: ProtocolVersion | int | None = None,
+        will: Will | None = None,
+        clean_session: bool | None = None,
+        transport: Literal["tcp", "websockets", "unix"] = "tcp",
+        timeout: float | None = None,
+        keepalive: int = 60,
+        bind_address: str = "",
+        bind_port: int = 0,
+        clean_start: bool | int = CLEAN_START_FIRST_ONLY,
+        max_queued_incoming_messages: int | None = None,
+        max_queued_outgoing_messages: int | None = None,
+        max_inflight_messages: int | None = None,
+        max_concurrent_outgoing_calls: int | None = None,
+        properties: Properties | Any | None = None,
+        tls_context: ssl.SSLContext | None = None,
+        tls_params: TLSParameters | None = None,
+        tls_insecure: bool | None = None,
+        proxy: ProxySettings | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+        websocket_path: str | None = None,
+        websocket_headers: WebSocketHeaders | None = None,
+    ) -> None:
+        """Check the arguments; nothing is connected yet."""
+        check_transport(transport, proxy)
+        check_tls(tls_context, tls_params, tls_insecure)
+        check_type("hostname", hostname, str)
+        check_type("keepalive", keepalive, int)
+        check_type("identifier", identifier, str, type(None))
+        version = to_version(protocol)
+        self._target = Target(
+            not_empty("hostname", hostname),
+            check_port("port", port, 1),
+            bind_address or "",
+            check_port("bind_port", bind_port, 0),
+            tuple(socket_options or ()),
+            tls_context,
+            tls_params,
+            bool(tls_insecure),
+        )
+        if not identifier and version is ProtocolVersion.V31:
+            identifier = "".join(
+                secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH)
+            )
+        self._engine = Engine(
+            Settings(
+                version,
+                identifier or "",
+                to_clean_start(version, identifier or "", clean_session, clean_start),
+                keepalive,
+                *to_credentials(version, username, password),
+                to_will(will),
+                to_properties("properties", properties),
+                to_bound("max_inflight_messages", max_inflight_messages),
+                to_bound("max_queued_outgoing_messages", max_queued_outgoing_messages),
+            )
+        )
+        self._logger = LOGGER if logger is None else logger
+        self._inbox = Inbox(
+            queue_type,
+            to_bound("max_queued_incoming_messages", max_queued_incoming_messages) or 0,
+            self._logger,
+        )
+        self._calls: asyncio.Semaphore | None = None
+        if max_concurrent_outgoing_calls is not None:
+            self._calls = asyncio.Semaphore(max_concurrent_outgoing_calls)
+        self.timeout: float = DEFAULT_TIMEOUT if timeout is None else timeout
+        check_type("timeout", self.timeout, int, float)
+        self.pending_calls_threshold: int = 10
+        # How many pending calls the next warning is due at.
+        self._warn_at = 0
+        self._is_entered = False
+        self._runner: Runner | None = None
+
+    # --- what can be read ---------------------------------------------------------
+
+    @property
+    def identifier(self) -> str:
+        """The client identifier; empty until the broker assigns one."""
+        return self._engine.session.client_id
+
+    @property
+    def messages(self) -> MessagesIterator:
+        """The incoming messages, to iterate over."""
+        return MessagesIterator(self._inbox)
+
+    def is_connected(self) -> bool:
+        """Whether there is a connection that the broker has accepted."""
+        return self._runner is not None and self._runner.is_connected
+
+    def set_credentials(
+        self, username: str | None, password: str | None = None
+    ) -> None:
+        """Set user name and password for the connections from now on.
+
+        Args:
+            username: The user name; ``None``: none.
+            password: The password; ``None``: none.
+
+        Raises:
+            ValueError: There is a password without a user name below 5.0.
+            TypeError: An argument is neither a str nor ``None``.
+        """
+        settings = self._engine.settings
+        name, word = to_credentials(settings.version, username, password)
+        self._engine.settings = settings._replace(username=name, password=word)
+
+    # --- what can be asked of the broker ------------------------------------------
+
+    async def publish(
+        self,
+        topic: str,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | Any | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Publish a message (MQTT 5.0 §3.3).
+
+        Returns when the message is on its way at QoS 0, and when its flow is
+        complete at QoS 1 and 2. It waits first where the network is slower than the
+        program.
+
+        Cancelled or timed out, the message is withdrawn unless its bytes may have
+        left; then its flow goes on, and it may arrive. When the connection ends, a
+        message with QoS 1 or 2 stays in a session that lasts, see `Client`.
+
+        Args:
+            topic: The topic name.
+            payload: The payload; a str as UTF-8, a number as its decimal text,
+                ``None`` as nothing.
+            qos: 0, 1 or 2.
+            retain: Whether the broker retains the message.
+            properties: The properties (5.0 only); ``None``: none.
+            timeout: How many seconds to wait; ``None``: the client's timeout;
+                ``math.inf``: forever.
+
+        Raises:
+            ValueError: An argument breaks a rule; nothing was sent.
+            TypeError: An argument is of a wrong type; nothing was sent.
+            MqttCodeError: The broker refused the message; there is no connection; or
+                `max_queued_outgoing_messages` are unfinished.
+            MqttError: The connection ended, or the timeout.
+        """
+        if type(payload) is not bytes:
+            payload = encode_payload(payload)
+        if type(topic) is not str:
+            topic = to_text("topic", topic)
+        if qos not in (0, 1, 2):
+            check_qos(qos)
+        if properties is not None:
+            properties = to_properties("properties", properties)
+        calls = self._calls
+        if calls is not None:
+            await calls.acquire()
+        try:
+            engine, runner = self._engine, self._runner
+            if runner is not None and runner.writing_paused:
+                engine.check_publish(topic, payload, qos, bool(retain), properties)
+                await runner.wait_for_room(self._seconds(timeout))
+            try:
+                delivery = engine.publish(topic, payload, qos, bool(retain), properties)
+            except MqttCodeError as error:
+                raise error from _why(runner)
+            assert runner is not None
+            size = len(payload) + OVERHEAD
+            if delivery is None:
+                if runner.push(size):
+                    await asyncio.sleep(0)
+                return
+            delivery.waiter = waiter = runner.waiter()
+            runner.push(size)
+            self._warn_if_many(runner)
+            try:
+                await runner.wait(waiter, self._seconds(timeout))
+            except BaseException:
+                # The end of the connection leaves it to the session.
+                if not runner.is_over:
+                    engine.withdraw(delivery)
+                raise
+            if delivery.reason_code >= 0x80:
+                raise _refusal(delivery)
+        finally:
+            if calls is not None:
+                calls.release()
+
+    async def subscribe(
+        self,
+        topic: SubscribeTopic,
+        qos: int = 0,
+        options: SubscribeOptions | Any | None = None,
+        properties: Properties | Any | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[int, ...] | list[ReasonCode]:
+        """Subscribe to one or several topic filters (MQTT 5.0 §3.8).
+
+        Returns when the broker has answered. Cancelled or timed out, the
+        subscription may still come about.
+
+        Args:
+            topic: A topic filter; a tuple of a filter and its QoS or its
+                SubscribeOptions; or a list of either.
+            qos: The maximum QoS for filters that come without one.
+            options: The options (5.0 only) for filters that come without; ``None``:
+                the defaults, with `qos`.
+            properties: The properties (5.0 only); ``None``: none.
+            timeout: How many seconds to wait; ``None``: the client's timeout;
+                ``math.inf``: forever.
+
+        Returns:
+            What the broker granted, one for each filter, in their order: a tuple of
+            QoS below 5.0, a list of reason codes in 5.0. 0x80 and above is a refusal.
+
+        Raises:
+            ValueError: An argument breaks a rule; nothing was sent.
+            TypeError: An argument is of a wrong type; nothing was sent.
+            MqttCodeError: There is no connection, or the broker does not offer it.
+            MqttError: The connection ended, or the timeout.
+        """
+        subscriptions = to_subscriptions(topic, qos, options)
+        properties = to_properties("properties", properties)
+        codes = await self._ask(
+            lambda: self._engine.subscribe(subscriptions, properties), timeout
+        )
+        if self._engine.version >= ProtocolVersion.V5:
+            return codes
+        return tuple(codes)
+
+    async def unsubscribe(
+        self,
+        topic: str | list[str],
+        properties: Properties | Any | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Unsubscribe from one or several topic filters (MQTT 5.0 §3.10).
+
+        Returns when the broker has answered. Cancelled or timed out, the
+        subscription may still end.
+
+        Args:
+            topic: A topic filter, or a list of them.
+            properties: The properties (5.0 only); ``None``: none.
+            timeout: How many seconds to wait; ``None``: the client's timeout;
+                ``math.inf``: forever.
+
+        Raises:
+            ValueError: An argument breaks a rule; nothing was sent.
+            TypeError: An argument is of a wrong type; nothing was sent.
+            MqttCodeError: There is no connection.
+            MqttError: The connection ended, or the timeout.
+        """
+        topics = topic if isinstance(topic, list | tuple) else [topic]
+        filters = [to_text("topic", item) for item in topics]
+        properties = to_properties("properties", properties)
+        await self._ask(lambda: self._engine.unsubscribe(filters, properties), timeout)
+
+    async def _ask(
+        self, ask: Callable[[], Request], timeout: float | None
+    ) -> list[ReasonCode]:
+        """Send a request and wait for its answer."""
+        calls = self._calls
+        if calls is not None:
+            await calls.acquire()
+        try:
+            runner = self._runner
+            try:
+                request = ask()
+            except MqttCodeError as error:
+                raise error from _why(runner)
+            assert runner is not None
+            request.waiter = waiter = runner.waiter()
+            runner.push(OVERHEAD)
+            self._warn_if_many(runner)
+            await runner.wait(waiter, self._seconds(timeout))
+            return request.reason_codes
+        finally:
+            if calls is not None:
+                calls.release()
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout
+
+    def _warn_if_many(self, runner: Runner) -> None:
+        """Log that many calls are pending: once, and again whenever they double."""
+        pending = runner.waiting
+        if pending <= self.pending_calls_threshold:
+            self._warn_at = 0
+        elif pending >= self._warn_at:
+            self._warn_at = 2 * pending
+            self._logger.warning("There are %d pending publish calls.", pending)
+
+    # --- entering and leaving ---------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Connect to the broker (MQTT 5.0 §3.1); returns when it has accepted.
+
+        Cancelled or on an error, nothing is left behind, and the client can be
+        entered again.
+
+        Raises:
+            MqttReentrantError: The client is entered already.
+            MqttConnectError: The broker refused the connection, with its code.
+            MqttError: The broker could not be reached, the connection ended, or the
+                timeout.
+        """
+        if self._is_entered:
+            msg = "The client context manager is reusable, but not reentrant"
+            raise MqttReentrantError(msg)
+        self._is_entered = True
+        runner = self._runner = Runner(
+            self._engine, self._inbox, self._logger, str(self._target), self.timeout
+        )
+        try:
+            await self._connect(runner)
+        except BaseException:
+            runner.abort()
+            self._runner = None
+            self._is_entered = False
+            raise
+        return self
+
+    async def _connect(self, runner: Runner) -> None:
+        """Connect and wait for the CONNACK."""
+        limit = None if self.timeout == math.inf else self.timeout
+        try:
+            async with asyncio.timeout(limit):
+                self._engine.connect()
+                await open_tcp(self._target, lambda: runner)
+                runner.start()
+                error = await runner.connected
+        except TimeoutError as timeout_error:
+            msg = "Operation timed out"
+            raise MqttError(msg) from timeout_error
+        # With a CONNACK and more in one chunk the connection may be over by now.
+        if error is None and runner.is_over:
+            error = runner.error or MqttError("Disconnected")
+        if error is not None:
+            raise copy_error(error) from error.__cause__
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Disconnect from the broker (MQTT 5.0 §3.14); returns when that is done.
+
+        Everything that was published is written first. Without an exception, calls
+        that still wait for the broker's answer in other tasks get it, within the
+        timeout. Harmless when the client is not entered. Cancelled, the connection
+        is cut.
+        """
+        runner = self._runner
+        if runner is None:
+            return
+        try:
+            await runner.close(flush=exc_type is None)
+        finally:
+            runner.abort()
+            if self._runner is runner:
+                self._runner = None
+                self._is_entered = False
+
+
+def _refusal(delivery: Delivery) -> MqttCodeError:
+    """Make the error of a publish that the broker refused."""
+    said = f": {delivery.reason_string}" if delivery.reason_string else ""
+    code = delivery.reason_code
+    error = MqttCodeError(code, f"Could not publish message: {code!s}{said}")
+    error.reason_string = delivery.reason_string
+    return error
+
+
+def _why(runner: Runner | None) -> MqttError | None:
+    """Return why a connection has ended, if it has."""
+    return None if runner is None else runner.error
