@@ -108,11 +108,15 @@ class Inbox:
             self.discarded += 1
             self._logger.exception("The message queue raised. Discarding message.")
 
-    def take(self) -> Message:
-        """Take the next message; there must be one."""
+    def take(self) -> Message | None:
+        """Take the next message; None when there is none."""
         if self._queue is None:
+            if not self._fifo:
+                return None
             message = self._fifo.popleft()
         else:
+            if not self._queue.qsize():
+                return None
             message = self._queue.get_nowait()
             if self._discarding:
                 self._logger.warning("%d messages were discarded.", self._discarding)
@@ -181,7 +185,7 @@ class MessagesIterator:
         if inbox.uninterrupted >= FAIRNESS:
             inbox.uninterrupted = 0
             await asyncio.sleep(0)
-        while not inbox:
+        while (message := inbox.take()) is None:
             if inbox.is_closed:
                 msg = "Disconnected during message iteration"
                 error = MqttError(msg)
@@ -190,7 +194,7 @@ class MessagesIterator:
                     error.reason_string = inbox.error.reason_string
                 raise error from inbox.error
             await inbox.wait()
-        return inbox.take()
+        return message
 
     def __len__(self) -> int:
         """Return the number of messages in the queue."""

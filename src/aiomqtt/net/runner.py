@@ -9,7 +9,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from aiomqtt.exceptions import MqttConnectError, MqttError
 from aiomqtt.message import Message
@@ -95,8 +95,8 @@ class Runner(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; `start` lets the CONNECT out."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not an assertion: the transports of other loops have a base of their own.
+        self._transport = cast("asyncio.Transport", transport)
 
     def start(self) -> None:
         """Begin to write; socket options are set by now."""
@@ -104,20 +104,21 @@ class Runner(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle a chunk of bytes and all that it causes."""
-        self._engine.receive(data, self._loop.time())
-        self._process()
+        # The engine may serve the next connection by now.
+        if not self._over:
+            self._engine.receive(data, self._loop.time())
+            self._process()
 
     def eof_received(self) -> None:
         """The broker writes no more: the transport closes by itself."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody that the connection is over."""
+        self._transport = None
         reason = str(exc) or type(exc).__name__ if exc else "the broker closed it"
         error = MqttError(f"Connection to {self._target} lost: {reason}")
         error.__cause__ = exc
-        self._transport = None
-        self._engine.connection_lost(error)
-        self._process()
+        self._lose(error)
         if self._timer is not None:
             self._timer.cancel()
         if not self.closed.done():
@@ -232,17 +233,22 @@ class Runner(asyncio.Protocol):
         if flush and not self._is_idle():
             self._idle = self._loop.create_future()
             await _settled(self._idle, self._timeout)
-        self._engine.disconnect()
-        self._process()
+        if not self._over:
+            self._engine.disconnect()
+            self._process()
         await _settled(self.closed, self._timeout)
         self.abort()
 
     def abort(self) -> None:
         """Cut the connection, if it is still there."""
-        self._engine.connection_lost(MqttError("The connection was cut"))
-        self._process()
+        self._lose(MqttError("The connection was cut"))
         if self._transport is not None:
             self._transport.abort()
+
+    def _lose(self, error: MqttError) -> None:
+        if not self._over:
+            self._engine.connection_lost(error)
+            self._process()
 
     def _is_idle(self) -> bool:
         """Whether nobody waits for an answer and nothing waits to be sent."""
@@ -256,6 +262,8 @@ class Runner(asyncio.Protocol):
 
     def _process(self) -> None:
         """Do what the engine hands over."""
+        if self._over:
+            return
         output = self._engine.take()
         transport = self._transport
         if output.data and transport is not None and not transport.is_closing():
@@ -283,10 +291,19 @@ class Runner(asyncio.Protocol):
         elif isinstance(event, Connected):
             self._is_accepted = True
             self._arm()
+            if not self._engine.session.client_id:
+                self._report_no_identifier()
             self._sink.open(self.resume_reading)
             _resolve(self.connected, None)
         else:
             self._end(event)
+
+    def _report_no_identifier(self) -> None:
+        # An empty identifier is as good as any other without a session to resume.
+        if self._engine.session.exists:
+            self._logger.warning(
+                "The broker assigned no client identifier: the session can't be resumed"
+            )
 
     def _end(self, event: Closed) -> None:
         """Tell everybody, just once, and close the transport."""

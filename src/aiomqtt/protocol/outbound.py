@@ -5,7 +5,7 @@ packet is written and is free again only when the last acknowledgement came; wha
 was not written yet waits in order, without one.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -85,12 +85,12 @@ class Outbound:
         # written; PUBREL written and not completed, in the order of the PUBRECs.
         self._sent: dict[int, Delivery] = {}
         self._released: dict[int, Delivery] = {}
-        self._queued: deque[Delivery] = deque()
+        self._queued: OrderedDict[Delivery, None] = OrderedDict()
         self._last_id = 0
 
         # Valid for the connection.
         # Of the sent ones, those that were not yet written on this connection.
-        self._resend: deque[Delivery] = deque()
+        self._resend: OrderedDict[Delivery, None] = OrderedDict()
         # Identifiers that SUBSCRIBE and UNSUBSCRIBE hold.
         self._reserved: set[int] = set()
         self._version = ProtocolVersion.V5
@@ -171,14 +171,14 @@ class Outbound:
 
     def send(self, delivery: Delivery, out: list[bytes]) -> None:
         """Accept a delivery and write it as soon as the quota allows, in order."""
-        self._queued.append(delivery)
+        self._queued[delivery] = None
         self.pump(out)
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a delivery that has not been written; False: it has been."""
         if delivery.state != QUEUED:
             return False
-        self._queued.remove(delivery)
+        del self._queued[delivery]
         delivery.state = DONE
         return True
 
@@ -186,14 +186,14 @@ class Outbound:
         """Write what the send quota allows (§4.9): first what is sent again."""
         room = self._limit - self.in_flight
         while room > 0 and self._resend:
-            delivery = self._resend.popleft()
+            delivery, _ = self._resend.popitem(last=False)
             self._write(delivery, out, dup=True)
             room -= 1
         while room > 0 and self._queued:
             packet_id = self._allocate()
             if not packet_id:
                 return
-            delivery = self._queued.popleft()
+            delivery, _ = self._queued.popitem(last=False)
             delivery.packet_id = packet_id
             delivery.state = SENT
             self._sent[packet_id] = delivery
@@ -232,7 +232,7 @@ class Outbound:
             if (code := refusal(delivery.head[0], delivery.size))
         ]
         out.extend(encode_ack(PUBREL, packet_id) for packet_id in self._released)
-        self._resend.extend(self._sent.values())
+        self._resend.update(dict.fromkeys(self._sent.values()))
         self.pump(out)
         return refused
 
@@ -255,7 +255,8 @@ class Outbound:
         for delivery in reversed(self._sent.values()):
             delivery.state = QUEUED
             delivery.packet_id = 0
-            self._queued.appendleft(delivery)
+            self._queued[delivery] = None
+            self._queued.move_to_end(delivery, last=False)
         self._sent.clear()
         self._last_id = 0
         return ended + self.resume(out, refusal)
@@ -302,7 +303,7 @@ class Outbound:
                 raise PacketError(PROTOCOL_ERROR, "PUBREC for a PUBLISH with QoS 1")
             if ack.reason_code >= 0x80:
                 return self._finish(delivery, ack.reason_code, ack)
-            self._forget_resend(delivery)
+            self._resend.pop(delivery, None)
             del self._sent[packet_id]
             delivery.state = RELEASED
             # From now on only its identifier counts.
@@ -325,21 +326,17 @@ class Outbound:
                 PROTOCOL_ERROR, f"{ack.kind.name} for the identifier of another flow"
             )
 
-    def _forget_resend(self, delivery: Delivery) -> None:
-        # Rare: the peer acknowledges what was not sent again yet.
-        if self._resend and delivery in self._resend:
-            self._resend.remove(delivery)
-
     def _finish(
         self, delivery: Delivery, reason_code: int, ack: Ack | None = None
     ) -> Delivery:
         if delivery.state == SENT:
-            self._forget_resend(delivery)
+            # The peer may acknowledge what was not sent again yet.
+            self._resend.pop(delivery, None)
             del self._sent[delivery.packet_id]
         elif delivery.state == RELEASED:
             del self._released[delivery.packet_id]
         else:
-            self._queued.remove(delivery)
+            del self._queued[delivery]
         # A PUBREC that says "no matching subscribers" stands until PUBCOMP.
         delivery.reason_code = reason_code or delivery.reason_code
         if ack is not None and ack.properties is not None:
