@@ -3,7 +3,9 @@
 ValueError and TypeError name the argument and the rule; nothing has changed then.
 """
 
+import math
 import ssl
+from collections.abc import Iterable
 from typing import Any, Final
 
 from .paho import is_subscribe_options, to_properties, to_subscribe_options
@@ -12,7 +14,14 @@ from .protocol.codec.encode import check_qos
 from .protocol.packets import WillMessage
 from .protocol.spec import ProtocolVersion
 from .topic import Wildcard
-from .types import ProxySettings, TLSParameters, Will, encode_payload
+from .types import (
+    ProxySettings,
+    SocketOption,
+    TLSParameters,
+    Will,
+    encode_payload,
+    encode_text,
+)
 
 # paho-mqtt's constant for "only until a connection was accepted".
 CLEAN_START_FIRST_ONLY: Final = 3
@@ -85,6 +94,32 @@ def to_bound(name: str, value: int | None) -> int | None:
     return value if value is not None and value > 0 else None
 
 
+def check_timeout(timeout: float) -> float:
+    """Refuse what is no number of seconds."""
+    if not isinstance(timeout, int | float):
+        msg = f"timeout must be a number of seconds, not {type(timeout).__name__}"
+        raise TypeError(msg)
+    if math.isnan(timeout):
+        msg = "timeout must be a number of seconds, not nan"
+        raise ValueError(msg)
+    return timeout
+
+
+def to_socket_options(
+    options: Iterable[SocketOption] | None,
+) -> tuple[SocketOption, ...]:
+    """Return the options; each is the arguments of ``socket.setsockopt``."""
+    if options is None:
+        return ()
+    check_type("socket_options", options, Iterable)
+    found = tuple(options)
+    for option in found:
+        if not isinstance(option, tuple | list) or len(option) not in (3, 4):
+            msg = f"socket_options must hold arguments of setsockopt, not {option!r}"
+            raise TypeError(msg)
+    return found
+
+
 def to_clean_start(
     version: ProtocolVersion,
     identifier: str,
@@ -116,7 +151,9 @@ def to_credentials(
             msg = "password needs a username below MQTT 5.0 ([MQTT-3.1.2-22])"
             raise ValueError(msg)
         return None, None
-    return username, password.encode() if isinstance(password, str) else password
+    if isinstance(password, str):
+        password = encode_text("password", password)
+    return username, password
 
 
 def to_will(will: Will | None) -> WillMessage | None:

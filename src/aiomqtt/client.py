@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
     check_port,
+    check_timeout,
     check_tls,
     check_transport,
     check_type,
@@ -20,6 +21,7 @@ from .arguments import (
     to_bound,
     to_clean_start,
     to_credentials,
+    to_socket_options,
     to_subscriptions,
     to_text,
     to_version,
@@ -121,7 +123,7 @@ class Client:
             through their flow at once, the others wait. ``None`` or 0: what the
             broker's Receive Maximum allows, and 20 below 5.0.
         max_concurrent_outgoing_calls: How many calls of `publish`, `subscribe` and
-            `unsubscribe` may run at once, the others wait; ``None``: any number.
+            `unsubscribe` may run at once, the others wait; ``None`` or 0: any number.
         properties: The properties of the CONNECT (5.0 only); ``None``: none.
         tls_context: The context for TLS; ``None``: see `tls_params`.
         tls_params: What to make a context of; without it and `tls_context`: no TLS.
@@ -179,6 +181,8 @@ class Client:
         check_tls(tls_context, tls_params, tls_insecure)
         check_type("hostname", hostname, str)
         check_type("keepalive", keepalive, int)
+        check_type("bind_address", bind_address, str, type(None))
+        check_type("queue_type", queue_type, type, type(None))
         check_type("identifier", identifier, str, type(None))
         version = to_version(protocol)
         self._target = Target(
@@ -186,7 +190,7 @@ class Client:
             check_port("port", port, 1),
             bind_address or "",
             check_port("bind_port", bind_port, 0),
-            tuple(socket_options or ()),
+            to_socket_options(socket_options),
             tls_context,
             tls_params,
             bool(tls_insecure),
@@ -215,10 +219,12 @@ class Client:
             self._logger,
         )
         self._calls: asyncio.Semaphore | None = None
-        if max_concurrent_outgoing_calls is not None:
-            self._calls = asyncio.Semaphore(max_concurrent_outgoing_calls)
-        self.timeout: float = DEFAULT_TIMEOUT if timeout is None else timeout
-        check_type("timeout", self.timeout, int, float)
+        calls = to_bound("max_concurrent_outgoing_calls", max_concurrent_outgoing_calls)
+        if calls is not None:
+            self._calls = asyncio.Semaphore(calls)
+        self.timeout: float = check_timeout(
+            DEFAULT_TIMEOUT if timeout is None else timeout
+        )
         self.pending_calls_threshold: int = 10
         # How many pending calls the next warning is due at.
         self._warn_at = 0
@@ -301,8 +307,9 @@ class Client:
             payload = encode_payload(payload)
         if type(topic) is not str:
             topic = to_text("topic", topic)
-        if qos not in (0, 1, 2):
+        if type(qos) is not int or not 0 <= qos <= 2:
             check_qos(qos)
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
         if properties is not None:
             properties = to_properties("properties", properties)
         calls = self._calls
@@ -312,7 +319,7 @@ class Client:
             engine, runner = self._engine, self._runner
             if runner is not None and runner.writing_paused:
                 engine.check_publish(topic, payload, qos, bool(retain), properties)
-                await runner.wait_for_room(self._seconds(timeout))
+                await runner.wait_for_room(seconds)
             try:
                 delivery = engine.publish(topic, payload, qos, bool(retain), properties)
             except MqttCodeError as error:
@@ -327,7 +334,7 @@ class Client:
             runner.push(size)
             self._warn_if_many(runner)
             try:
-                await runner.wait(waiter, self._seconds(timeout))
+                await runner.wait(waiter, seconds)
             except BaseException:
                 # The end of the connection leaves it to the session.
                 if not runner.is_over:
@@ -415,6 +422,7 @@ class Client:
         self, ask: Callable[[], Request], timeout: float | None
     ) -> list[ReasonCode]:
         """Send a request and wait for its answer."""
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
         calls = self._calls
         if calls is not None:
             await calls.acquire()
@@ -428,14 +436,11 @@ class Client:
             request.waiter = waiter = runner.waiter()
             runner.push(OVERHEAD)
             self._warn_if_many(runner)
-            await runner.wait(waiter, self._seconds(timeout))
+            await runner.wait(waiter, seconds)
             return request.reason_codes
         finally:
             if calls is not None:
                 calls.release()
-
-    def _seconds(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else timeout
 
     def _warn_if_many(self, runner: Runner) -> None:
         """Log that many calls are pending: once, and again whenever they double."""

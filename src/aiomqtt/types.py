@@ -23,6 +23,20 @@ WebSocketHeaders: TypeAlias = (
 SocketOption: TypeAlias = tuple[int, int, int | bytes] | tuple[int, int, None, int]
 
 
+def encode_text(name: str, text: str) -> bytes:
+    """Return the UTF-8 of an argument.
+
+    Raises:
+        ValueError: It holds a lone surrogate. The text is not repeated, as it may be
+            a secret.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        msg = f"{name} must be well-formed UTF-8: it holds a surrogate"
+        raise ValueError(msg) from None
+
+
 def encode_payload(payload: PayloadType) -> bytes:
     """Return the bytes of a payload; numbers become their decimal text.
 
@@ -33,7 +47,7 @@ def encode_payload(payload: PayloadType) -> bytes:
     if isinstance(payload, bytes):
         return payload
     if isinstance(payload, str):
-        return payload.encode()
+        return encode_text("payload", payload)
     if payload is None:
         return b""
     if isinstance(payload, bytearray):

@@ -17,8 +17,13 @@ from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 
+from .deadlines import Deadlines
+
 # Packets gather until the end of a turn of the loop, or up to this many bytes.
 GATHER: Final = 64 * 1024
+# asyncio does not say when a turn of its loop begins. What comes so soon after a
+# packet, in seconds, without anything received in between, counts as the same turn.
+TURN: Final = 0.001
 # After the last byte was written, the peer has this long to close its side, in
 # seconds: closing while bytes of it are unread would reset the connection, and a
 # reset can destroy what was written last.
@@ -74,9 +79,12 @@ class Runner(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         # Those who wait for an answer of the broker, or for room to write.
         self._waiters: set[Waiter] = set()
+        self._deadlines = Deadlines(_expire)
         self._blocked: set[Waiter] = set()
-        # Whether a turn of the loop is gathering packets, and their size so far.
-        self._gathering = False
+        # Until when a packet counts as of the same turn of the loop as the one before
+        # it; whether the packets of a turn are gathering, and their size so far.
+        self._turn_ends = 0.0
+        self._is_scheduled = False
         self._gathered = 0
         self._writing_paused = False
         self._reading_paused = False
@@ -106,6 +114,7 @@ class Runner(asyncio.Protocol):
         """Handle a chunk of bytes and all that it causes."""
         # The engine may serve the next connection by now.
         if not self._over:
+            self._turn_ends = 0.0
             self._engine.receive(data, self._loop.time())
             self._process()
 
@@ -168,12 +177,15 @@ class Runner(asyncio.Protocol):
         Returns:
             Whether so much has gathered that the caller should let others run.
         """
-        if not self._gathering:
-            self._gathering = True
+        if not self._is_scheduled:
+            now = self._loop.time()
+            if now >= self._turn_ends:
+                self._turn_ends = now + TURN
+                self._process()
+                return False
+            self._is_scheduled = True
             self._gathered = 0
             self._loop.call_soon(self._end_turn)
-            self._process()
-            return False
         self._gathered += size
         if self._gathered < GATHER:
             return False
@@ -182,15 +194,17 @@ class Runner(asyncio.Protocol):
         return True
 
     def _end_turn(self) -> None:
-        self._gathering = False
+        self._is_scheduled = False
+        self._turn_ends = 0.0
         self._process()
 
     def waiter(self) -> Waiter:
         """Return a future for an answer of the broker; give it to `wait`."""
         waiter: Waiter = self._loop.create_future()
         self._waiters.add(waiter)
-        # Somebody waits for the broker, so its answer has to be read.
-        self._pause_or_resume_reading()
+        if self._reading_paused:
+            # The answer has to be read.
+            self._pause_or_resume_reading()
         return waiter
 
     async def wait(self, waiter: Waiter, timeout: float) -> None:
@@ -199,11 +213,16 @@ class Runner(asyncio.Protocol):
         Raises:
             MqttError: The connection ended, or the timeout of so many seconds.
         """
+        if timeout != math.inf:
+            self._deadlines.add(waiter, timeout)
         try:
-            await _wait(waiter, timeout)
+            error = await waiter
         finally:
             self._waiters.discard(waiter)
-            self._report_idle()
+            if self._idle is not None:
+                self._report_idle()
+        if error is not None:
+            raise error
 
     async def wait_for_room(self, timeout: float) -> None:
         """Wait until the transport takes more.
@@ -212,11 +231,15 @@ class Runner(asyncio.Protocol):
             MqttError: The connection ended, or the timeout of so many seconds.
         """
         waiter: Waiter = self._loop.create_future()
+        if timeout != math.inf:
+            self._deadlines.add(waiter, timeout)
         self._blocked.add(waiter)
         try:
-            await _wait(waiter, timeout)
+            error = await waiter
         finally:
             self._blocked.discard(waiter)
+        if error is not None:
+            raise error
 
     def resume_reading(self) -> None:
         """The program has taken messages: there is room for more."""
@@ -255,6 +278,7 @@ class Runner(asyncio.Protocol):
         return self._over or not (self._waiters or self._engine.session.outbound.queued)
 
     def _report_idle(self) -> None:
+        """Let `close` go on if there is nothing left to wait for."""
         if self._idle is not None and self._is_idle():
             _resolve(self._idle, None)
 
@@ -276,7 +300,8 @@ class Runner(asyncio.Protocol):
             self._handle(event)
         if self._wants_pause or self._reading_paused:
             self._pause_or_resume_reading()
-        self._report_idle()
+        if self._idle is not None:
+            self._report_idle()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Delivery | Request):
@@ -317,6 +342,7 @@ class Runner(asyncio.Protocol):
         # Those who wait leave the sets themselves when they wake up.
         for waiter in [self.connected, *self._waiters, *self._blocked]:
             _resolve(waiter, copy_error(error))
+        self._deadlines.clear()
         if self._is_accepted:
             self._sink.close(self.error)
         transport = self._transport
@@ -405,17 +431,3 @@ def _expire(waiter: Waiter) -> None:
 async def _settled(future: asyncio.Future[Any], timeout: float) -> None:
     """Wait until a future is done, or for a number of seconds."""
     await asyncio.wait((future,), timeout=timeout)
-
-
-async def _wait(waiter: Waiter, timeout: float) -> None:
-    """Wait for a waiter; raise its error."""
-    if timeout == math.inf:
-        error = await waiter
-    else:
-        timer = asyncio.get_running_loop().call_later(timeout, _expire, waiter)
-        try:
-            error = await waiter
-        finally:
-            timer.cancel()
-    if error is not None:
-        raise error

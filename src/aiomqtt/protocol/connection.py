@@ -185,11 +185,13 @@ class Connection:
         """Refuse an authentication method that is not the CONNECT's (§4.12).
 
         Raises:
-            PacketError: It is another, or there was none.
+            PacketError: It is another, it is missing, or there was none.
         """
-        method = properties and properties.authentication_method
-        if method is not None and method != self.announced.authentication_method:
-            raise PacketError(PROTOCOL_ERROR, "the authentication method is not ours")
+        method = (properties or _NO_PROPERTIES).authentication_method
+        if method != self.announced.authentication_method:
+            raise PacketError(
+                PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
+            )
 
     def check_problem_information(self, properties: Properties | None) -> None:
         """Refuse reasons that were not wanted (§3.1.2.11.7).

@@ -45,6 +45,8 @@ V5: Final = ProtocolVersion.V5
 # The codes of aiomqtt 2 for a call without a connection and for a full queue.
 NOT_CONNECTED: Final = 4
 QUEUE_FULL: Final = 15
+CONTINUE_AUTHENTICATION: Final = 0x18
+IMPLEMENTATION_SPECIFIC_ERROR: Final = 0x83
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
 # Below 5.0 there is no Receive Maximum; this many suit every broker we know.
 IN_FLIGHT_V3: Final = 20
@@ -69,7 +71,7 @@ class Engine:
         # Valid for the session.
         self.session = Session(settings.client_id)
         # Valid for the connection.
-        self.state = State.CLOSED
+        self._enter(State.CLOSED)
         self._connection = Connection(Connect(settings.version))
         self._decoder = Decoder(settings.version, Role.SERVER)
         self._requests: dict[int, Request] = {}
@@ -98,7 +100,11 @@ class Engine:
         self._messages = []
         self._events = []
         self._data.append(encode(connect, self.version, Role.CLIENT))
-        self.state = State.CONNECTING
+        self._enter(State.CONNECTING)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._handlers = _HANDLERS_OF[state]
 
     def _make_connect(self) -> Connect:
         settings = self.settings
@@ -137,7 +143,7 @@ class Engine:
             self._data.append(encode(packet, self.version, Role.CLIENT))
 
     def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
-        self.state = State.CLOSED
+        self._enter(State.CLOSED)
         self._requests.clear()
         self.session.outbound.close()
         if not self.session.exists:
@@ -364,7 +370,7 @@ class Engine:
                 ):
                     messages.append(packet)
                     continue
-                handler = _HANDLERS.get((self.state, packet.kind))
+                handler = self._handlers[packet.kind]
                 if handler is None:
                     raise PacketError(
                         PROTOCOL_ERROR,
@@ -419,7 +425,7 @@ class Engine:
             self.version,
             connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
         )
-        self.state = State.CONNECTED
+        self._enter(State.CONNECTED)
         self._events.append(Connected(connack))
         # 3.1 does not tell whether the session is present: assume what was asked.
         present = connack.session_present or (
@@ -444,9 +450,9 @@ class Engine:
         outbound = self.session.outbound
         delivery = outbound.acknowledge(ack, self._data)
         if delivery is not None:
-            code = CODES[ack.kind, self.version, Role.SERVER].get(delivery.reason_code)
-            if code is not None:
-                delivery.reason_code = code
+            if delivery.reason_code:
+                codes = CODES[ack.kind, self.version, Role.SERVER]
+                delivery.reason_code = codes[delivery.reason_code]
             self._events.append(delivery)
             outbound.pump(self._data)
 
@@ -482,7 +488,7 @@ class Engine:
         self._connection.keep_alive.on_pingresp()
 
     def _on_disconnect(self, packet: Signal, now: float) -> None:
-        code = packet.reason_code
+        code = CODES[packet.kind, self.version, Role.SERVER][packet.reason_code]
         error = MqttCodeError(code, f"Disconnected by the broker: {code!s}")
         if packet.properties is not None and packet.properties.reason_string:
             error = MqttCodeError(
@@ -498,8 +504,12 @@ class Engine:
             raise PacketError(PROTOCOL_ERROR, "AUTH without an authentication method")
         self._connection.check_authentication(packet.properties)
         self._connection.check_problem_information(packet.properties)
-        # 0x83, Implementation specific error: there is no authenticator to ask.
-        raise PacketError(0x83, "the authentication takes more than one step")
+        if packet.reason_code != CONTINUE_AUTHENTICATION:
+            raise PacketError(PROTOCOL_ERROR, "AUTH does not continue")
+        # There is no authenticator to ask.
+        raise PacketError(
+            IMPLEMENTATION_SPECIFIC_ERROR, "the authentication takes more than one step"
+        )
 
 
 def _without_alias(properties: Properties) -> Properties:
@@ -527,5 +537,12 @@ _HANDLERS: Final[dict[tuple[State, PacketType], _Handler]] = {
     (State.CONNECTED, PacketType.UNSUBACK): Engine._on_suback,
     (State.CONNECTED, PacketType.PINGRESP): Engine._on_pingresp,
     (State.CONNECTED, PacketType.DISCONNECT): Engine._on_disconnect,
-    (State.CONNECTED, PacketType.AUTH): Engine._on_auth,
+}
+# The same by packet type, for each state.
+_HANDLERS_OF: Final = {
+    state: [
+        _HANDLERS.get((state, PacketType(number))) if number else None
+        for number in range(PacketType.WILL)
+    ]
+    for state in State
 }

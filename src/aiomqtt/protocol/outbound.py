@@ -171,8 +171,13 @@ class Outbound:
 
     def send(self, delivery: Delivery, out: list[bytes]) -> None:
         """Accept a delivery and write it as soon as the quota allows, in order."""
-        self._queued[delivery] = None
-        self.pump(out)
+        if self._queued or self._resend or self._limit <= self.in_flight:
+            self._queued[delivery] = None
+            self.pump(out)
+        elif packet_id := self._allocate():
+            self._send_first(delivery, packet_id, out)
+        else:
+            self._queued[delivery] = None
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a delivery that has not been written; False: it has been."""
@@ -184,6 +189,8 @@ class Outbound:
 
     def pump(self, out: list[bytes]) -> None:
         """Write what the send quota allows (§4.9): first what is sent again."""
+        if not self._resend and not self._queued:
+            return
         room = self._limit - self.in_flight
         while room > 0 and self._resend:
             delivery, _ = self._resend.popitem(last=False)
@@ -194,11 +201,14 @@ class Outbound:
             if not packet_id:
                 return
             delivery, _ = self._queued.popitem(last=False)
-            delivery.packet_id = packet_id
-            delivery.state = SENT
-            self._sent[packet_id] = delivery
-            self._write(delivery, out, dup=False)
+            self._send_first(delivery, packet_id, out)
             room -= 1
+
+    def _send_first(self, delivery: Delivery, packet_id: int, out: list[bytes]) -> None:
+        delivery.packet_id = packet_id
+        delivery.state = SENT
+        self._sent[packet_id] = delivery
+        self._write(delivery, out, dup=False)
 
     def _write(self, delivery: Delivery, out: list[bytes], dup: bool) -> None:
         head, tail = delivery.head, delivery.tail

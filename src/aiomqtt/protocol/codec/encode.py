@@ -82,6 +82,9 @@ def _encode_code(kind: PacketType, code: int, version: int, sender: Role) -> byt
 
 def check_qos(qos: object, name: str = "qos") -> None:
     """Refuse what is no QoS (§3.3.1.2)."""
+    if not isinstance(qos, int):
+        msg = f"{name} must be an int, not {type(qos).__name__}"
+        raise TypeError(msg)
     if qos not in (0, 1, 2):
         msg = f"{name} must be 0, 1 or 2, not {qos!r}"
         raise ValueError(msg)

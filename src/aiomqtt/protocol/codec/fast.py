@@ -72,13 +72,16 @@ def encode_publish(
 ) -> tuple[bytes, bytes]:
     """Encode a PUBLISH in two parts; at QoS 1 and 2 its packet id goes between them.
 
-    The topic is empty only where the caller has a topic alias in the properties.
+    The topic may be empty where the properties have a topic alias.
 
     Raises:
         ValueError: The standard forbids the topic or a property, or the packet is
             larger than any may be.
     """
-    name = encode_topic(topic) if topic else b"\x00\x00"
+    if topic or properties is None or properties.topic_alias is None:
+        name = encode_topic(topic)
+    else:
+        name = b"\x00\x00"
     length = len(name) + len(payload)
     if qos:
         length += 2

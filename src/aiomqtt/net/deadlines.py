@@ -1,0 +1,57 @@
+"""Timeouts of many waiters, at less than a timer for each."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class Deadlines:
+    """Expires futures that are not done in time.
+
+    Those with the same timeout expire in the order in which they were added, so one
+    timer for the first of them does for all. Most are done long before: they are
+    dropped when the next one is added.
+
+    Args:
+        expire: What to do with a future that is not done in time.
+    """
+
+    def __init__(self, expire: Callable[[asyncio.Future[Any]], None]) -> None:
+        """Start without any."""
+        self._expire = expire
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[float, deque[tuple[float, asyncio.Future[Any]]]] = {}
+        self._timers: dict[float, asyncio.TimerHandle] = {}
+
+    def add(self, future: asyncio.Future[Any], timeout: float) -> None:
+        """Expire a future in so many seconds, unless it is done by then."""
+        queue = self._queues.get(timeout)
+        if queue is None:
+            queue = self._queues[timeout] = deque()
+        while queue and queue[0][1].done():
+            queue.popleft()
+        deadline = self._loop.time() + timeout
+        queue.append((deadline, future))
+        if timeout not in self._timers:
+            self._timers[timeout] = self._loop.call_at(deadline, self._run, timeout)
+
+    def _run(self, timeout: float) -> None:
+        queue = self._queues[timeout]
+        # The loop may be early by the resolution of its clock.
+        now = max(self._loop.time(), self._timers.pop(timeout).when())
+        while queue and (queue[0][1].done() or queue[0][0] <= now):
+            _, future = queue.popleft()
+            if not future.done():
+                self._expire(future)
+        if queue:
+            self._timers[timeout] = self._loop.call_at(queue[0][0], self._run, timeout)
+        else:
+            del self._queues[timeout]
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._queues.clear()
