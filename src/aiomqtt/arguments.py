@@ -73,11 +73,13 @@ def to_version(protocol: int | None) -> ProtocolVersion:
         raise ValueError(msg) from None
 
 
-def not_empty(name: str, value: str) -> str:
-    if not value:
-        msg = f"{name} must not be empty"
+def check_hostname(hostname: str) -> str:
+    """Refuse what can't be the name of a host."""
+    check_type("hostname", hostname, str)
+    if not hostname or "\0" in hostname:
+        msg = f"hostname must be a host name or an address, not {hostname!r}"
         raise ValueError(msg)
-    return value
+    return hostname
 
 
 def check_port(name: str, port: int, lowest: int) -> int:

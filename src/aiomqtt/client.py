@@ -12,12 +12,12 @@ from typing import Any, Final, Literal, Self
 
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
+    check_hostname,
     check_port,
     check_timeout,
     check_tls,
     check_transport,
     check_type,
-    not_empty,
     to_bound,
     to_clean_start,
     to_credentials,
@@ -179,14 +179,13 @@ class Client:
         """Check the arguments; nothing is connected yet."""
         check_transport(transport, proxy)
         check_tls(tls_context, tls_params, tls_insecure)
-        check_type("hostname", hostname, str)
         check_type("keepalive", keepalive, int)
         check_type("bind_address", bind_address, str, type(None))
         check_type("queue_type", queue_type, type, type(None))
         check_type("identifier", identifier, str, type(None))
         version = to_version(protocol)
         self._target = Target(
-            not_empty("hostname", hostname),
+            check_hostname(hostname),
             check_port("port", port, 1),
             bind_address or "",
             check_port("bind_port", bind_port, 0),
@@ -475,9 +474,9 @@ class Client:
         try:
             await self._connect(runner)
         except BaseException:
-            runner.abort()
             self._runner = None
             self._is_entered = False
+            runner.abort()
             raise
         return self
 
@@ -490,9 +489,11 @@ class Client:
                 await open_tcp(self._target, lambda: runner)
                 runner.start()
                 error = await runner.connected
-        except TimeoutError as timeout_error:
+        except TimeoutError:
+            what = "sent no CONNACK" if runner.is_open else "did not answer"
+            why = f"{self._target} {what} within {self.timeout} seconds"
             msg = "Operation timed out"
-            raise MqttError(msg) from timeout_error
+            raise MqttError(msg) from TimeoutError(why)
         # With a CONNACK and more in one chunk the connection may be over by now.
         if error is None and runner.is_over:
             error = runner.error or MqttError("Disconnected")

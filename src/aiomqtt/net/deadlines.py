@@ -34,18 +34,22 @@ class Deadlines:
         deadline = self._loop.time() + timeout
         queue.append((deadline, future))
         if timeout not in self._timers:
-            self._timers[timeout] = self._loop.call_at(deadline, self._run, timeout)
+            self._arm(timeout, deadline)
 
-    def _run(self, timeout: float) -> None:
+    def _arm(self, timeout: float, due: float) -> None:
+        self._timers[timeout] = self._loop.call_at(due, self._run, timeout, due)
+
+    def _run(self, timeout: float, due: float) -> None:
+        del self._timers[timeout]
         queue = self._queues[timeout]
         # The loop may be early by the resolution of its clock.
-        now = max(self._loop.time(), self._timers.pop(timeout).when())
+        now = max(self._loop.time(), due)
         while queue and (queue[0][1].done() or queue[0][0] <= now):
             _, future = queue.popleft()
             if not future.done():
                 self._expire(future)
         if queue:
-            self._timers[timeout] = self._loop.call_at(queue[0][0], self._run, timeout)
+            self._arm(timeout, queue[0][0])
         else:
             del self._queues[timeout]
 

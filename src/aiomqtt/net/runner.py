@@ -153,6 +153,11 @@ class Runner(asyncio.Protocol):
         return len(self._waiters)
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a transport."""
+        return self._transport is not None
+
+    @property
     def is_connected(self) -> bool:
         """Whether the broker has accepted the connection, and it is not over."""
         return self._is_accepted and not self._over
@@ -263,10 +268,11 @@ class Runner(asyncio.Protocol):
         self.abort()
 
     def abort(self) -> None:
-        """Cut the connection, if it is still there."""
+        """Cut the connection, if it is still there; nothing more is written."""
+        transport, self._transport = self._transport, None
         self._lose(MqttError("The connection was cut"))
-        if self._transport is not None:
-            self._transport.abort()
+        if transport is not None:
+            transport.abort()
 
     def _lose(self, error: MqttError) -> None:
         if not self._over:
@@ -304,15 +310,8 @@ class Runner(asyncio.Protocol):
             self._report_idle()
 
     def _handle(self, event: Event) -> None:
-        if isinstance(event, Delivery | Request):
-            waiter: Any = event.waiter
-            if waiter is not None:
-                _resolve(waiter, None)
-            elif isinstance(event, Delivery) and event.reason_code >= 0x80:
-                self._logger.warning(
-                    "A message of an earlier connection was refused: %s",
-                    event.reason_code,
-                )
+        if isinstance(event, Closed):
+            self._end(event)
         elif isinstance(event, Connected):
             self._is_accepted = True
             self._arm()
@@ -321,7 +320,18 @@ class Runner(asyncio.Protocol):
             self._sink.open(self.resume_reading)
             _resolve(self.connected, None)
         else:
-            self._end(event)
+            waiter = cast("Waiter | None", event.waiter)
+            if waiter is None:
+                self._report_unexpected(event)
+            elif not waiter.done():
+                waiter.set_result(None)
+
+    def _report_unexpected(self, event: Delivery | Request) -> None:
+        """Log that nobody is left who could be told that the broker refused."""
+        if isinstance(event, Delivery) and event.reason_code >= 0x80:
+            self._logger.warning(
+                "A message of an earlier connection was refused: %s", event.reason_code
+            )
 
     def _report_no_identifier(self) -> None:
         # An empty identifier is as good as any other without a session to resume.

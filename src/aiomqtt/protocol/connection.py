@@ -37,6 +37,12 @@ class Limits:
         self.wildcards = properties.wildcard_subscription_available != 0
         self.identifiers = properties.subscription_identifier_available != 0
         self.shared = properties.shared_subscription_available != 0
+        # Whether no PUBLISH can be refused, so that nothing needs to be checked.
+        self.allow_any_publish = (
+            self.maximum_qos == 2
+            and self.retain_available
+            and self.maximum_packet_size is None
+        )
 
     def refusal(self, first: int, size: int) -> int:
         """Return the reason code that forbids a PUBLISH, or 0.
@@ -122,7 +128,7 @@ class OutboundAliases:
         self._told: dict[int, str] = {}
 
     def resolve(self, topic: str, alias: int) -> str:
-        """Return the full topic of a publish that has an alias, and keep it.
+        """Return the full topic of a publish that has an alias.
 
         Raises:
             ValueError: The alias exceeds the peer's maximum, or it has no topic.
@@ -138,8 +144,11 @@ class OutboundAliases:
                 msg = f"topic_alias {alias} has no topic yet: publish with both first"
                 raise ValueError(msg)
             return self._set[alias]
-        self._set[alias] = topic
         return topic
+
+    def set(self, alias: int, topic: str) -> None:
+        """Keep the topic of an alias: a publish with both was accepted."""
+        self._set[alias] = topic
 
     def apply(self, topic: str, alias: int) -> str:
         """Return the topic to write: empty where the peer knows the alias already."""

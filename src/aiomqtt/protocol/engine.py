@@ -15,7 +15,6 @@ from aiomqtt.properties import Properties, SubscribeOptions
 from .codec.codes import CODES
 from .codec.encode import encode
 from .codec.fast import encode_publish
-from .codec.properties import check_properties
 from .codec.stream import Decoder
 from .connection import Connection
 from .events import Closed, Connected, Event, Output, Request, Settings, State
@@ -212,30 +211,32 @@ class Engine:
             MqttLimitError: The broker does not accept such a message.
             ValueError: The standard forbids an argument. Nothing has changed.
         """
-        render = None
-        if properties is not None and properties.topic_alias is not None:
-            check_properties(properties, PacketType.PUBLISH, self.version, Role.CLIENT)
+        alias = None if properties is None else properties.topic_alias
+        aliases = self._connection.outbound_aliases
+        if alias is not None:
             self._check_connected()
-            aliases = self._connection.outbound_aliases
-            topic = aliases.resolve(topic, properties.topic_alias)
-            render = self._with_alias(topic, payload, qos, retain, properties)
-            properties = _without_alias(properties)
+            topic = aliases.resolve(topic, alias)
         head, tail = encode_publish(
             topic, payload, qos, retain, properties, self.version, Role.CLIENT
         )
         self._check_connected()
         outbound = self.session.outbound
+        if not self._connection.limits.allow_any_publish:
+            self._check_limits(head[0], len(head) + len(tail) + (2 if qos else 0))
+        maximum = self.settings.maximum_queued
+        if qos and maximum is not None and len(outbound) >= maximum:
+            msg = f"Could not publish message: {maximum} are unfinished already"
+            raise MqttCodeError(QUEUE_FULL, msg)
+        render = None
+        if alias is not None:
+            assert properties is not None
+            aliases.set(alias, topic)
+            render = self._with_alias(topic, payload, qos, retain, properties)
         if not qos:
-            self._check_limits(head[0], len(head) + len(tail))
             self._data.append(head + tail if render is None else b"".join(render()))
             return None
         delivery = Delivery(head, tail, qos)
         delivery.render = render
-        self._check_limits(head[0], delivery.size)
-        maximum = self.settings.maximum_queued
-        if maximum is not None and len(outbound) >= maximum:
-            msg = f"Could not publish message: {maximum} are unfinished already"
-            raise MqttCodeError(QUEUE_FULL, msg)
         outbound.send(delivery, self._data)
         return delivery
 
@@ -249,16 +250,9 @@ class Engine:
     ) -> None:
         """Raise what `publish` would raise about the arguments, and change nothing."""
         head, tail = encode_publish(
-            # The empty topic of an alias is `publish`'s business.
-            topic or "-" if properties is not None else topic,
-            payload,
-            qos,
-            retain,
-            properties,
-            self.version,
-            Role.CLIENT,
+            topic, payload, qos, retain, properties, self.version, Role.CLIENT
         )
-        self._check_limits(head[0], len(head) + len(tail))
+        self._check_limits(head[0], len(head) + len(tail) + (2 if qos else 0))
 
     def _with_alias(
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties
@@ -446,13 +440,11 @@ class Engine:
             self._messages.append(packet)
 
     def _on_ack(self, ack: Ack, now: float) -> None:
-        self._connection.check_problem_information(ack.properties)
+        if ack.properties is not None:
+            self._connection.check_problem_information(ack.properties)
         outbound = self.session.outbound
         delivery = outbound.acknowledge(ack, self._data)
         if delivery is not None:
-            if delivery.reason_code:
-                codes = CODES[ack.kind, self.version, Role.SERVER]
-                delivery.reason_code = codes[delivery.reason_code]
             self._events.append(delivery)
             outbound.pump(self._data)
 
@@ -464,6 +456,11 @@ class Engine:
         self._connection.check_problem_information(packet.properties)
         request = self._requests.get(packet.packet_id)
         if request is None:
+            if self.session.outbound.is_used(packet.packet_id):
+                raise PacketError(
+                    PROTOCOL_ERROR,
+                    f"{packet.kind.name} for the identifier of a PUBLISH",
+                )
             # Not for any waiter: [MQTT-2.2.1-6] is the broker's to keep.
             return
         if request.answer is not packet.kind:

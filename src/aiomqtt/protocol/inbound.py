@@ -27,6 +27,9 @@ class Inbound:
         # Valid for the connection.
         self._version = ProtocolVersion.V5
         self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
+        # Of the received ones, those that came on this connection: the peer's quota
+        # starts anew with each (§4.9).
+        self._counted: set[int] = set()
         # PUBACKs that can't have reached the peer, as they have not been written.
         self._unwritten = 0
 
@@ -36,11 +39,13 @@ class Inbound:
         """Begin a connection; the peer was told this Receive Maximum."""
         self._version = version
         self._receive_maximum = receive_maximum
+        self._counted.clear()
         self._unwritten = 0
 
     def clear(self) -> None:
         """Forget all state of the session."""
         self._received.clear()
+        self._counted.clear()
 
     def written(self) -> None:
         """Take note that all acknowledgements so far are being written."""
@@ -62,13 +67,14 @@ class Inbound:
             out.append(encode_ack(PUBACK, packet_id))
             return True
         is_new = packet_id not in self._received
-        self._received.add(packet_id)
+        self._counted.add(packet_id)
         self._check_receive_maximum()
+        self._received.add(packet_id)
         out.append(encode_ack(PUBREC, packet_id))
         return is_new
 
     def _check_receive_maximum(self) -> None:
-        if len(self._received) + self._unwritten > self._receive_maximum:
+        if len(self._counted) + self._unwritten > self._receive_maximum:
             raise PacketError(
                 0x93, f"more than {self._receive_maximum} messages are unacknowledged"
             )
@@ -78,6 +84,7 @@ class Inbound:
         packet_id = ack.packet_id
         if packet_id in self._received or self._version < ProtocolVersion.V5:
             self._received.discard(packet_id)
+            self._counted.discard(packet_id)
             out.append(encode_ack(PUBCOMP, packet_id))
         else:
             # Packet Identifier not found (§3.7.2.1).

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from aiomqtt.properties import ReasonCode
+
 from .codec.fast import encode_ack, with_dup
 from .packets import Ack
 from .spec import (
@@ -153,31 +155,30 @@ class Outbound:
         """Give back what `reserve` took."""
         self._reserved.discard(packet_id)
 
+    def is_used(self, packet_id: int) -> bool:
+        """Whether an identifier is that of a delivery in flight."""
+        return packet_id in self._sent or packet_id in self._released
+
     def _allocate(self) -> int:
         """Return the next free identifier, counting up from 1 and around; 0: none."""
-        packet_id = self._last_id
-        for _ in range(MAXIMUM_PACKET_ID):
-            packet_id = packet_id + 1 if packet_id < MAXIMUM_PACKET_ID else 1
-            if not (
-                packet_id in self._sent
-                or packet_id in self._released
-                or packet_id in self._reserved
-            ):
-                self._last_id = packet_id
-                return packet_id
-        return 0
+        packet_id = first = self._last_id % MAXIMUM_PACKET_ID + 1
+        while (
+            packet_id in self._sent
+            or packet_id in self._released
+            or packet_id in self._reserved
+        ):
+            packet_id = packet_id % MAXIMUM_PACKET_ID + 1
+            if packet_id == first:
+                return 0
+        self._last_id = packet_id
+        return packet_id
 
     # --- sending ----------------------------------------------------------------
 
     def send(self, delivery: Delivery, out: list[bytes]) -> None:
         """Accept a delivery and write it as soon as the quota allows, in order."""
-        if self._queued or self._resend or self._limit <= self.in_flight:
-            self._queued[delivery] = None
-            self.pump(out)
-        elif packet_id := self._allocate():
-            self._send_first(delivery, packet_id, out)
-        else:
-            self._queued[delivery] = None
+        self._queued[delivery] = None
+        self.pump(out)
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a delivery that has not been written; False: it has been."""
@@ -237,7 +238,7 @@ class Outbound:
             What ended because the peer no longer accepts it.
         """
         refused = [
-            self._finish(delivery, code)
+            self._finish(delivery, ReasonCode(code))
             for delivery in [*self._sent.values(), *self._queued]
             if (code := refusal(delivery.head[0], delivery.size))
         ]

@@ -17,7 +17,7 @@ from aiomqtt.protocol.spec import (
 from aiomqtt.protocol.wire import encode_string, encode_variable
 from aiomqtt.topic import Topic
 
-from .encode import check_topic_name
+from .encode import check_qos, check_topic_name
 from .properties import encode_properties
 
 V5: Final = ProtocolVersion.V5
@@ -75,9 +75,11 @@ def encode_publish(
     The topic may be empty where the properties have a topic alias.
 
     Raises:
-        ValueError: The standard forbids the topic or a property, or the packet is
-            larger than any may be.
+        ValueError: The standard forbids the QoS, the topic or a property, or the
+            packet is larger than any may be.
     """
+    if not 0 <= qos <= 2:
+        check_qos(qos)
     if topic or properties is None or properties.topic_alias is None:
         name = encode_topic(topic)
     else:
