@@ -144,6 +144,10 @@ class Client:
         NotImplementedError: A transport or proxy that is still to come.
     """
 
+    # On the class too, for mocks that are made with `spec=Client`.
+    timeout: float = DEFAULT_TIMEOUT
+    pending_calls_threshold: int = 10
+
     def __init__(
         self,
         hostname: str,
@@ -221,10 +225,8 @@ class Client:
         calls = to_bound("max_concurrent_outgoing_calls", max_concurrent_outgoing_calls)
         if calls is not None:
             self._calls = asyncio.Semaphore(calls)
-        self.timeout: float = check_timeout(
-            DEFAULT_TIMEOUT if timeout is None else timeout
-        )
-        self.pending_calls_threshold: int = 10
+        self.timeout = check_timeout(DEFAULT_TIMEOUT if timeout is None else timeout)
+        self.pending_calls_threshold = 10
         # How many pending calls the next warning is due at.
         self._warn_at = 0
         self._is_entered = False

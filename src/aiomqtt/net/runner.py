@@ -143,7 +143,7 @@ class Runner(asyncio.Protocol):
         for waiter in self._blocked:
             _resolve(waiter, None)
         if self._over:
-            self._cut_in(LINGER)
+            self._loop.call_soon(self._end_writing)
 
     # --- what the client calls ----------------------------------------------------
 
@@ -361,14 +361,27 @@ class Runner(asyncio.Protocol):
         if self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()
-        # From here on the buffer counts as drained when it is empty.
-        transport.set_write_buffer_limits(0)
-        if transport.can_write_eof():
-            transport.write_eof()
+        if transport.get_write_buffer_size():
+            # From here on the buffer counts as drained when it is empty.
+            transport.set_write_buffer_limits(0)
+            self._cut_in(self._timeout)
         else:
+            self._end_writing()
+
+    def _end_writing(self) -> None:
+        """Close our side, now that all is written, and let the peer close its own."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._cut_in(LINGER)
+        if not transport.can_write_eof():
             transport.close()
-        is_written = not transport.get_write_buffer_size()
-        self._cut_in(LINGER if is_written else self._timeout)
+            return
+        try:
+            transport.write_eof()
+        except OSError:
+            # The peer has reset the connection; the transport will find out.
+            transport.abort()
 
     def _cut_in(self, seconds: float) -> None:
         """Cut the connection after a time, unless the peer closes it before."""

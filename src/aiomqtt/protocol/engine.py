@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
-from aiomqtt.properties import Properties, SubscribeOptions
+from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 
 from .codec.codes import CODES
 from .codec.encode import encode
@@ -42,8 +42,8 @@ from .wire import PROTOCOL_ERROR, PacketError
 
 V5: Final = ProtocolVersion.V5
 # The codes of aiomqtt 2 for a call without a connection and for a full queue.
-NOT_CONNECTED: Final = 4
-QUEUE_FULL: Final = 15
+NOT_CONNECTED: Final = ReasonCode(4, "Not connected")
+QUEUE_FULL: Final = ReasonCode(15, "Queue full")
 CONTINUE_AUTHENTICATION: Final = 0x18
 IMPLEMENTATION_SPECIFIC_ERROR: Final = 0x83
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
