@@ -7,6 +7,7 @@ call `tick` at the latest. No method blocks, sleeps or calls back.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final
 
 from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
@@ -259,6 +260,8 @@ class Engine:
     ) -> Callable[[], tuple[bytes, bytes]]:
         """Return what encodes a PUBLISH with its alias at the time of writing."""
         connection = self._connection
+        # The program may go on to change its own.
+        properties = deepcopy(properties)
 
         def render() -> tuple[bytes, bytes]:
             # On a later connection aliases have another meaning: full topic then.

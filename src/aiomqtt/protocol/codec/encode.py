@@ -274,6 +274,11 @@ def _encode_signal(packet: Signal, version: int, sender: Role) -> bytes:
     code = _encode_code(packet.kind, packet.reason_code, version, sender)
     if not has_properties and not packet.reason_code:
         return b""
+    if packet.kind is PacketType.AUTH and (
+        packet.properties is None or packet.properties.authentication_method is None
+    ):
+        msg = "AUTH needs authentication_method (MQTT 5.0 §3.15.2.2.2)"
+        raise ValueError(msg)
     if not has_properties and packet.kind is PacketType.DISCONNECT:
         return code
     return code + encode_properties(packet.properties, packet.kind, version, sender)
