@@ -1,0 +1,164 @@
+"""The floor: asyncio alone, moving bytes of the same size without a protocol.
+
+It knows the length of every packet and looks at none of them. What a client costs
+beyond this is MQTT, its API and its guarantees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import cast
+
+from common import HOST, LATENCY_WARM_UP, TOPIC, Meter, Task, main
+
+SUBSCRIBE_ID = 1
+SUBACK_LENGTH = 5
+FLUSH_BYTES = 64 * 1024
+DISCONNECT = b"\xe0\x00"
+
+
+def encode(first_byte: int, body: bytes) -> bytes:
+    length = bytearray()
+    rest = len(body)
+    while rest > 0x7F:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    length.append(rest)
+    return bytes([first_byte]) + bytes(length) + body
+
+
+def encode_connect() -> bytes:
+    return encode(0x10, b"\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")
+
+
+def encode_subscribe() -> bytes:
+    topic = TOPIC.encode()
+    body = SUBSCRIBE_ID.to_bytes(2) + len(topic).to_bytes(2) + topic + b"\x00"
+    return encode(0x82, body)
+
+
+def encode_publish(task: Task) -> bytes:
+    topic = TOPIC.encode()
+    packet_id = b"\x00\x01" if task.qos else b""
+    body = len(topic).to_bytes(2) + topic + packet_id + task.payload
+    return encode(0x30 | task.qos << 1, body)
+
+
+class Pipe(asyncio.Protocol):
+    """Hands over one object for every `length` bytes that arrive."""
+
+    def __init__(self) -> None:
+        self.length = 4  # of CONNACK
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.rest = 0
+        self._objects: deque[object] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        count, self.rest = divmod(self.rest + len(data), self.length)
+        self._objects.extend([data] * count)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __aiter__(self) -> Pipe:
+        return self
+
+    async def __anext__(self) -> object:
+        while not self._objects:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._objects.popleft()
+
+    async def drain(self) -> None:
+        await self._writable.wait()
+
+    async def close(self) -> None:
+        self.transport.write(DISCONNECT)
+        self.transport.close()
+        await self._closed.wait()
+
+
+async def connected(task: Task) -> Pipe:
+    loop = asyncio.get_running_loop()
+    _, pipe = await loop.create_connection(Pipe, HOST, task.port)
+    pipe.transport.write(encode_connect())
+    await anext(pipe)
+    return pipe
+
+
+async def receive(task: Task, meter: Meter) -> None:
+    pipe = await connected(task)
+    pipe.length = len(encode_publish(task))
+    # The SUBACK is shorter: with this the first message ends where its packet does.
+    pipe.rest = -SUBACK_LENGTH
+    meter.start()
+    pipe.transport.write(encode_subscribe())
+    count = 0
+    async for _ in pipe:
+        count += 1
+        if count == task.messages:
+            break
+    meter.stop()
+    meter.count, meter.payload_bytes = count, count * task.size
+    await pipe.close()
+
+
+async def publish(task: Task, meter: Meter) -> None:
+    """One call a message, and one write for what gathered."""
+    packet = encode_publish(task)
+    pipe = await connected(task)
+    gathered = bytearray()
+
+    async def publish_one() -> None:
+        gathered.extend(packet)
+        if len(gathered) >= FLUSH_BYTES:
+            pipe.transport.write(bytes(gathered))
+            gathered.clear()
+            await pipe.drain()
+
+    meter.start()
+    for _ in range(task.messages):
+        await publish_one()
+    pipe.transport.write(bytes(gathered))
+    await pipe.close()
+    meter.count = task.messages
+    meter.stop()
+
+
+async def latency(task: Task, meter: Meter) -> None:
+    packet = encode_publish(task)
+    latencies: list[int] = []
+    pipe = await connected(task)
+    for index in range(LATENCY_WARM_UP + task.messages):
+        if index == LATENCY_WARM_UP:
+            meter.start()
+        started = time.perf_counter_ns()
+        pipe.transport.write(packet)
+        await anext(pipe)
+        latencies.append(time.perf_counter_ns() - started)
+    meter.stop()
+    del latencies[:LATENCY_WARM_UP]
+    meter.count = len(latencies)
+    meter.record_latencies(latencies)
+    await pipe.close()
+
+
+if __name__ == "__main__":
+    main("", {"receive": receive, "publish": publish, "latency": latency})

@@ -1,0 +1,176 @@
+"""The clients, and how each gets an environment of its own (set up once)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent
+ENVIRONMENTS = HERE / ".envs"
+PROGRAMS = HERE / "clients"
+
+REFERENCE = "libmosquitto"
+
+
+class SetUpError(Exception):
+    """An environment could not be made; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    name: str
+    how: Literal["checkout", "package", "bare", "C"]
+    program: str
+    # What pip installs, or options for the C compiler.
+    requirement: str = ""
+    module: str = ""
+    # The part of a workload's messages that it gets: a slow client measures as well
+    # with fewer, and the others don't wait for it.
+    share: float = 1.0
+    # The names of the workloads that it has; None is all of them.
+    workloads: tuple[str, ...] | None = None
+    # Whether it runs when --clients doesn't say.
+    default: bool = True
+
+
+CLIENTS = (
+    # As its users get it: the kernel may merge its small writes (Nagle's algorithm).
+    Client(REFERENCE, "C", "mosquitto.c"),
+    # With TCP_NODELAY, which asyncio sets for each of the other clients.
+    Client("libmosquitto-nodelay", "C", "mosquitto.c", "-DNODELAY", default=False),
+    Client("aiomqtt", "checkout", "run_aiomqtt.py", module="aiomqtt"),
+    Client("mqttium", "package", "run_mqttium.py", "mqttium==1.2.1", "mqttium.api"),
+    Client("gmqtt", "package", "run_gmqtt.py", "gmqtt==0.8.0", "gmqtt"),
+    Client(
+        "aiomqtt-2.5",
+        "package",
+        "run_aiomqtt.py",
+        "aiomqtt==2.5.1 paho-mqtt==2.2.0",
+        "aiomqtt",
+        share=0.05,
+    ),
+    Client(
+        "bare-asyncio",
+        "bare",
+        "run_bare.py",
+        workloads=("receive-qos0", "publish-qos0", "latency"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a client's programs run."""
+
+    client: Client
+    executable: Path  # an interpreter, or the program itself when it is compiled
+
+    def command(self, kind: str) -> list[str] | None:
+        """The program for a kind of workload; None where nothing is to measure."""
+        if kind == "import":
+            if not self.client.module:
+                return None
+            program = str(PROGRAMS / "import_time.py")
+            return [str(self.executable), program, self.client.module]
+        if self.client.how == "C":
+            return [str(self.executable)]
+        return [str(self.executable), str(PROGRAMS / self.client.program)]
+
+
+def set_up(client: Client, python: str) -> Environment:
+    """Make the client's environment if it isn't there."""
+    if client.how == "C":
+        return Environment(client, _compile(client))
+    if client.how == "bare":
+        return Environment(client, Path(python))
+    return Environment(client, _virtual_environment(client, python))
+
+
+def _run(command: list[str], what: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        raise SetUpError(f"{what}: {command[0]} is not there") from None
+    except subprocess.CalledProcessError as error:
+        lines = (error.stderr or error.stdout).strip().splitlines()
+        raise SetUpError("\n  ".join([f"{what} failed:", *lines[-10:]])) from error
+    return done.stdout.strip()
+
+
+def _compile(client: Client) -> Path:
+    source = PROGRAMS / client.program
+    program = ENVIRONMENTS / client.name
+    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+        return program
+    if shutil.which("gcc") is None:
+        raise SetUpError("no gcc; on Debian: apt-get install gcc libmosquitto-dev")
+    look = ["gcc", "-E", "-include", "mosquitto.h", "-x", "c", os.devnull]
+    if subprocess.run(look, capture_output=True, check=False).returncode:
+        raise SetUpError("no mosquitto.h; on Debian: apt-get install libmosquitto-dev")
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    options = ["-O2", *client.requirement.split()]
+    _run(["gcc", *options, "-o", str(program), str(source), "-lmosquitto"], "gcc")
+    return program
+
+
+def _virtual_environment(client: Client, python: str) -> Path:
+    """The interpreter of the client's environment, which is made anew on a change."""
+    version = _run(
+        [python, "-c", "import sys; print(*sys.version_info[:3], sep='.')"], "python"
+    )
+    folder = ENVIRONMENTS / f"{client.name}-py{version}"
+    stamp = folder / "contents.txt"
+    contents = _checkout_contents() if client.how == "checkout" else client.requirement
+    interpreter = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if stamp.exists() and stamp.read_text() == contents:
+        return interpreter
+    if client.how == "checkout" and not (CHECKOUT / "pyproject.toml").exists():
+        raise SetUpError(f"{CHECKOUT} has no pyproject.toml")
+    print(f"setting up {folder.name}", file=sys.stderr)
+    _run([python, "-m", "venv", "--clear", str(folder)], "venv")
+    if client.how == "checkout":
+        what = [str(_copy_checkout(folder / "source"))]
+    else:
+        what = client.requirement.split()
+    pip = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check"]
+    _run([*pip, *what], f"pip install {' '.join(what)}")
+    stamp.write_text(contents)
+    return interpreter
+
+
+def _copy_checkout(folder: Path) -> Path:
+    """Copy what a build needs: setuptools would leave its `build/` in the checkout."""
+    folder.mkdir()
+    for file in CHECKOUT.iterdir():
+        if file.is_file():
+            shutil.copy2(file, folder)
+    bytecode = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(CHECKOUT / "src", folder / "src", ignore=bytecode)
+    return folder
+
+
+def _checkout_contents() -> str:
+    """A digest of what an installation of the checkout depends on.
+
+    It is installed as a user would, not in editable mode: so a compiled module that is
+    older than its source is never measured.
+    """
+    digest = hashlib.sha256(os.environ.get("AIOMQTT_PURE", "").encode())
+    files = [
+        *(CHECKOUT / "src").rglob("*.py"),
+        CHECKOUT / "pyproject.toml",
+        CHECKOUT / "setup.py",
+    ]
+    for file in sorted(files):
+        if file.exists():
+            digest.update(
+                file.relative_to(CHECKOUT).as_posix().encode() + file.read_bytes()
+            )
+    return digest.hexdigest()

@@ -1,0 +1,268 @@
+"""The peer that the clients are measured against: it replays encoded packets.
+
+It is no broker: every byte that it sends in a workload is encoded before the client
+asks, and what comes in is taken apart in runs of equal packets, so that the client is
+always the slower side. The runner starts it for one run; it prints `{"port": N}`,
+serves until its standard input ends, and prints what it sent and got.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import frames
+from frames import Run
+
+RECEIVE_SIZE = 256 * 1024
+
+# Packets that are sent again and again: enough for few calls, few enough for the cache.
+CYCLE_BYTES = 1024 * 1024
+
+# Each connection is a thread with little to do.
+THREAD_STACK_BYTES = 256 * 1024
+
+# How long a connection may take to drain after the client's process has ended.
+DRAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send to a subscriber; nothing in the other workloads."""
+
+    messages: int
+    qos: int
+    payload: bytes
+    topic: str
+    window: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went over all connections."""
+
+    connections: int = 0
+    sent: int = 0  # PUBLISH to the client
+    acked: int = 0  # of these, flows that the client completed (QoS 1 and 2)
+    received: int = 0  # PUBLISH from the client
+    completed: int = 0  # of these, flows that the client completed (QoS 2)
+
+
+class Delivery:
+    """Sends the plan's messages to one subscriber.
+
+    The last message is QoS 0 and leaves when all the others are acknowledged. So the
+    client has done all of its work, acknowledgements included, when it sees that one.
+
+    Every acknowledgement lets the next message go at once. Waiting for several would
+    let the two ends wait for each other: a client with Nagle's algorithm keeps small
+    writes back until this end sends something, or for the 40 ms of a delayed TCP ack.
+    """
+
+    def __init__(
+        self, plan: Plan, counts: Counts, *, version: int, window: int
+    ) -> None:
+        self._counts = counts
+        self._qos = plan.qos
+        self._messages = plan.messages
+        first = frames.encode_publish(
+            plan.topic, plan.payload, plan.qos, 1, version=version
+        )
+        self._length = len(first)
+        self._slots = max(1, min(window, CYCLE_BYTES // len(first)))
+        self._cycle = memoryview(
+            b"".join(
+                frames.encode_publish(
+                    plan.topic, plan.payload, plan.qos, packet_id, version=version
+                )
+                for packet_id in range(1, self._slots + 1)
+            )
+        )
+        self._last = frames.encode_publish(
+            plan.topic, plan.payload, 0, 0, version=version
+        )
+        self._started = False
+        self._sent = 0
+        self._acked = 0
+
+    def start(self, sock: socket.socket) -> None:
+        self._started = True
+        self.go_on(sock)
+
+    def acknowledged(self, count: int) -> None:
+        self._acked += count
+        self._counts.acked += count
+
+    def go_on(self, sock: socket.socket) -> None:
+        """Send what the window allows."""
+        if not self._started:
+            return
+        before_last = self._messages - 1
+        while self._sent < before_last:
+            slot = self._sent % self._slots
+            count = min(self._slots - slot, before_last - self._sent)
+            if self._qos:
+                count = min(count, self._acked + self._slots - self._sent)
+                if not count:
+                    return
+            sock.sendall(
+                self._cycle[slot * self._length : (slot + count) * self._length]
+            )
+            self._sent += count
+            self._counts.sent += count
+        if self._sent == before_last and (not self._qos or self._acked == before_last):
+            sock.sendall(self._last)
+            self._sent += 1
+            self._counts.sent += 1
+
+
+class Connection:
+    """One client's connection, from CONNECT to DISCONNECT or the end of the stream."""
+
+    def __init__(self, sock: socket.socket, plan: Plan, counts: Counts) -> None:
+        self._sock = sock
+        self._plan = plan
+        self._counts = counts
+        self._version = 4
+        self._delivery: Delivery | None = None
+        self._handlers: dict[int, Callable[[Run], None]] = {
+            frames.CONNECT: self._on_connect,
+            frames.SUBSCRIBE: self._on_subscribe,
+            frames.PUBLISH: self._on_publish,
+            frames.PUBACK: self._on_completed,
+            frames.PUBREC: self._on_pubrec,
+            frames.PUBREL: self._on_pubrel,
+            frames.PUBCOMP: self._on_completed,
+            frames.PINGREQ: self._on_pingreq,
+        }
+
+    def serve(self) -> None:
+        try:
+            self._serve()
+        except ConnectionError:
+            pass  # the client was ended, or closed with bytes unread: the counts tell
+        finally:
+            self._sock.close()
+
+    def _serve(self) -> None:
+        rest = b""
+        while data := self._sock.recv(RECEIVE_SIZE):
+            data = rest + data
+            end = 0
+            for run in frames.split_runs(data):
+                end = run.end
+                kind = run.head >> 4
+                if kind == frames.DISCONNECT:
+                    return
+                self._handlers[kind](run)
+            rest = data[end:]
+            if self._delivery is not None:
+                self._delivery.go_on(self._sock)
+
+    def _on_connect(self, run: Run) -> None:
+        body = run.data[run.start + run.body : run.end]
+        self._version = frames.connect_version(body)
+        if self._plan.messages:
+            # Encoded here, before the client's clock runs.
+            self._delivery = Delivery(
+                self._plan,
+                self._counts,
+                version=self._version,
+                window=min(self._plan.window, frames.receive_maximum(body)),
+            )
+        properties = b"\x00" if self._version == frames.V5 else b""
+        self._answer(frames.CONNACK, b"\x00\x00" + properties)
+        self._counts.connections += 1
+
+    def _on_subscribe(self, run: Run) -> None:
+        # One filter per SUBSCRIBE: its QoS (and other options in 5.0) is the last byte.
+        packet_id = run.column(0)[:1] + run.column(1)[:1]
+        properties = b"\x00" if self._version == frames.V5 else b""
+        self._answer(
+            frames.SUBACK, packet_id + properties + bytes([run.data[run.end - 1] & 3])
+        )
+        if self._delivery is not None:
+            self._delivery.start(self._sock)
+
+    def _on_publish(self, run: Run) -> None:
+        self._counts.received += run.count
+        qos = run.head >> 1 & 3
+        if qos:
+            topic_length = run.column(0)[0] << 8 | run.column(1)[0]
+            kind = frames.PUBACK if qos == 1 else frames.PUBREC
+            self._sock.sendall(run.acks(kind, id_offset=2 + topic_length))
+
+    def _on_completed(self, run: Run) -> None:
+        if self._delivery is not None:
+            self._delivery.acknowledged(run.count)
+
+    def _on_pubrec(self, run: Run) -> None:
+        self._sock.sendall(run.acks(frames.PUBREL))
+
+    def _on_pubrel(self, run: Run) -> None:
+        self._counts.completed += run.count
+        self._sock.sendall(run.acks(frames.PUBCOMP))
+
+    def _on_pingreq(self, run: Run) -> None:
+        self._answer(frames.PINGRESP, b"")
+
+    def _answer(self, kind: int, body: bytes) -> None:
+        self._sock.sendall(bytes([kind << 4]) + frames.encode_length(len(body)) + body)
+
+
+def accept_all(listener: socket.socket, plan: Plan, counts: Counts) -> None:
+    while True:
+        sock, _ = listener.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, plan, counts)
+        threading.Thread(
+            target=connection.serve, name="connection", daemon=True
+        ).start()
+
+
+def parse_arguments() -> Plan:
+    parser = argparse.ArgumentParser(
+        description="The benchmark's peer; started by run.py."
+    )
+    parser.add_argument(
+        "--messages", type=int, default=0, help="to send to a subscriber"
+    )
+    parser.add_argument("--qos", type=int, default=0, choices=(0, 1, 2))
+    parser.add_argument("--size", type=int, default=64, help="payload bytes")
+    parser.add_argument("--topic", default="bench/temperature")
+    parser.add_argument(
+        "--window", type=int, default=100, help="unacknowledged at a time"
+    )
+    arguments = parser.parse_args()
+    return Plan(
+        messages=arguments.messages,
+        qos=arguments.qos,
+        payload=b"x" * arguments.size,
+        topic=arguments.topic,
+        window=arguments.window,
+    )
+
+
+def main() -> None:
+    plan = parse_arguments()
+    counts = Counts()
+    threading.stack_size(THREAD_STACK_BYTES)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    threading.Thread(
+        target=accept_all, args=(listener, plan, counts), daemon=True
+    ).start()
+    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+    sys.stdin.read()  # until the runner closes it
+    for thread in threading.enumerate():
+        if thread.name == "connection":
+            thread.join(DRAIN_SECONDS)
+    print(json.dumps(asdict(counts)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
