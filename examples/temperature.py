@@ -1,0 +1,45 @@
+"""Publish temperatures and receive them: `temperature.py HOST PORT`."""
+
+import asyncio
+import sys
+
+import aiomqtt
+
+TEMPERATURES = {
+    "temperature/outside": 28.4,
+    "temperature/inside": 21.7,
+    "temperature/cellar": 14.2,
+    "temperature/attic": 31.0,
+    "temperature/fridge": 4.5,
+}
+
+
+async def receive_temperatures(host: str, port: int, ready: asyncio.Event) -> None:
+    async with aiomqtt.Client(host, port) as client:
+        await client.subscribe("temperature/#")
+        ready.set()
+        missing = len(TEMPERATURES)
+        async for message in client.messages:
+            print(f"received {message.topic}: {message.payload.decode()}")
+            missing -= 1
+            if not missing:
+                break
+
+
+async def publish_temperatures(host: str, port: int) -> None:
+    async with aiomqtt.Client(host, port) as client:
+        for topic, temperature in TEMPERATURES.items():
+            print(f"publishing {topic}: {temperature}")
+            await client.publish(topic, payload=temperature, qos=1)
+
+
+async def main(host: str, port: int) -> None:
+    ready = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(receive_temperatures(host, port, ready))
+        # What is published before the subscription is there would be missed.
+        await ready.wait()
+        tasks.create_task(publish_temperatures(host, port))
+
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,172 @@
+"""What holds for every test: both event loops, nothing left behind, statements."""
+
+import asyncio
+import gc
+import inspect
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import statements
+
+# --- event loops ---------------------------------------------------------------
+
+LOOPS = {
+    "asyncio": ("asyncio", {"debug": True, "use_uvloop": False}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+}
+
+
+@pytest.fixture(params=list(LOOPS.values()), ids=list(LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """The event loop of an asynchronous test; each runs once on every loop."""
+    return request.param
+
+
+@pytest.fixture(params=[3, 4, 5], ids=["3.1", "3.1.1", "5.0"])
+def version(request: pytest.FixtureRequest) -> int:
+    """The protocol level of each version of MQTT."""
+    level: int = request.param
+    return level
+
+
+# --- nothing is left behind ----------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
+    """Give every asynchronous test the check inside its event loop.
+
+    An autouse fixture would do the same to synchronous tests, and run each of
+    them once per event loop.
+    """
+    if not collector.istestfunction(obj, name):
+        return
+    inner = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
+    if inspect.iscoroutinefunction(inner):
+        pytest.mark.usefixtures("nothing_left_running")(obj)
+
+
+@pytest.fixture
+async def nothing_left_running(anyio_backend: Any) -> AsyncIterator[None]:
+    """Fail a test that leaves a task or a socket to its event loop.
+
+    It is set up before the test's own fixtures and torn down after them.
+    """
+    before = asyncio.all_tasks()
+    sockets = open_sockets()
+    yield
+    # A task that is about to end, as one that was cancelled, may need a turn.
+    for _ in range(3):
+        await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() - before if not of_runner(task)]
+    if left:
+        text = "\n".join(f"  {task!r}" for task in left)
+        pytest.fail(f"tasks are still running:\n{text}", pytrace=False)
+    deadline = time.monotonic() + 0.5
+    # Compared by number, because uvloop makes its own ones anew for each run.
+    while len(left_open := open_sockets()) > len(sockets):
+        if time.monotonic() > deadline:
+            # uvloop warns of each when it closes, and hangs if that raises.
+            warnings.simplefilter("ignore", ResourceWarning)
+            new = left_open - sockets
+            pytest.fail(f"sockets are still open, among: {new}", pytrace=False)
+        await asyncio.sleep(0.01)
+
+
+def of_runner(task: asyncio.Task[Any]) -> bool:
+    """Whether it is a task of anyio's, which runs the test and its fixtures."""
+    return getattr(task.get_coro(), "__qualname__", "").startswith("TestRunner.")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread or a socket.
+
+    By then the event loop is closed, with its own sockets and threads.
+    """
+    threads = set(threading.enumerate())
+    sockets = open_sockets()
+    yield
+    if "anyio_backend" in request.fixturenames:
+        # Runs the finalizers now, so that a warning ("unclosed transport", "task
+        # was destroyed") fails the test that caused it, not a later one.
+        gc.collect()
+    deadline = time.monotonic() + 1.0
+    while left := set(threading.enumerate()) - threads:
+        if time.monotonic() > deadline:
+            pytest.fail(f"threads are still running: {left}", pytrace=False)
+        time.sleep(0.01)
+    if left_open := open_sockets() - sockets:
+        pytest.fail(f"sockets are still open: {left_open}", pytrace=False)
+
+
+def open_sockets() -> set[str]:
+    """This process's sockets by file descriptor and inode; empty without /proc."""
+    found = set()
+    directory = Path("/proc/self/fd")
+    for entry in directory.iterdir() if directory.exists() else ():
+        try:
+            target = str(entry.readlink())
+        except FileNotFoundError:  # the one that iterates
+            continue
+        if target.startswith("socket:"):
+            found.add(f"fd {entry.name} {target}")
+    return found
+
+
+def pytest_collection_finish() -> None:
+    # What the imports made lives on; leaving it out of later collections makes
+    # the one after each test cheap.
+    gc.collect()
+    gc.freeze()
+
+
+# --- conformance ---------------------------------------------------------------
+
+tested_statements = pytest.StashKey[set[statements.Statement]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[tested_statements] = set()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--conformance-report",
+        action="store_true",
+        help="list the normative statements that no collected test names",
+    )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    tested = config.stash[tested_statements]
+    for item in items:
+        for marker in item.iter_markers("conformance"):
+            try:
+                tested.update(statements.marked(*marker.args, **marker.kwargs))
+            except (TypeError, ValueError) as error:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: conformance: {error}"
+                ) from None
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("--conformance-report"):
+        tested = config.stash[tested_statements]
+        terminalreporter.section("statements without a test")
+        for line in statements.report(tested):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def unnumbered_rules() -> list[statements.Row]:
+    """The rules of 5.0 without a number: section, packet, rule, reason_code."""
+    return statements.unnumbered()
