@@ -199,17 +199,17 @@ class Properties:
         return properties
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Check a value and set the property; ``None`` removes it."""
+        """Check a value and set the property; ``None`` or an empty list removes it."""
         row = PROPERTY_NAMES.get(name) or CAMEL_NAMES.get(name)
         if row is None:
             msg = f"MQTT 5.0 has no property named {name!r}"
             raise AttributeError(msg)
-        if value is None:
+        if value is not None:
+            value = _several(row, value) if row.repeats else _single(row, value)
+        if value is None or value == []:
             self.__dict__.pop(row.name, None)
-        elif row.repeats:
-            self.__dict__[row.name] = _several(row, value)
         else:
-            self.__dict__[row.name] = _single(row, value)
+            self.__dict__[row.name] = value
 
     def __getattr__(self, name: str) -> Any:
         """Resolve a CamelCase name."""

@@ -3,7 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+SWEEP: Final = 64
 
 
 class Deadlines:
@@ -11,7 +13,7 @@ class Deadlines:
 
     Those with the same timeout expire in the order in which they were added, so one
     timer for the first of them does for all. Most are done long before: they are
-    dropped when the next one is added.
+    dropped when others are added, so that about as many are kept as are pending.
 
     Args:
         expire: What to do with a future that is not done in time.
@@ -23,14 +25,22 @@ class Deadlines:
         self._loop = asyncio.get_running_loop()
         self._queues: dict[float, deque[tuple[float, asyncio.Future[Any]]]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
+        # The length at which a queue is looked through for those that are done.
+        self._sweep_at: dict[float, int] = {}
 
     def add(self, future: asyncio.Future[Any], timeout: float) -> None:
         """Expire a future in so many seconds, unless it is done by then."""
         queue = self._queues.get(timeout)
         if queue is None:
             queue = self._queues[timeout] = deque()
+            self._sweep_at[timeout] = SWEEP
         while queue and queue[0][1].done():
             queue.popleft()
+        if len(queue) >= self._sweep_at[timeout]:
+            pending = [item for item in queue if not item[1].done()]
+            queue.clear()
+            queue.extend(pending)
+            self._sweep_at[timeout] = max(SWEEP, 2 * len(pending))
         deadline = self._loop.time() + timeout
         queue.append((deadline, future))
         if timeout not in self._timers:
@@ -52,6 +62,7 @@ class Deadlines:
             self._arm(timeout, queue[0][0])
         else:
             del self._queues[timeout]
+            del self._sweep_at[timeout]
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -59,3 +70,4 @@ class Deadlines:
             timer.cancel()
         self._timers.clear()
         self._queues.clear()
+        self._sweep_at.clear()
