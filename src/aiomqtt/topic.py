@@ -6,36 +6,39 @@ from typing import TypeAlias
 from .protocol.spec import MAXIMUM_STRING_LENGTH
 
 
-def _invalid_text(value: str) -> bool:
-    """Whether a topic or filter breaks a rule that holds for both (§4.7.3)."""
-    if not value or "\x00" in value:
-        return True
+def _text_fault(value: str) -> str | None:
+    """Return the rule that a topic or filter breaks, of those for both (§4.7.3)."""
+    if not value:
+        return "must have at least one character"
+    if "\x00" in value:
+        return "must not contain U+0000"
     # A character is at most four bytes, so short ones need no encoding to tell.
-    if len(value) * 4 <= MAXIMUM_STRING_LENGTH and value.isascii():
-        return False
-    try:
-        return len(value.encode()) > MAXIMUM_STRING_LENGTH
-    except UnicodeEncodeError:
-        return True
+    if len(value) * 4 > MAXIMUM_STRING_LENGTH or not value.isascii():
+        try:
+            length = len(value.encode())
+        except UnicodeEncodeError:
+            return "must be well-formed UTF-8, without surrogates"
+        if length > MAXIMUM_STRING_LENGTH:
+            return f"must be at most 65535 bytes of UTF-8, not {length}"
+    return None
 
 
-def is_topic_name(value: str) -> bool:
-    """Whether a str is a valid topic name: to publish to, without wildcards."""
-    return not ("+" in value or "#" in value or _invalid_text(value))
+def topic_name_fault(value: str) -> str | None:
+    """Return the rule by which a str is no topic name, to publish to, or None."""
+    if "+" in value or "#" in value:
+        return "must not contain the wildcards + and #"
+    return _text_fault(value)
 
 
-def is_topic_filter(value: str) -> bool:
-    """Whether a str is a valid topic filter: to subscribe to (§4.7.1)."""
-    if _invalid_text(value):
-        return False
-    if "+" not in value and "#" not in value:
-        return True
-    levels = value.split("/")
-    if "#" in levels[:-1]:
-        return False
-    return all(
-        len(level) == 1 or not ("+" in level or "#" in level) for level in levels
-    )
+def topic_filter_fault(value: str) -> str | None:
+    """Return the rule by which a str is no topic filter, to subscribe to, or None."""
+    if "+" in value or "#" in value:
+        levels = value.split("/")
+        if "#" in levels[:-1]:
+            return "must have # as the last level only"
+        if any(len(level) > 1 and ("+" in level or "#" in level) for level in levels):
+            return "must have + and # as whole levels only"
+    return _text_fault(value)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Wildcard:
         if not isinstance(self.value, str):
             msg = "Wildcard must be of type str"
             raise TypeError(msg)
-        if not is_topic_filter(self.value):
+        if topic_filter_fault(self.value) is not None:
             msg = f"Invalid wildcard: {self.value}"
             raise ValueError(msg)
 
@@ -88,7 +91,7 @@ class Topic(Wildcard):
         if not isinstance(self.value, str):
             msg = "Topic must be of type str"
             raise TypeError(msg)
-        if not is_topic_name(self.value):
+        if topic_name_fault(self.value) is not None:
             msg = f"Invalid topic: {self.value}"
             raise ValueError(msg)
 

@@ -36,7 +36,7 @@ from aiomqtt.protocol.wire import (
     encode_two_bytes,
     encode_variable,
 )
-from aiomqtt.topic import is_topic_filter, is_topic_name
+from aiomqtt.topic import topic_filter_fault, topic_name_fault
 
 from .codes import CODES
 from .properties import check_properties, encode_properties
@@ -92,30 +92,25 @@ def check_qos(qos: object, name: str = "qos") -> None:
 
 def check_topic_name(topic: str, name: str = "topic") -> None:
     """Refuse what is no topic name (§4.7)."""
-    if not is_topic_name(topic):
-        msg = (
-            f"{name} must be 1 to 65535 bytes of UTF-8 without wildcards or U+0000,"
-            f" not {topic[:80]!r} (MQTT 5.0 §4.7)"
-        )
+    fault = topic_name_fault(topic)
+    if fault is not None:
+        msg = f"{name} {fault}: {topic[:80]!r} (MQTT 5.0 §4.7)"
         raise ValueError(msg)
 
 
 def check_topic_filter(topic_filter: str, no_local: bool = False) -> None:
     """Refuse what is no topic filter (§4.7.1, §4.8.2)."""
-    valid = is_topic_filter(topic_filter)
-    if valid and topic_filter.startswith("$share/"):
-        _, name, *levels = topic_filter.split("/", 2)
-        valid = bool(name) and "+" not in name and "#" not in name
-        valid = valid and bool(levels and levels[0])
+    fault = topic_filter_fault(topic_filter)
+    if fault is None and topic_filter.startswith("$share/"):
         if no_local:
             msg = "no_local is not allowed on a shared subscription ([MQTT-3.8.3-4])"
             raise ValueError(msg)
-    if not valid:
-        msg = (
-            f"Invalid topic filter {topic_filter[:80]!r}: + fills a level, # is the"
-            " last level, $share/ is followed by a name and a filter, and all is"
-            " 1 to 65535 bytes of UTF-8 without U+0000 (MQTT 5.0 §4.7)"
-        )
+        _, name, *rest = topic_filter.split("/", 2)
+        if not name or "+" in name or "#" in name or not rest or not rest[0]:
+            fault = "must be $share/, a name without wildcards, / and a filter"
+    if fault is not None:
+        shown = repr(topic_filter[:80])
+        msg = f"Invalid topic filter: topic {fault}: {shown} (MQTT 5.0 §4.7)"
         raise ValueError(msg)
 
 
