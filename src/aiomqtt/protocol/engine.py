@@ -16,6 +16,7 @@ from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from .codec.codes import CODES
 from .codec.encode import encode
 from .codec.fast import encode_publish
+from .codec.properties import check_properties
 from .codec.stream import Decoder
 from .connection import Connection
 from .events import Closed, Connected, Event, Output, Request, Settings, State
@@ -110,7 +111,9 @@ class Engine:
         settings = self.settings
         clean_start = settings.clean_start
         if clean_start is None:
-            clean_start = not self.session.connected_before
+            # An empty identifier needs a clean session below 5.0 ([MQTT-3.1.3-7]).
+            is_resumable = self.version >= V5 or bool(self.session.client_id)
+            clean_start = not (self.session.connected_before and is_resumable)
         return Connect(
             self.version,
             self.session.client_id,
@@ -215,6 +218,7 @@ class Engine:
         alias = None if properties is None else properties.topic_alias
         aliases = self._connection.outbound_aliases
         if alias is not None:
+            check_properties(properties, PacketType.PUBLISH, self.version, Role.CLIENT)
             self._check_connected()
             topic = aliases.resolve(topic, alias)
         head, tail = encode_publish(
@@ -387,7 +391,6 @@ class Engine:
         self._data = []
         self._messages = []
         self._events = []
-        self.session.inbound.written()
         return output
 
     def _on_connack(self, connack: Connack, now: float) -> None:

@@ -30,8 +30,6 @@ class Inbound:
         # Of the received ones, those that came on this connection: the peer's quota
         # starts anew with each (§4.9).
         self._counted: set[int] = set()
-        # PUBACKs that can't have reached the peer, as they have not been written.
-        self._unwritten = 0
 
     def open(
         self, version: ProtocolVersion, receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM
@@ -40,16 +38,11 @@ class Inbound:
         self._version = version
         self._receive_maximum = receive_maximum
         self._counted.clear()
-        self._unwritten = 0
 
     def clear(self) -> None:
         """Forget all state of the session."""
         self._received.clear()
         self._counted.clear()
-
-    def written(self) -> None:
-        """Take note that all acknowledgements so far are being written."""
-        self._unwritten = 0
 
     def accept(self, packet: Publish, out: list[bytes]) -> bool:
         """Handle a PUBLISH with QoS 1 or 2 and acknowledge it.
@@ -62,22 +55,18 @@ class Inbound:
         """
         packet_id = packet.mid
         if packet.qos == 1:
-            self._unwritten += 1
-            self._check_receive_maximum()
+            # Acknowledged at once, so that it never counts against the maximum.
             out.append(encode_ack(PUBACK, packet_id))
             return True
         is_new = packet_id not in self._received
         self._counted.add(packet_id)
-        self._check_receive_maximum()
-        self._received.add(packet_id)
-        out.append(encode_ack(PUBREC, packet_id))
-        return is_new
-
-    def _check_receive_maximum(self) -> None:
-        if len(self._counted) + self._unwritten > self._receive_maximum:
+        if len(self._counted) > self._receive_maximum:
             raise PacketError(
                 0x93, f"more than {self._receive_maximum} messages are unacknowledged"
             )
+        self._received.add(packet_id)
+        out.append(encode_ack(PUBREC, packet_id))
+        return is_new
 
     def release(self, ack: Ack, out: list[bytes]) -> None:
         """Handle a PUBREL and complete it, also when its PUBLISH is not known."""

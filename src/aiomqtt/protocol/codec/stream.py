@@ -17,6 +17,10 @@ TABLE: Final = 0
 PUBLISH: Final = 1
 ACK: Final = 2
 
+# Smaller chunks of a packet that is not whole are held together: as objects they
+# would take many times their size.
+SMALL: Final = 1024
+
 _ROUTES: Final = bytes(
     PUBLISH
     if first >> 4 == PacketType.PUBLISH and first & 6 != 6 and first & 14 != 8
@@ -68,7 +72,7 @@ class Decoder:
         self._sender = sender
         # The chunks of a packet that is not whole, and the size that it will have
         # at least.
-        self._held: list[bytes] = []
+        self._held: list[bytes | bytearray] = []
         self._held_size = 0
         self._needed = 0
 
@@ -85,7 +89,13 @@ class Decoder:
         if self.error is not None:
             return packets
         if self._held:
-            self._held.append(data)
+            last = self._held[-1]
+            if len(data) >= SMALL:
+                self._held.append(data)
+            elif isinstance(last, bytearray):
+                last += data
+            else:
+                self._held.append(bytearray(data))
             self._held_size += len(data)
             if self._held_size < self._needed:
                 return packets
