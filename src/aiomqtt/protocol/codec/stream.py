@@ -115,6 +115,10 @@ class Decoder:
         end = len(data)
         while end - position >= 2:
             first = data[position]
+            route = _ROUTES[first]
+            if route == TABLE:
+                # The first fault counts, and the rest may take long to come.
+                check_first_byte(first, self.version, self._sender)
             length = data[position + 1]
             start = position + 2
             if length >= 0x80:
@@ -132,7 +136,6 @@ class Decoder:
                 self._hold(data, position, stop)
                 return
             position = stop
-            route = _ROUTES[first]
             if route == PUBLISH and length >= 2:
                 body = start + 2 + (data[start] << 8 | data[start + 1])
                 # The quick look-up first; what is not in the cache is checked.
