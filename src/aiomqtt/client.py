@@ -318,15 +318,15 @@ class Client:
             await calls.acquire()
         try:
             engine, runner = self._engine, self._runner
-            if runner is not None and runner.writing_paused:
+            size = len(payload) + OVERHEAD
+            if runner is not None and runner.is_congested:
                 engine.check_publish(topic, payload, qos, bool(retain), properties)
-                await runner.wait_for_room(seconds)
+                await runner.wait_for_room(size, seconds)
             try:
                 delivery = engine.publish(topic, payload, qos, bool(retain), properties)
             except MqttCodeError as error:
                 raise error from _why(runner)
             assert runner is not None
-            size = len(payload) + OVERHEAD
             if delivery is None:
                 if runner.push(size):
                     await asyncio.sleep(0)

@@ -75,8 +75,12 @@ class MqttConnectError(MqttCodeError):
         # A plain number below 6 is a return code of 3.1.1, whose names differ.
         if code is not None and type(rc) is int and rc in CONNECT_RETURN_CODES:
             code = ReasonCode(rc, CONNECT_RETURN_CODES[rc])
-        text = " ".join(map(str, args)) if args else getattr(code, "name", "")
-        super().__init__(code, f"Connection refused: {text}")
+        text = " ".join(map(str, args))
+        if not text and code:
+            text = code.name
+        super().__init__(
+            code, f"Connection refused: {text}" if text else "Connection refused"
+        )
 
 
 class MqttLimitError(MqttCodeError, ValueError):

@@ -8,12 +8,16 @@ from typing import Any, Final, Self
 
 from .exceptions import MqttError
 from .message import Message
+from .net.runner import Room
 
 # Above either of these reading from the broker pauses, and it resumes at half of
 # them: TCP then holds the broker back, and nothing is lost. A bound that the
 # program gives (max_queued_incoming_messages) takes the place of these.
 MAXIMUM_MESSAGES: Final = 65_536
 MAXIMUM_BYTES: Final = 64 * 1024 * 1024
+# While a call waits for the broker's answer, which comes behind messages, this many
+# times as much.
+STRETCH: Final = 4
 # An iterator that always finds a message lets other tasks run this often.
 FAIRNESS: Final = 256
 
@@ -76,12 +80,8 @@ class Inbox:
         self._resume = None
         self._wake(len(self._waiters))
 
-    def deliver(self, messages: Sequence[Message]) -> bool:
-        """Take messages and wake as many iterators.
-
-        Returns:
-            Whether there is room for more.
-        """
+    def deliver(self, messages: Sequence[Message]) -> Room:
+        """Take messages, wake as many iterators, and tell how much room is left."""
         if self._queue is None:
             self._fifo.extend(messages)
         else:
@@ -89,11 +89,14 @@ class Inbox:
                 self._put(self._queue, message)
         self._wake(len(messages))
         if self._is_bounded:
-            return True
+            return Room.ENOUGH
         for message in messages:
             self._bytes += len(message.payload)
-        self._is_full = len(self) > MAXIMUM_MESSAGES or self._bytes > MAXIMUM_BYTES
-        return not self._is_full
+        excess = max(len(self) / MAXIMUM_MESSAGES, self._bytes / MAXIMUM_BYTES)
+        self._is_full = excess > 1
+        if not self._is_full:
+            return Room.ENOUGH
+        return Room.LITTLE if excess <= STRETCH else Room.NONE
 
     def _put(self, queue: asyncio.Queue[Any], message: Message) -> None:
         try:

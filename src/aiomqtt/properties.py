@@ -58,7 +58,8 @@ class ReasonCode(int):
     def __eq__(self, other: object) -> bool:
         """Compare with a number, or, as paho-mqtt's class does, with a name."""
         if isinstance(other, str):
-            return self.name == other
+            # Their capitals differ from the standard's here and there.
+            return self.name.casefold() == other.casefold()
         return int.__eq__(self, other) if isinstance(other, int) else NotImplemented
 
     def __ne__(self, other: object) -> bool:
@@ -255,12 +256,14 @@ class SubscribeOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.qos not in (0, 1, 2):
-            msg = f"qos must be 0, 1 or 2, not {self.qos!r}"
-            raise ValueError(msg)
-        if self.retain_handling not in (0, 1, 2):
-            msg = f"retain_handling must be 0, 1 or 2, not {self.retain_handling!r}"
-            raise ValueError(msg)
+        for name in ("qos", "retain_handling"):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                msg = f"{name} must be an int, not {type(value).__name__}"
+                raise TypeError(msg)
+            if value not in (0, 1, 2):
+                msg = f"{name} must be 0, 1 or 2, not {value!r}"
+                raise ValueError(msg)
 
     @property
     def QoS(self) -> int:  # noqa: N802

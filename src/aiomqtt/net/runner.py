@@ -9,6 +9,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from aiomqtt.exceptions import MqttConnectError, MqttError
@@ -34,14 +35,24 @@ LINGER: Final = 1.0
 Waiter: TypeAlias = asyncio.Future[MqttError | None]
 
 
+class Room(Enum):
+    """How much room there is for messages."""
+
+    ENOUGH = "enough"
+    # Reading should pause, unless somebody waits for the broker's answer.
+    LITTLE = "little"
+    # Reading has to pause.
+    NONE = "none"
+
+
 class Sink(Protocol):
     """Where messages go; it outlives connections."""
 
     def open(self, resume: Callable[[], None]) -> None:
         """Begin a connection; `resume` is to be called when there is room again."""
 
-    def deliver(self, messages: Sequence[Message]) -> bool:
-        """Take messages, in order; return whether there is room for more."""
+    def deliver(self, messages: Sequence[Message]) -> Room:
+        """Take messages, in order; return how much room there is for more."""
 
     def close(self, error: MqttError | None) -> None:
         """End the connection, just once, with the reason."""
@@ -77,10 +88,11 @@ class Runner(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        # Those who wait for an answer of the broker, or for room to write.
+        # Those who wait for an answer of the broker.
         self._waiters: set[Waiter] = set()
         self._deadlines = Deadlines(_expire)
-        self._blocked: set[Waiter] = set()
+        # Those who wait for room, in order, with about how many bytes they will write.
+        self._blocked: dict[Waiter, int] = {}
         # Until when a packet counts as of the same turn of the loop as the one before
         # it; whether the packets of a turn are gathering, and their size so far.
         self._turn_ends = 0.0
@@ -88,6 +100,7 @@ class Runner(asyncio.Protocol):
         self._gathered = 0
         self._writing_paused = False
         self._reading_paused = False
+        self._room = Room.ENOUGH
         self._wants_pause = False
         # Whether the broker has accepted the connection; whether it is over, and why.
         self._is_accepted = False
@@ -140,10 +153,7 @@ class Runner(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport's buffer has drained: publishers go on."""
         self._writing_paused = False
-        for waiter in self._blocked:
-            _resolve(waiter, None)
-        if self._over:
-            self._loop.call_soon(self._end_writing)
+        self._loop.call_soon(self._end_writing if self._over else self._admit)
 
     # --- what the client calls ----------------------------------------------------
 
@@ -168,9 +178,9 @@ class Runner(asyncio.Protocol):
         return self._over
 
     @property
-    def writing_paused(self) -> bool:
-        """Whether publishers have to wait for the transport."""
-        return self._writing_paused and not self._over
+    def is_congested(self) -> bool:
+        """Whether publishers have to wait for the transport, or behind others."""
+        return (self._writing_paused or bool(self._blocked)) and not self._over
 
     def push(self, size: int) -> bool:
         """Let what the engine was given leave: at once when it is the first of this
@@ -229,26 +239,43 @@ class Runner(asyncio.Protocol):
         if error is not None:
             raise error
 
-    async def wait_for_room(self, timeout: float) -> None:
-        """Wait until the transport takes more.
+    async def wait_for_room(self, size: int, timeout: float) -> None:
+        """Wait until the transport takes more; first come, first served.
+
+        Args:
+            size: About how many bytes the caller will write.
+            timeout: Seconds to wait.
 
         Raises:
-            MqttError: The connection ended, or the timeout of so many seconds.
+            MqttError: The connection ended, or the timeout.
         """
         waiter: Waiter = self._loop.create_future()
         if timeout != math.inf:
             self._deadlines.add(waiter, timeout)
-        self._blocked.add(waiter)
+        self._blocked[waiter] = size
         try:
             error = await waiter
         finally:
-            self._blocked.discard(waiter)
+            self._blocked.pop(waiter, None)
         if error is not None:
             raise error
 
+    def _admit(self) -> None:
+        """Let those go on who have waited longest, as many as fill the buffer."""
+        room = GATHER
+        for waiter, size in [*self._blocked.items()]:
+            if self._writing_paused or room <= 0:
+                break
+            room -= size
+            del self._blocked[waiter]
+            _resolve(waiter, None)
+        if self._blocked and not self._writing_paused:
+            # They write in the next turn of the loop; then it is known how much.
+            self._loop.call_soon(self._admit)
+
     def resume_reading(self) -> None:
         """The program has taken messages: there is room for more."""
-        self._wants_pause = False
+        self._room = Room.ENOUGH
         self._pause_or_resume_reading()
 
     async def close(self, flush: bool) -> None:
@@ -301,10 +328,10 @@ class Runner(asyncio.Protocol):
                 output.data[0] if len(output.data) == 1 else b"".join(output.data)
             )
         if output.messages:
-            self._wants_pause = not self._sink.deliver(output.messages)
+            self._room = self._sink.deliver(output.messages)
         for event in output.events:
             self._handle(event)
-        if self._wants_pause or self._reading_paused:
+        if self._room is not Room.ENOUGH or self._reading_paused:
             self._pause_or_resume_reading()
         if self._idle is not None:
             self._report_idle()
@@ -321,16 +348,17 @@ class Runner(asyncio.Protocol):
             _resolve(self.connected, None)
         else:
             waiter = cast("Waiter | None", event.waiter)
-            if waiter is None:
-                self._report_unexpected(event)
-            elif not waiter.done():
+            if waiter is not None and not waiter.done():
                 waiter.set_result(None)
+            else:
+                self._report_refusal(event)
 
-    def _report_unexpected(self, event: Delivery | Request) -> None:
-        """Log that nobody is left who could be told that the broker refused."""
+    def _report_refusal(self, event: Delivery | Request) -> None:
+        """Log that the broker refused a message when nobody is left to be told."""
         if isinstance(event, Delivery) and event.reason_code >= 0x80:
             self._logger.warning(
-                "A message of an earlier connection was refused: %s", event.reason_code
+                "The broker refused a message that nobody waits for any more: %s",
+                event.reason_code,
             )
 
     def _report_no_identifier(self) -> None:
@@ -364,7 +392,8 @@ class Runner(asyncio.Protocol):
         if transport.get_write_buffer_size():
             # From here on the buffer counts as drained when it is empty.
             transport.set_write_buffer_limits(0)
-            self._cut_in(self._timeout)
+            # Only a clean exit has to flush what was accepted.
+            self._cut_in(self._timeout if event.error is None else LINGER)
         else:
             self._end_writing()
 
@@ -406,14 +435,15 @@ class Runner(asyncio.Protocol):
         """Read, unless the program is behind and nobody waits for the broker.
 
         While somebody waits for an answer, messages that come before it are taken
-        over above the bound: the program may well wait for that answer before it
-        takes the next message.
+        over above the bound, within reason: the program may well wait for that answer
+        before it takes the next message.
         """
         transport = self._transport
         if transport is None or transport.is_closing() or self._over:
             return
-        pause = (
-            self._wants_pause and not self._waiters and not self._engine.awaits_pingresp
+        is_awaited = bool(self._waiters) or self._engine.awaits_pingresp
+        pause = self._room is Room.NONE or (
+            self._room is Room.LITTLE and not is_awaited
         )
         if pause and not self._reading_paused:
             self._reading_paused = True

@@ -6,7 +6,8 @@ from typing import Final
 
 from aiomqtt.types import TLSParameters
 
-# The deprecated constants name one version each; a context is made without them.
+# The deprecated constants name one version each; a context is made without them. For
+# TLS 1.0 and 1.1 `ssl` warns all the same.
 _ONE_VERSION: Final = {
     "PROTOCOL_TLSv1": ssl.TLSVersion.TLSv1,
     "PROTOCOL_TLSv1_1": ssl.TLSVersion.TLSv1_1,
@@ -25,7 +26,7 @@ def make_context(parameters: TLSParameters) -> ssl.SSLContext:
     if version in _ONE_VERSION:
         context.minimum_version = context.maximum_version = _ONE_VERSION[version]
     if parameters.cert_reqs is not None:
-        context.check_hostname = parameters.cert_reqs is not ssl.CERT_NONE
+        context.check_hostname = parameters.cert_reqs != ssl.CERT_NONE
         context.verify_mode = parameters.cert_reqs
     if parameters.certfile is not None:
         context.load_cert_chain(
@@ -33,7 +34,7 @@ def make_context(parameters: TLSParameters) -> ssl.SSLContext:
         )
     if parameters.ca_certs is not None:
         context.load_verify_locations(parameters.ca_certs)
-    elif context.verify_mode is not ssl.CERT_NONE:
+    elif context.verify_mode != ssl.CERT_NONE:
         context.load_default_certs()
     if parameters.ciphers is not None:
         context.set_ciphers(parameters.ciphers)

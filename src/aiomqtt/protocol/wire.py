@@ -17,7 +17,7 @@ class PacketError(Exception):
     """The peer sent what the standard forbids.
 
     Args:
-        reason_code: What to tell the peer: 0x81, 0x82, 0x93, 0x94 or 0x95.
+        reason_code: What to tell the peer, such as 0x81 or 0x82.
         text: What is wrong, for people.
     """
 
