@@ -84,14 +84,14 @@ class Inbox:
         """Take messages, wake as many iterators, and tell how much room is left."""
         if self._queue is None:
             self._fifo.extend(messages)
+            for message in messages:
+                self._bytes += len(message.payload)
         else:
             for message in messages:
                 self._put(self._queue, message)
         self._wake(len(messages))
         if self._is_bounded:
             return Room.ENOUGH
-        for message in messages:
-            self._bytes += len(message.payload)
         excess = max(len(self) / MAXIMUM_MESSAGES, self._bytes / MAXIMUM_BYTES)
         self._is_full = excess > 1
         if not self._is_full:
@@ -101,6 +101,7 @@ class Inbox:
     def _put(self, queue: asyncio.Queue[Any], message: Message) -> None:
         try:
             queue.put_nowait(message)
+            self._bytes += len(message.payload)
         except asyncio.QueueFull:
             self.discarded += 1
             # Once for each time that it overflows: a flood must not flood the log.
@@ -124,10 +125,9 @@ class Inbox:
             if self._discarding:
                 self._logger.warning("%d messages were discarded.", self._discarding)
                 self._discarding = 0
-        if not self._is_bounded:
-            self._bytes -= len(message.payload)
-            if self._is_full:
-                self._check_room()
+        self._bytes -= len(message.payload)
+        if self._is_full:
+            self._check_room()
         return message
 
     def _check_room(self) -> None:

@@ -436,14 +436,13 @@ class Runner(asyncio.Protocol):
 
         While somebody waits for an answer, messages that come before it are taken
         over above the bound, within reason: the program may well wait for that answer
-        before it takes the next message.
+        before it takes the next message. A PINGRESP is always read: it has a deadline.
         """
         transport = self._transport
         if transport is None or transport.is_closing() or self._over:
             return
-        is_awaited = bool(self._waiters) or self._engine.awaits_pingresp
-        pause = self._room is Room.NONE or (
-            self._room is Room.LITTLE and not is_awaited
+        pause = not self._engine.awaits_pingresp and (
+            self._room is Room.NONE or (self._room is Room.LITTLE and not self._waiters)
         )
         if pause and not self._reading_paused:
             self._reading_paused = True
