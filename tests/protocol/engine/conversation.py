@@ -1,0 +1,335 @@
+"""The engine of a client in conversation with a broker, both on this page.
+
+    client, broker = connected(version)
+    client.publish("t", b"x", qos=1)
+    broker.gets(PUBLISH("t", b"x", qos=1, packet_id=1))
+    broker.sends(PUBACK(1))
+    assert client.events() == [...]
+
+`broker.gets` compares the bytes of all that the client has written since the last
+time. A packet is one of the functions in capitals, or raw bytes where these are the
+point: `octets("e0 01 82")`. What the client was handed (messages, events) is kept
+until a test asks for it.
+"""
+
+from typing import Any
+
+import pytest
+
+from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
+from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.engine import Engine
+from aiomqtt.protocol.events import Closed, Connected, Event, Request, Settings, State
+from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.protocol.packets import (
+    NO_TOPIC,
+    Ack,
+    Connack,
+    Connect,
+    Packet,
+    Ping,
+    Publish,
+    Signal,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+)
+from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
+from aiomqtt.topic import Topic
+
+# --- packets -------------------------------------------------------------------
+
+
+def octets(text: str) -> bytes:
+    """Bytes as they are on the wire: `octets("40 02 00 01")`."""
+    return bytes.fromhex(text)
+
+
+def _properties(values: dict[str, Any]) -> Properties | None:
+    return Properties(**values) if values else None
+
+
+def CONNACK(code: int = 0, session_present: bool = False, **properties: Any) -> Connack:
+    return Connack(session_present, ReasonCode(code), _properties(properties))
+
+
+def PUBLISH(
+    topic: str,
+    payload: bytes = b"",
+    qos: int = 0,
+    packet_id: int = 0,
+    *,
+    dup: bool = False,
+    retain: bool = False,
+    **properties: Any,
+) -> Publish:
+    name = Topic(topic) if topic else NO_TOPIC
+    values = _properties(properties)
+    return Publish(name, payload, qos, retain, packet_id, values, dup)
+
+
+def PUBACK(packet_id: int, code: int = 0, **properties: Any) -> Ack:
+    return Ack(PacketType.PUBACK, packet_id, code, _properties(properties))
+
+
+def PUBREC(packet_id: int, code: int = 0, **properties: Any) -> Ack:
+    return Ack(PacketType.PUBREC, packet_id, code, _properties(properties))
+
+
+def PUBREL(packet_id: int, code: int = 0, **properties: Any) -> Ack:
+    return Ack(PacketType.PUBREL, packet_id, code, _properties(properties))
+
+
+def PUBCOMP(packet_id: int, code: int = 0, **properties: Any) -> Ack:
+    return Ack(PacketType.PUBCOMP, packet_id, code, _properties(properties))
+
+
+def SUBSCRIBE(packet_id: int, *filters: str, qos: int = 0, **properties: Any) -> Packet:
+    subscriptions = [(name, SubscribeOptions(qos)) for name in filters]
+    return Subscribe(packet_id, subscriptions, _properties(properties))
+
+
+def SUBACK(packet_id: int, *codes: int, **properties: Any) -> Suback:
+    values = [ReasonCode(code) for code in codes]
+    return Suback(PacketType.SUBACK, packet_id, values, _properties(properties))
+
+
+def UNSUBSCRIBE(packet_id: int, *filters: str, **properties: Any) -> Packet:
+    return Unsubscribe(packet_id, [*filters], _properties(properties))
+
+
+def UNSUBACK(packet_id: int, *codes: int, **properties: Any) -> Suback:
+    values = [ReasonCode(code) for code in codes]
+    return Suback(PacketType.UNSUBACK, packet_id, values, _properties(properties))
+
+
+def DISCONNECT(code: int = 0, **properties: Any) -> Signal:
+    return Signal(PacketType.DISCONNECT, code, _properties(properties))
+
+
+def AUTH(code: int = 0x18, **properties: Any) -> Signal:
+    return Signal(PacketType.AUTH, code, _properties(properties))
+
+
+PINGREQ = Ping(PacketType.PINGREQ)
+PINGRESP = Ping(PacketType.PINGRESP)
+
+
+def describe(data: bytes, version: int, sender: Role) -> str:
+    """What a test that fails says about bytes."""
+    decoder = Decoder(ProtocolVersion(version), sender)
+    lines = [data[:200].hex(" ") or "nothing"]
+    for packet in decoder.feed(data):
+        dup = isinstance(packet, Publish) and packet.dup
+        lines.append(f"    {packet!r}{' DUP' * dup}")
+    return "\n".join(lines)
+
+
+# --- the two ends ----------------------------------------------------------------
+
+
+class Client:
+    """An engine, and what it handed over: time is `now`, in seconds."""
+
+    def __init__(self, version: int, **settings: Any) -> None:
+        self.version = ProtocolVersion(version)
+        self.engine = Engine(Settings(self.version, **settings))
+        self.now = 0.0
+        self.written = b""
+        self._messages: list[Publish] = []
+        self._events: list[Event] = []
+
+    def connect(self) -> None:
+        """A network connection is there: begin."""
+        self.written = b""
+        self.engine.connect()
+        self.handed_over()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes = b"",
+        qos: int = 0,
+        *,
+        retain: bool = False,
+        **properties: Any,
+    ) -> Delivery:
+        values = _properties(properties)
+        delivery = self.engine.publish(topic, payload, qos, retain, values)
+        self.handed_over()
+        # None at QoS 0, which has nothing to ask.
+        return delivery  # type: ignore[return-value]
+
+    def subscribe(self, *filters: str, qos: int = 0, **properties: Any) -> Request:
+        request = self.engine.subscribe(
+            [(name, SubscribeOptions(qos)) for name in filters],
+            _properties(properties),
+        )
+        self.handed_over()
+        return request
+
+    def unsubscribe(self, *filters: str, **properties: Any) -> Request:
+        request = self.engine.unsubscribe([*filters], _properties(properties))
+        self.handed_over()
+        return request
+
+    def disconnect(self, reason_code: int = 0) -> None:
+        self.engine.disconnect(reason_code)
+        self.handed_over()
+
+    def tick(self, now: float) -> None:
+        """Time goes on."""
+        self.now = now
+        self.engine.tick(now)
+        self.handed_over()
+
+    def handed_over(self) -> None:
+        output = self.engine.take()
+        self.written += b"".join(output.data)
+        self._messages += output.messages
+        self._events += output.events
+
+    def messages(self) -> list[Publish]:
+        """The messages for the program, since the last time."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def payloads(self) -> list[bytes]:
+        """The payloads of the messages for the program, since the last time."""
+        return [message.payload for message in self.messages()]
+
+    def events(self) -> list[Event]:
+        """The events for the program, since the last time."""
+        events, self._events = self._events, []
+        return events
+
+    def state(self) -> State:
+        return self.engine.state
+
+    @property
+    def is_closed(self) -> bool:
+        return self.engine.is_closed
+
+    def closed(self) -> MqttError | None:
+        """Why the connection ended; it ended, and that is the last event."""
+        event = self.events()[-1]
+        assert isinstance(event, Closed)
+        assert self.engine.state is State.CLOSED
+        return event.error
+
+    def closed_with(self) -> int:
+        """The reason code of the error with which the connection ended."""
+        error = self.closed()
+        assert isinstance(error, MqttCodeError)
+        assert error.rc is not None
+        return int(error.rc)
+
+
+class Broker:
+    """The other end, which says what a test tells it to, also what none should."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.version = client.version
+
+    def sends(self, *packets: Packet | bytes) -> None:
+        """Send packets in one chunk."""
+        self.sends_separately(b"".join(map(self._encoded, packets)))
+
+    def sends_separately(self, *packets: Packet | bytes) -> None:
+        """Send packets, one chunk for each."""
+        for packet in packets:
+            self._client.engine.receive(self._encoded(packet), self._client.now)
+            self._client.handed_over()
+
+    def _encoded(self, packet: Packet | bytes) -> bytes:
+        if isinstance(packet, bytes):
+            return packet
+        return encode(packet, self.version, Role.SERVER)
+
+    def read(self) -> bytes:
+        """All that the client has written since the last time."""
+        data, self._client.written = self._client.written, b""
+        return data
+
+    def gets(self, *packets: Packet | bytes) -> None:
+        """All that the client has written since the last time is exactly this."""
+        wanted = b"".join(
+            packet
+            if isinstance(packet, bytes)
+            else encode(packet, self.version, Role.CLIENT)
+            for packet in packets
+        )
+        data = self.read()
+        if data != wanted:
+            pytest.fail(
+                f"the broker got: {describe(data, self.version, Role.CLIENT)}\n"
+                f"instead of: {describe(wanted, self.version, Role.CLIENT)}"
+            )
+
+    def gets_nothing(self) -> None:
+        self.gets()
+
+    def gets_connect(self) -> Connect:
+        """The client has written CONNECT and nothing else."""
+        [packet] = Decoder(self.version, Role.CLIENT).feed(self.read())
+        assert isinstance(packet, Connect)
+        return packet
+
+    def vanishes(self) -> None:
+        """The network connection ends without a word."""
+        self._client.engine.connection_lost(MqttError("lost"))
+        self._client.handed_over()
+
+
+def strangers(version: int = 5, **settings: Any) -> tuple[Client, Broker]:
+    """A client with these settings, without a connection, and a broker."""
+    if version < 5:
+        settings.setdefault("clean_start", True)
+    client = Client(version, **settings)
+    return client, Broker(client)
+
+
+def connected(
+    version: int = 5, connack: Connack | None = None, **settings: Any
+) -> tuple[Client, Broker]:
+    """A client and a broker that has accepted the connection."""
+    client, broker = strangers(version, **settings)
+    connect(client, broker, connack)
+    return client, broker
+
+
+def connect(client: Client, broker: Broker, connack: Connack | None = None) -> Connack:
+    """Connect; what the client writes after the CONNACK is left for `gets`."""
+    client.connect()
+    broker.gets_connect()
+    broker.sends(CONNACK() if connack is None else connack)
+    accepted = client._events.pop(0)
+    assert isinstance(accepted, Connected)
+    return accepted.connack
+
+
+def reconnect(
+    client: Client, broker: Broker, session_present: bool = True, **properties: Any
+) -> None:
+    """Lose the connection, and make a new one; 3.1 does not tell Session Present."""
+    if not client.is_closed:
+        broker.vanishes()
+    client.events()
+    if client.version < ProtocolVersion.V311:
+        session_present = False
+    connect(client, broker, CONNACK(0, session_present, **properties))
+
+
+def lasting(
+    version: int = 5, connack: Connack | None = None, **settings: Any
+) -> tuple[Client, Broker]:
+    """A client and a broker, connected, with a session that outlives connections."""
+    settings.setdefault("client_id", "c")
+    if version == 5:
+        settings.setdefault("properties", Properties(session_expiry_interval=100))
+    else:
+        settings.setdefault("clean_start", False)
+    return connected(version, connack, **settings)

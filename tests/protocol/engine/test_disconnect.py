@@ -1,0 +1,95 @@
+"""The end of a connection, by either side."""
+
+import pytest
+
+from aiomqtt.exceptions import MqttCodeError
+from aiomqtt.protocol.events import State
+
+from .conversation import (
+    PINGRESP,
+    PUBLISH,
+    connect,
+    connected,
+    octets,
+    strangers,
+)
+
+
+@pytest.mark.conformance("5.0", "MQTT-3.14.4-1", "MQTT-3.14.4-2")
+@pytest.mark.conformance("3.1.1", "MQTT-3.14.1-1", "MQTT-3.14.4-1", "MQTT-3.14.4-2")
+def test_disconnect_is_the_last_packet(version):
+    client, broker = connected(version)
+    client.disconnect()
+    assert client.closed() is None
+    broker.gets(octets("e0 00"))
+    broker.sends(PUBLISH("t", b"late", 1, 1), PINGRESP)
+    client.tick(1000)
+    client.disconnect()
+    with pytest.raises(MqttCodeError, match="not currently connected"):
+        client.publish("t")
+    assert client.engine.deadline() is None
+    assert client.messages() == []
+    assert client.events() == []
+    broker.gets_nothing()
+
+
+@pytest.mark.conformance("5.0", "MQTT-3.14.2-1")
+def test_disconnect_can_ask_for_the_will():
+    client, broker = connected()
+    client.disconnect(0x04)
+    broker.gets(octets("e0 01 04"))
+
+
+def test_disconnect_refuses_a_reason_that_clients_have_not():
+    client, broker = connected()
+    with pytest.raises(ValueError, match="0x8b"):
+        client.disconnect(0x8B)
+    assert not client.is_closed
+    broker.gets_nothing()
+
+
+def test_the_end_is_told_once_with_its_first_reason(version):
+    client, broker = connected(version)
+    broker.sends(b"\x00\x00")
+    assert client.closed_with() == 0x81
+    broker.vanishes()
+    client.disconnect()
+    broker.sends(b"\x00\x00")
+    assert client.events() == []
+
+
+@pytest.mark.conformance("5.0", "MQTT-4.13.2-1", "MQTT-3.1.4-3")
+@pytest.mark.parametrize(
+    ("packet", "code", "text"),
+    [
+        ("e0 00", 0x00, "Normal disconnection"),
+        ("e0 01 8e", 0x8E, "Session taken over"),
+        ("e0 02 8b 00", 0x8B, "Server shutting down"),
+        ("e0 07 98 05 1f 00 02 6e 6f", 0x98, "Administrative action: no"),
+    ],
+)
+def test_a_disconnect_of_the_broker_says_why(packet, code, text):
+    client, broker = connected()
+    broker.sends(octets(packet))
+    error = client.closed()
+    assert isinstance(error, MqttCodeError)
+    assert error.rc == code
+    assert text in str(error)
+    broker.gets_nothing()
+
+
+def test_a_disconnect_of_the_broker_is_for_5_0_only():
+    for version in (3, 4):
+        client, broker = connected(version)
+        broker.sends(octets("e0 00"))
+        assert client.closed_with() == 0x82
+        broker.gets_nothing()
+
+
+def test_the_connection_can_end_before_the_connack(version):
+    client, broker = strangers(version)
+    client.connect()
+    broker.vanishes()
+    assert str(client.closed()) == "lost"
+    connect(client, broker)
+    assert client.state() is State.CONNECTED

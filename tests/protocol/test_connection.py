@@ -1,0 +1,193 @@
+"""What dies with a connection: limits, the ping clock, topic aliases."""
+
+import pytest
+
+from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.protocol.connection import (
+    Connection,
+    InboundAliases,
+    KeepAlive,
+    Limits,
+    OutboundAliases,
+)
+from aiomqtt.protocol.packets import NO_TOPIC, Connack, Connect, Publish
+from aiomqtt.protocol.spec import ProtocolVersion
+from aiomqtt.protocol.wire import PacketError
+from aiomqtt.topic import Topic
+
+
+def connack(**properties) -> Connack:
+    values = Properties(**properties) if properties else None
+    return Connack(False, ReasonCode(0), values)
+
+
+def first_byte(qos: int = 0, retain: bool = False) -> int:
+    return 0x30 | qos << 1 | retain
+
+
+# --- limits ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(connack())])
+def test_without_properties_everything_is_allowed(limits):
+    for qos in range(3):
+        assert limits.refusal(first_byte(qos, True), 268_435_460) == 0
+    assert limits.receive_maximum == 65_535
+    assert limits.topic_alias_maximum == 0
+    assert limits.wildcards
+    assert limits.identifiers
+    assert limits.shared
+
+
+@pytest.mark.parametrize(
+    ("properties", "qos", "retain", "size", "code"),
+    [
+        ({"maximum_qos": 0}, 0, False, 10, 0),
+        ({"maximum_qos": 0}, 1, False, 10, 0x9B),
+        ({"maximum_qos": 0}, 2, False, 10, 0x9B),
+        ({"maximum_qos": 1}, 1, False, 10, 0),
+        ({"maximum_qos": 1}, 2, False, 10, 0x9B),
+        ({"retain_available": 0}, 0, False, 10, 0),
+        ({"retain_available": 0}, 0, True, 10, 0x9A),
+        ({"retain_available": 1}, 0, True, 10, 0),
+        ({"maximum_packet_size": 10}, 0, False, 10, 0),
+        ({"maximum_packet_size": 10}, 0, False, 11, 0x95),
+    ],
+)
+def test_a_refusal_names_its_reason(properties, qos, retain, size, code):
+    limits = Limits(connack(**properties))
+    assert limits.refusal(first_byte(qos, retain), size) == code
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_kinds_of_subscriptions_are_available_or_not(value):
+    limits = Limits(
+        connack(
+            wildcard_subscription_available=value,
+            subscription_identifier_available=value,
+            shared_subscription_available=value,
+        )
+    )
+    assert [limits.wildcards, limits.identifiers, limits.shared] == [bool(value)] * 3
+
+
+# --- the ping clock -------------------------------------------------------------
+
+
+def test_the_clock_pings_and_waits_within_one_and_a_half_keep_alives():
+    clock = KeepAlive(100, now=1000)
+    assert clock.next_event() == 1090
+    clock.on_pingreq(1090)
+    assert clock.next_event() == 1140
+    clock.on_pingresp()
+    assert clock.deadline is None
+    assert clock.next_event() == 1180
+
+
+def test_a_second_ping_does_not_move_the_deadline_of_the_first():
+    clock = KeepAlive(10, now=0)
+    clock.on_pingreq(9)
+    clock.on_pingreq(10)
+    assert clock.deadline == 14
+
+
+def test_a_keep_alive_of_0_never_wants_anything():
+    assert KeepAlive(0, now=5).next_event() is None
+
+
+@pytest.mark.parametrize(
+    ("own", "servers", "first"),
+    [(100, None, 90), (100, 10, 9), (100, 0, None), (0, None, None), (0, 10, 9)],
+)
+def test_the_server_keep_alive_takes_precedence(own, servers, first):
+    connection = Connection(Connect(ProtocolVersion.V5, keep_alive=own))
+    assert connection.keep_alive.next_event() is None
+    connection.accept(connack(server_keep_alive=servers), now=0)
+    assert connection.keep_alive.next_event() == first
+
+
+# --- topic aliases --------------------------------------------------------------
+
+
+def message(topic: str, alias: int | None) -> Publish:
+    name = Topic(topic) if topic else NO_TOPIC
+    return Publish(name, b"", 0, False, 0, Properties(topic_alias=alias), False)
+
+
+def resolved(aliases: InboundAliases, topic: str, alias: int | None) -> str:
+    packet = message(topic, alias)
+    aliases.resolve(packet)
+    return packet.topic.value
+
+
+def test_received_aliases_are_set_used_and_set_again():
+    aliases = InboundAliases(2)
+    assert resolved(aliases, "a", None) == "a"
+    assert resolved(aliases, "a", 1) == "a"
+    assert resolved(aliases, "b", 2) == "b"
+    assert resolved(aliases, "", 1) == "a"
+    assert resolved(aliases, "c", 1) == "c"
+    assert resolved(aliases, "", 1) == "c"
+    assert resolved(aliases, "", 2) == "b"
+
+
+@pytest.mark.parametrize(
+    ("maximum", "topic", "alias", "code"),
+    [(0, "a", 1, 0x94), (2, "a", 3, 0x94), (2, "", 3, 0x94), (2, "", 2, 0x82)],
+)
+def test_a_wrong_received_alias_has_its_reason(maximum, topic, alias, code):
+    with pytest.raises(PacketError) as raised:
+        InboundAliases(maximum).resolve(message(topic, alias))
+    assert raised.value.reason_code == code
+
+
+def test_a_sent_alias_is_told_before_it_is_used():
+    aliases = OutboundAliases(2)
+    assert [aliases.apply(topic, 1) for topic in "aabba"] == ["a", "", "b", "", "a"]
+    assert aliases.apply("a", 2) == "a"
+
+
+# --- authentication, problem information, the session -----------------------------
+
+
+def test_request_problem_information_0_allows_no_reasons():
+    wants = Connection(Connect(ProtocolVersion.V5))
+    refuses = Connection(
+        Connect(
+            ProtocolVersion.V5, properties=Properties(request_problem_information=0)
+        )
+    )
+    for values in (
+        Properties(reason_string="r"),
+        Properties(user_property=[("a", "b")]),
+    ):
+        wants.check_problem_information(values)
+        with pytest.raises(PacketError) as raised:
+            refuses.check_problem_information(values)
+        assert raised.value.reason_code == 0x82
+    refuses.check_problem_information(None)
+    refuses.check_problem_information(Properties())
+
+
+@pytest.mark.parametrize(
+    ("version", "clean_start", "asked", "granted", "persists"),
+    [
+        (3, True, None, None, False),
+        (3, False, None, None, True),
+        (4, True, None, None, False),
+        (4, False, None, None, True),
+        (5, False, None, None, False),
+        (5, True, 10, None, True),
+        (5, True, 10, 0, False),
+        (5, True, None, 10, True),
+        (5, False, 0, None, False),
+    ],
+)
+def test_whether_the_session_outlives_the_connection(
+    version, clean_start, asked, granted, persists
+):
+    connect = Connect(ProtocolVersion(version), clean_start=clean_start)
+    if asked is not None:
+        connect.properties = Properties(session_expiry_interval=asked)
+    answer = connack() if granted is None else connack(session_expiry_interval=granted)
+    assert Connection(connect).persists(answer) is persists

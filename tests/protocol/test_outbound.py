@@ -1,0 +1,238 @@
+"""The sender's half of QoS 1 and 2 by itself: its states, and either role."""
+
+import pytest
+
+from aiomqtt.protocol.codec.fast import encode_publish
+from aiomqtt.protocol.outbound import (
+    DONE,
+    MAXIMUM_IN_FLIGHT,
+    QUEUED,
+    RELEASED,
+    SENT,
+    Delivery,
+    Outbound,
+)
+from aiomqtt.protocol.packets import Ack
+from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
+from aiomqtt.protocol.wire import PacketError
+
+V311 = ProtocolVersion.V311
+
+
+class Sender:
+    """An outbound half with an open connection, and what it has written."""
+
+    def __init__(self, limit: int = 10, role: Role = Role.CLIENT) -> None:
+        self.outbound = Outbound()
+        self.out: list[bytes] = []
+        self.role = role
+        self.open(limit)
+
+    def open(self, limit: int = 10) -> None:
+        self.outbound.open(V311, self.role, limit)
+
+    def send(self, payload: bytes = b"", qos: int = 1) -> Delivery:
+        head, tail = encode_publish("t", payload, qos, False, None, V311, self.role)
+        delivery = Delivery(head, tail, qos)
+        self.outbound.send(delivery, self.out)
+        return delivery
+
+    def acknowledge(self, kind: PacketType, packet_id: int) -> Delivery | None:
+        delivery = self.outbound.acknowledge(Ack(kind, packet_id), self.out)
+        self.outbound.pump(self.out)
+        return delivery
+
+    def written(self) -> list[str]:
+        """What was written since the last time: kind, identifier, payload."""
+        lines = []
+        for data in self.out:
+            kind = PacketType(data[0] >> 4).name
+            if kind == "PUBLISH":
+                dup = " DUP" if data[0] & 8 else ""
+                packet_id = int.from_bytes(data[5:7], "big")
+                lines.append(f"{kind} {packet_id} {data[7:].decode()}{dup}".strip())
+            else:
+                lines.append(f"{kind} {int.from_bytes(data[2:4], 'big')}")
+        self.out.clear()
+        return lines
+
+
+def allow(first: int, size: int) -> int:
+    return 0
+
+
+def test_a_delivery_goes_through_its_states():
+    sender = Sender(limit=1)
+    first, second = sender.send(qos=1), sender.send(qos=2)
+    assert (first.state, second.state) == (SENT, QUEUED)
+    assert (first.packet_id, second.packet_id) == (1, 0)
+    assert sender.acknowledge(PacketType.PUBACK, 1) is first
+    assert (first.state, second.state) == (DONE, SENT)
+    assert sender.acknowledge(PacketType.PUBREC, 2) is None
+    assert second.state == RELEASED
+    assert sender.acknowledge(PacketType.PUBCOMP, 2) is second
+    assert second.state == DONE
+    assert sender.written() == ["PUBLISH 1", "PUBLISH 2", "PUBREL 2"]
+
+
+def test_it_counts_what_is_unfinished_in_flight_and_queued():
+    sender = Sender(limit=2)
+    for _ in range(5):
+        sender.send(qos=2)
+
+    def counts() -> tuple[int, int, int]:
+        outbound = sender.outbound
+        return len(outbound), outbound.in_flight, outbound.queued
+
+    assert counts() == (5, 2, 3)
+    sender.acknowledge(PacketType.PUBREC, 1)
+    assert counts() == (5, 2, 3)
+    sender.acknowledge(PacketType.PUBCOMP, 1)
+    assert counts() == (4, 2, 2)
+    sender.outbound.close()
+    sender.open(1)
+    sender.outbound.resume(sender.out, allow)
+    assert counts() == (4, 1, 2)
+
+
+def test_a_delivery_that_is_done_holds_no_payload():
+    sender = Sender()
+    delivery = sender.send(b"x" * 1000, 2)
+    assert delivery.size == len(sender.out[0])
+    sender.acknowledge(PacketType.PUBREC, 1)
+    # After the PUBREC only its identifier counts.
+    assert delivery.head == delivery.tail == b""
+
+
+@pytest.mark.parametrize("role", Role)
+def test_both_roles_send_alike(role):
+    sender = Sender(limit=2, role=role)
+    for n in range(3):
+        sender.send(b"%d" % n, 1 + n % 2)
+    sender.acknowledge(PacketType.PUBREC, 2)
+    sender.acknowledge(PacketType.PUBACK, 1)
+    assert sender.written() == ["PUBLISH 1 0", "PUBLISH 2 1", "PUBREL 2", "PUBLISH 3 2"]
+    sender.outbound.close()
+    sender.open(2)
+    assert sender.outbound.resume(sender.out, allow) == []
+    assert sender.written() == ["PUBREL 2", "PUBLISH 3 2 DUP"]
+
+
+def test_without_a_connection_deliveries_wait():
+    sender = Sender()
+    sender.outbound.close()
+    delivery = sender.send(b"x")
+    assert (sender.written(), delivery.state) == ([], QUEUED)
+    sender.open()
+    sender.outbound.resume(sender.out, allow)
+    assert sender.written() == ["PUBLISH 1 x"]
+
+
+def test_identifiers_for_requests_are_freed_with_the_connection():
+    sender = Sender()
+    outbound = sender.outbound
+    assert [outbound.reserve() for _ in range(3)] == [1, 2, 3]
+    outbound.unreserve(2)
+    assert outbound.reserve() == 4
+    sender.send()
+    outbound.close()
+    sender.open()
+    # 5 is the publish's; the count goes on, and around.
+    reserved = [outbound.reserve() for _ in range(65_534)]
+    assert reserved[:3] == [6, 7, 8]
+    assert reserved[-1] == 4
+    assert 5 not in reserved
+    assert outbound.reserve() == 0
+
+
+def test_publishing_leaves_identifiers_for_requests():
+    sender = Sender(limit=65_535)
+    for _ in range(65_535):
+        sender.send()
+    assert sender.outbound.in_flight == MAXIMUM_IN_FLIGHT
+    assert sender.outbound.reserve() > 0
+
+
+def test_a_delivery_waits_for_an_identifier_when_none_is_free():
+    sender = Sender()
+    for _ in range(65_535):
+        sender.outbound.reserve()
+    delivery = sender.send(b"x")
+    assert (delivery.state, sender.written()) == (QUEUED, [])
+    sender.outbound.unreserve(7)
+    sender.outbound.pump(sender.out)
+    assert sender.written() == ["PUBLISH 7 x"]
+
+
+def test_clear_returns_all_that_was_not_done():
+    sender = Sender(limit=3)
+    done, released, sent, queued = (sender.send(qos=q) for q in (1, 2, 1, 1))
+    sender.acknowledge(PacketType.PUBREC, 2)
+    sender.acknowledge(PacketType.PUBACK, 1)
+    more = sender.send()
+    assert sender.outbound.clear() == [released, sent, queued, more]
+    assert {d.state for d in (done, released, sent, queued, more)} == {DONE}
+    assert len(sender.outbound) == 0
+    assert sender.send().packet_id == 1
+
+
+def test_restart_puts_what_was_sent_before_what_waited():
+    sender = Sender(limit=3)
+    released = sender.send(b"0", 2)
+    for n in range(1, 5):
+        sender.send(b"%d" % n)
+    sender.acknowledge(PacketType.PUBREC, 1)
+    sender.written()
+    sender.outbound.close()
+    sender.open(3)
+    assert sender.outbound.restart(sender.out, allow) == [released]
+    assert sender.written() == ["PUBLISH 1 1", "PUBLISH 2 2", "PUBLISH 3 3"]
+
+
+@pytest.mark.parametrize("method", ["resume", "restart"])
+def test_what_is_refused_on_resuming_is_returned(method):
+    sender = Sender(limit=2)
+    deliveries = [sender.send(b"x" * n) for n in (1, 100, 2, 200)]
+    sender.written()
+    sender.outbound.close()
+    sender.open(2)
+
+    def refuse_large(first: int, size: int) -> int:
+        return 0x95 if size > 50 else 0
+
+    ended = getattr(sender.outbound, method)(sender.out, refuse_large)
+    assert ended == [deliveries[1], deliveries[3]]
+    assert [delivery.reason_code for delivery in ended] == [0x95, 0x95]
+    dup = " DUP" if method == "resume" else ""
+    assert sender.written()[0] == f"PUBLISH 1 x{dup}"
+    assert len(sender.outbound) == 2
+
+
+@pytest.mark.parametrize(
+    ("qos", "steps", "wrong"),
+    [
+        (1, (), PacketType.PUBREC),
+        (1, (), PacketType.PUBCOMP),
+        (2, (), PacketType.PUBCOMP),
+        (2, (PacketType.PUBREC,), PacketType.PUBACK),
+    ],
+)
+def test_an_acknowledgement_of_the_wrong_kind_is_a_protocol_error(qos, steps, wrong):
+    sender = Sender()
+    delivery = sender.send(qos=qos)
+    for kind in steps:
+        sender.acknowledge(kind, 1)
+    with pytest.raises(PacketError) as raised:
+        sender.acknowledge(wrong, 1)
+    assert raised.value.reason_code == 0x82
+    assert delivery.state != DONE
+
+
+def test_withdrawing_is_for_what_waits():
+    sender = Sender(limit=1)
+    first, second, third = (sender.send(b"%d" % n) for n in range(3))
+    assert [sender.outbound.withdraw(d) for d in (first, second)] == [False, True]
+    assert second.state == DONE
+    sender.acknowledge(PacketType.PUBACK, 1)
+    assert sender.written() == ["PUBLISH 1 0", "PUBLISH 2 2"]
+    assert not sender.outbound.withdraw(third)

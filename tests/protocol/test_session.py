@@ -1,0 +1,36 @@
+"""What outlives a connection."""
+
+from aiomqtt.protocol.codec.fast import encode_publish
+from aiomqtt.protocol.outbound import DONE, Delivery
+from aiomqtt.protocol.packets import Publish
+from aiomqtt.protocol.session import Session
+from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.topic import Topic
+
+V5 = ProtocolVersion.V5
+
+
+def test_a_session_begins_with_nothing():
+    session = Session("c")
+    assert session.client_id == "c"
+    assert not session.exists
+    assert not session.connected_before
+    assert session.clear() == []
+
+
+def test_clear_ends_the_session_in_both_directions():
+    session = Session("c")
+    session.exists = session.connected_before = True
+    out: list[bytes] = []
+    session.outbound.open(V5, Role.CLIENT)
+    delivery = Delivery(*encode_publish("t", b"", 1, False, None, V5, Role.CLIENT), 1)
+    session.outbound.send(delivery, out)
+    message = Publish(Topic("t"), b"", 2, False, 1, None, False)
+    assert session.inbound.accept(message, out)
+    assert not session.inbound.accept(message, out)
+    assert session.clear() == [delivery]
+    assert delivery.state == DONE
+    assert not session.exists
+    # That it was ever accepted, and under which name, is not the session's state.
+    assert (session.connected_before, session.client_id) == (True, "c")
+    assert session.inbound.accept(message, out)

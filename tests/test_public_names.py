@@ -1,0 +1,121 @@
+"""What programs import: nothing is lost, and nothing is added by accident."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aiomqtt
+
+# The names of aiomqtt 2.5.
+NAMES_OF_2_5 = {
+    "Client",
+    "Message",
+    "MessagesIterator",
+    "MqttCodeError",
+    "MqttError",
+    "MqttReentrantError",
+    "ProtocolVersion",
+    "ProxySettings",
+    "TLSParameters",
+    "Topic",
+    "TopicLike",
+    "Wildcard",
+    "WildcardLike",
+    "Will",
+    "__version__",
+    "__version_tuple__",
+}
+# What 2.6 adds.
+ADDED = {
+    "MqttConnectError",
+    "MqttLimitError",
+    "Properties",
+    "ReasonCode",
+    "SubscribeOptions",
+}
+
+PATHS = {
+    "aiomqtt.client": NAMES_OF_2_5
+    - {"__version__", "__version_tuple__", "TopicLike", "WildcardLike"},
+    "aiomqtt.exceptions": {
+        "MqttCodeError",
+        "MqttConnectError",
+        "MqttError",
+        "MqttReentrantError",
+    },
+    "aiomqtt.message": {"Message"},
+    "aiomqtt.topic": {"Topic", "TopicLike", "Wildcard", "WildcardLike"},
+    "aiomqtt.types": {
+        "PayloadType",
+        "SocketOption",
+        "SubscribeTopic",
+        "WebSocketHeaders",
+    },
+}
+
+
+def test_all_is_locked():
+    assert set(aiomqtt.__all__) == NAMES_OF_2_5 | ADDED
+    assert len(aiomqtt.__all__) == len(set(aiomqtt.__all__))
+
+
+@pytest.mark.parametrize("name", sorted(aiomqtt.__all__))
+def test_every_name_is_there(name):
+    assert getattr(aiomqtt, name) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [(path, name) for path, names in PATHS.items() for name in sorted(names)],
+)
+def test_the_paths_that_programs_import(path, name):
+    found = getattr(importlib.import_module(path), name)
+    assert found is getattr(aiomqtt, name, found)
+
+
+def test_a_star_import_gives_the_public_names():
+    names: dict[str, object] = {}
+    exec("from aiomqtt import *", names)
+    assert set(names) - {"__builtins__"} == set(aiomqtt.__all__)
+
+
+def test_the_version():
+    assert aiomqtt.__version__ == "2.6.0"
+    assert aiomqtt.__version_tuple__ == (2, 6, 0)
+    assert ".".join(map(str, aiomqtt.__version_tuple__)) == aiomqtt.__version__
+
+
+def test_the_types_are_published():
+    assert (Path(aiomqtt.__file__).parent / "py.typed").exists()
+
+
+def run(program):
+    """What a program prints in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+
+
+def test_importing_imports_the_standard_library_only():
+    # paho-mqtt is installed here, and stays where it is.
+    program = """
+import sys
+before = set(sys.modules)
+import aiomqtt, aiomqtt.client, aiomqtt.exceptions, aiomqtt.paho, aiomqtt.types
+tops = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(tops - sys.stdlib_module_names))
+"""
+    assert run(program).split() == ["aiomqtt"]
+
+
+@pytest.mark.parametrize("path", ["aiomqtt", *PATHS, "aiomqtt.protocol.engine"])
+def test_every_module_can_be_imported_first(path):
+    # No circle of imports shows only in another order.
+    assert run(f"import {path}; print('done')") == "done\n"
