@@ -135,8 +135,9 @@ class Broker:
         process, self._process = self._process, None
         if process is None:
             return
-        process.send_signal(signal.SIGCONT)  # in case it is paused
         process.send_signal(how)
+        if how is not signal.SIGKILL:  # that one needs no help
+            process.send_signal(signal.SIGCONT)  # in case it is paused
         try:
             process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,314 @@
+"""The examples of aiomqtt 2.5.1's documentation run unchanged.
+
+They are taken from its source distribution, which pip downloads when this runs. Each
+runs in a process of its own, with warnings as errors and asyncio's debug mode, and
+the name of the broker that it connects to leads to one on loopback.
+
+The seed page's "All examples in this documentation are self-contained and runnable
+as-is" is held here.
+"""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+import aiomqtt
+from tests.brokers import Broker
+from tests.integration.programs import SOON
+
+DISTRIBUTION = "aiomqtt==2.5.1"
+
+OUTSIDE = ("temperature/outside", "28.4")
+INSIDE = ("humidity/inside", "0.38")
+
+
+@dataclass(frozen=True)
+class Example:
+    """What an example needs, and what it does then."""
+
+    subscribes: int = 0  # so many times; then it gets `messages`
+    messages: tuple[tuple[str, str], ...] = ()
+    prints: tuple[str, ...] = ()
+    # The program ends by itself; else it is interrupted when it has printed that.
+    ends: bool = False
+    # What a subscriber of everything receives from it.
+    publishes: tuple[tuple[str, str], ...] = ()
+    fragment: bool = False
+    # After `messages` the broker goes away and comes back, and sends them again.
+    restarts: bool = False
+    raises: str = ""
+    skipped: str = ""
+    # Printed in no particular order.
+    unordered: bool = False
+
+
+PUBLISHES = Example(publishes=(OUTSIDE,), ends=True)
+LISTENS = Example(1, (OUTSIDE, ("temperature/x", "2")), ("b'28.4'", "b'2'"))
+
+# By page, in the order of the page.
+EXAMPLES: dict[str, list[Example]] = {
+    "README.md": [
+        Example(publishes=(OUTSIDE,), ends=True, fragment=True),
+        Example(1, (OUTSIDE,), ("b'28.4'",), fragment=True),
+        Example(publishes=(("application/ran", "yes"),), ends=True, fragment=True),
+    ],
+    "docs/alongside-fastapi-and-co.md": [
+        Example(skipped="needs a web framework, FastAPI"),
+    ],
+    "docs/connecting-to-the-broker.md": [
+        PUBLISHES,
+        Example(publishes=(OUTSIDE, INSIDE), ends=True),
+    ],
+    "docs/migration-guide-v2.md": [
+        PUBLISHES,
+        PUBLISHES,
+        # How it was done before 2.0; 2.5.1 refuses it with the same words.
+        Example(
+            1, ends=True, raises="TypeError: 'MessagesIterator' object is not call"
+        ),
+        LISTENS,
+        Example(
+            2,
+            (OUTSIDE, INSIDE),
+            (
+                "[+/outside] b'28.4'",
+                "[temperature/#] b'28.4'",
+                "[humidity/inside] b'0.38'",
+            ),
+        ),
+        Example(
+            2,
+            (OUTSIDE, INSIDE),
+            ("[temperature/#] b'28.4'", "[humidity/#] b'0.38'"),
+            unordered=True,
+        ),
+    ],
+    "docs/publishing-a-message.md": [PUBLISHES],
+    "docs/reconnection.md": [
+        Example(
+            1,
+            (INSIDE,),
+            (
+                "b'0.38'",
+                "Connection lost; Reconnecting in 5 seconds ...",
+                "b'0.38'",
+            ),
+            restarts=True,
+        ),
+    ],
+    "docs/subscribing-to-a-topic.md": [
+        LISTENS,
+        Example(2, (OUTSIDE, INSIDE), ("B: b'28.4'", "C: b'28.4'", "A: b'0.38'")),
+        Example(2, (OUTSIDE, INSIDE), ("b'28.4'", "b'0.38'"), unordered=True),
+        # Two workers take five seconds each for a message.
+        Example(1, (OUTSIDE, OUTSIDE), ("b'28.4'", "b'28.4'")),
+        Example(
+            1,
+            (OUTSIDE,),
+            (
+                "b'28.4'",
+                *(f"Slept for {seconds} seconds!" for seconds in (1, 2, 3)),
+            ),
+            unordered=True,
+        ),
+        LISTENS,
+        Example(1, (OUTSIDE,), ("b'28.4'",), ends=True),
+        Example(1, (OUTSIDE,), ("b'28.4'",), ends=True),
+    ],
+}
+CASES = [
+    (page, number) for page, found in EXAMPLES.items() for number in range(len(found))
+]
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    """One loop for the test is enough: the examples choose their own."""
+    return "asyncio", {"debug": True}
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The Python examples of every page that has any, as they stand there."""
+    directory = tmp_path_factory.mktemp("documentation")
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
+    options = ["--no-deps", "--no-binary", ":all:", "--dest", str(directory)]
+    result = subprocess.run(
+        [*command, *options, DISTRIBUTION],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, f"pip download {DISTRIBUTION}:\n{result.stdout}"
+    (archive,) = directory.glob("*.tar.gz")
+    texts: dict[str, list[str]] = {}
+    with tarfile.open(archive) as tar:
+        for member in sorted(tar.getnames()):
+            page = member.partition("/")[2]
+            if page == "README.md" or re.fullmatch(r"docs/.*\.(md|rst)", page):
+                file = tar.extractfile(member)
+                assert file is not None
+                blocks = python_blocks(file.read().decode())
+                if blocks:
+                    texts[page] = blocks
+    return texts
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def examples_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("examples"))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def test_no_example_is_lost(texts):
+    assert {page: len(found) for page, found in texts.items()} == {
+        page: len(found) for page, found in EXAMPLES.items()
+    }
+    assert sum(len(found) for found in texts.values()) == 22
+
+
+@pytest.mark.parametrize(("page", "number"), CASES)
+async def test_the_example_runs_unchanged(
+    texts, examples_broker, tmp_path, page, number
+):
+    example = EXAMPLES[page][number]
+    if example.skipped:
+        pytest.skip(example.skipped)
+    file = tmp_path / "example.py"
+    file.write_text(texts[page][number])
+    async with Running(example, file, examples_broker) as running:
+        await running.do_what_it_is_for()
+
+
+class Running:
+    """An example that runs, and a client that talks with it."""
+
+    def __init__(self, example: Example, file: Path, broker: Broker) -> None:
+        self.example = example
+        self.broker = broker
+        self.output = file.with_suffix(".out")
+        self.errors = file.with_suffix(".err")
+        self.log_start = len(broker.log)
+        runner = Path(__file__).with_name("example.py")
+        self.command = [
+            *(sys.executable, "-X", "dev", "-W", "error", "-u"),
+            *(str(runner), str(broker.port), str(file)),
+            *(["fragment"] if example.fragment else []),
+        ]
+
+    async def __aenter__(self) -> Self:
+        self.listener = aiomqtt.Client(self.broker.host, self.broker.port)
+        await self.listener.__aenter__()
+        await self.listener.subscribe("#", qos=1)
+        self.log_start = len(self.broker.log)
+        with self.output.open("wb") as output, self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(  # noqa: ASYNC220
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        await self.listener.__aexit__(None, None, None)
+
+    @property
+    def log(self) -> str:
+        return self.broker.log[self.log_start :]
+
+    @property
+    def printed(self) -> list[str]:
+        return self.output.read_text().splitlines()
+
+    async def until(self, what: str, condition: Any) -> None:
+        deadline = time.monotonic() + 2 * SOON
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(
+                    f"the example did not {what}\nprinted: {self.printed}\n"
+                    f"errors: {self.errors.read_text()}\nbroker: {self.log[-2000:]}"
+                )
+            await asyncio.sleep(0.02)
+
+    async def do_what_it_is_for(self) -> None:
+        example = self.example
+        received = asyncio.create_task(self.receive(len(example.publishes)))
+        if example.subscribes:
+            await self.feed()
+        if example.restarts:
+            await self.until("print", lambda: len(self.printed) == 1)
+            await self.listener.__aexit__(None, None, None)
+            self.broker.restart()
+            await self.listener.__aenter__()
+            self.log_start = len(self.broker.log)
+            await self.feed()
+        await self.until("print", lambda: len(self.printed) >= len(example.prints))
+        if not example.ends:
+            self.process.send_signal(signal.SIGINT)
+        await self.until("end", lambda: self.process.poll() is not None)
+        assert await received == list(example.publishes)
+        self.check_output()
+        # It has said goodbye, whichever way it ended.
+        await self.until("disconnect", lambda: "Received DISCONNECT from" in self.log)
+        assert "closed its connection" not in self.log
+
+    async def feed(self) -> None:
+        await self.until(
+            "subscribe",
+            lambda: (
+                self.log.count("Sending SUBACK to") == self.example.subscribes
+                or self.process.poll() is not None
+            ),
+        )
+        for topic, payload in self.example.messages:
+            await self.listener.publish(topic, payload, qos=1)
+
+    async def receive(self, count: int) -> list[tuple[str, str]]:
+        """The next so many messages, which the example published."""
+        received: list[tuple[str, str]] = []
+        async with asyncio.timeout(2 * SOON):
+            while len(received) < count:
+                message = await anext(self.listener.messages)
+                received.append((str(message.topic), message.payload.decode()))
+        return received
+
+    def check_output(self) -> None:
+        example = self.example
+        order = sorted if example.unordered else list
+        assert order(self.printed) == order(example.prints)
+        errors = self.errors.read_text()
+        for complaint in (
+            "Warning",
+            "never retrieved",
+            "Exception ignored",
+            "Task was",
+        ):
+            assert complaint not in errors, errors
+        last = errors.splitlines()[-1] if errors else ""
+        if example.raises:
+            assert last.startswith(example.raises), errors
+            assert self.process.returncode == 1
+        elif example.ends:
+            assert errors == ""
+            assert self.process.returncode == 0
+        else:
+            assert last == "KeyboardInterrupt", errors
+            assert self.process.returncode == -signal.SIGINT

@@ -1,0 +1,30 @@
+"""The program that the README's first command runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).parents[2] / "examples" / "temperature.py"
+
+
+def test_the_first_command_prints_what_arrived(broker):
+    result = subprocess.run(
+        [
+            *(sys.executable, "-X", "dev", "-W", "error"),
+            PROGRAM,
+            broker.host,
+            str(broker.port),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    published = [line for line in lines if line.startswith("publishing ")]
+    received = [line for line in lines if line.startswith("received ")]
+    assert "publishing temperature/outside: 28.4" in published
+    assert len(lines) == len(published) + len(received)
+    assert received == [line.replace("publishing", "received", 1) for line in published]
