@@ -11,6 +11,7 @@ import ast
 import asyncio
 import inspect
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ HOST = "test.mosquitto.org"
 
 
 def main(port: int, file: str, kind: str = "program") -> None:
+    # Started from a job in the background, a program would inherit that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host: Any, service: Any, *args: Any, **options: Any) -> Any:

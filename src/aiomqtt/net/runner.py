@@ -101,7 +101,6 @@ class Runner(asyncio.Protocol):
         self._writing_paused = False
         self._reading_paused = False
         self._room = Room.ENOUGH
-        self._wants_pause = False
         # Whether the broker has accepted the connection; whether it is over, and why.
         self._is_accepted = False
         self._over = False
@@ -426,6 +425,8 @@ class Runner(asyncio.Protocol):
             self._timer = self._loop.call_at(deadline, self._tick, deadline)
 
     def _tick(self, deadline: float) -> None:
+        if self._over:
+            return
         # The loop may be early by the resolution of its clock.
         self._engine.tick(max(deadline, self._loop.time()))
         self._process()
