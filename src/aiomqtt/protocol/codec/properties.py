@@ -1,9 +1,12 @@
 """Properties to bytes and back, by the rows of the table (MQTT 5.0 §2.2.2)."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.spec import (
+    MAXIMA,
+    PROPERTIES,
     PROPERTY,
     PROPERTY_NAMES,
     DataType,
@@ -23,6 +26,70 @@ from aiomqtt.protocol.wire import (
 )
 
 V5: Final = ProtocolVersion.V5
+
+
+def _encode_pair(value: tuple[str, str], name: str) -> bytes:
+    return encode_string(value[0], name) + encode_string(value[1], name)
+
+
+def _decode_pair(reader: Reader) -> tuple[str, str]:
+    return reader.string(), reader.string()
+
+
+_ENCODERS: Final[dict[DataType, Callable[[Any, str], bytes]]] = {
+    DataType.BYTE: lambda value, _: bytes((value,)),
+    DataType.TWO_BYTE_INTEGER: lambda value, _: int(value).to_bytes(2, "big"),
+    DataType.FOUR_BYTE_INTEGER: lambda value, _: int(value).to_bytes(4, "big"),
+    DataType.VARIABLE_BYTE_INTEGER: lambda value, _: encode_variable(value),
+    DataType.BINARY_DATA: encode_binary,
+    DataType.UTF8_STRING: encode_string,
+    DataType.UTF8_STRING_PAIR: _encode_pair,
+}
+_DECODERS: Final[dict[DataType, Callable[[Reader], Any]]] = {
+    DataType.BYTE: Reader.byte,
+    DataType.TWO_BYTE_INTEGER: Reader.two_bytes,
+    DataType.FOUR_BYTE_INTEGER: Reader.four_bytes,
+    DataType.VARIABLE_BYTE_INTEGER: Reader.variable,
+    DataType.BINARY_DATA: Reader.binary,
+    DataType.UTF8_STRING: Reader.string,
+    DataType.UTF8_STRING_PAIR: _decode_pair,
+}
+
+
+class _Field(NamedTuple):
+    """A row of the table, with what can be worked out beforehand."""
+
+    row: PropertyRow
+    name: str
+    prefix: bytes
+    encode: Callable[[Any, str], bytes]
+    decode: Callable[[Reader], Any]
+    is_number: bool
+    largest: int
+
+
+_FIELDS: Final = {
+    row.name: _Field(
+        row,
+        row.name,
+        bytes((row.identifier,)),
+        _ENCODERS[row.type],
+        _DECODERS[row.type],
+        row.type in MAXIMA,
+        row.largest if row.type in MAXIMA else 0,
+    )
+    for row in PROPERTIES
+}
+# By identifier, what each packet may carry from each sender.
+_ALLOWED: Final = {
+    (packet, sender): {
+        field.row.identifier: field
+        for field in _FIELDS.values()
+        if sender in field.row.packets.get(packet, ())
+    }
+    for packet in PacketType
+    for sender in Role
+}
 
 
 def check_properties(
@@ -62,19 +129,6 @@ def check_properties(
         raise ValueError(msg)
 
 
-def _encode_value(row: PropertyRow, value: Any) -> bytes:
-    if row.type is DataType.UTF8_STRING:
-        return encode_string(value, row.name)
-    if row.type is DataType.UTF8_STRING_PAIR:
-        return encode_string(value[0], row.name) + encode_string(value[1], row.name)
-    if row.type is DataType.BINARY_DATA:
-        return encode_binary(value, row.name)
-    if row.type is DataType.VARIABLE_BYTE_INTEGER:
-        return encode_variable(value)
-    size = {DataType.BYTE: 1, DataType.TWO_BYTE_INTEGER: 2}.get(row.type, 4)
-    return int(value).to_bytes(size, "big")
-
-
 def encode_properties(
     properties: Properties | None, packet: PacketType, version: int, sender: Role
 ) -> bytes:
@@ -86,36 +140,11 @@ def encode_properties(
         return b"\x00"
     parts: list[bytes] = []
     for name, value in properties.__dict__.items():
-        row = PROPERTY_NAMES[name]
-        parts.extend(
-            bytes((row.identifier,)) + _encode_value(row, item)
-            for item in (value if row.repeats else (value,))
-        )
+        field = _FIELDS[name]
+        for item in value if field.row.repeats else (value,):
+            parts += (field.prefix, field.encode(item, name))
     encoded = b"".join(parts)
     return encode_variable(len(encoded)) + encoded
-
-
-def _decode_value(row: PropertyRow, reader: Reader) -> Any:
-    if row.type is DataType.UTF8_STRING:
-        text = reader.string()
-        if row.is_topic and ("+" in text or "#" in text):
-            raise PacketError(MALFORMED, f"{row.title} contains wildcards")
-        return text
-    if row.type is DataType.UTF8_STRING_PAIR:
-        return reader.string(), reader.string()
-    if row.type is DataType.BINARY_DATA:
-        return reader.binary()
-    if row.type is DataType.BYTE:
-        number = reader.byte()
-    elif row.type is DataType.TWO_BYTE_INTEGER:
-        number = reader.two_bytes()
-    elif row.type is DataType.FOUR_BYTE_INTEGER:
-        number = reader.four_bytes()
-    else:
-        number = reader.variable()
-    if not row.minimum <= number <= row.largest:
-        raise PacketError(row.range_error, f"{row.title} must not be {number}")
-    return number
 
 
 def decode_properties(
@@ -125,25 +154,37 @@ def decode_properties(
     if version < V5:
         return None
     section = Reader(reader.take(reader.variable()))
+    allowed = _ALLOWED[packet, sender]
     values: dict[str, Any] = {}
     while section.position < section.end:
         identifier = section.variable()
-        row = PROPERTY.get(identifier)
-        if row is None or packet not in row.packets:
-            raise PacketError(
-                MALFORMED, f"property {identifier:#04x} is not allowed in {packet.name}"
-            )
-        if sender not in row.packets[packet]:
-            raise PacketError(
-                PROTOCOL_ERROR, f"{row.title} in the {packet.name} of a {sender.value}"
-            )
-        value = _decode_value(row, section)
+        field = allowed.get(identifier)
+        if field is None:
+            raise _not_allowed(identifier, packet, sender)
+        row, name = field.row, field.name
+        value = field.decode(section)
+        if field.is_number and not row.minimum <= value <= field.largest:
+            raise PacketError(row.range_error, f"{row.title} must not be {value}")
+        if row.is_topic and ("+" in value or "#" in value):
+            raise PacketError(MALFORMED, f"{row.title} contains wildcards")
         if packet in row.repeats:
-            values.setdefault(row.name, []).append(value)
-        elif row.name in values:
+            values.setdefault(name, []).append(value)
+        elif name in values:
             raise PacketError(PROTOCOL_ERROR, f"{row.title} stands twice")
         else:
-            values[row.name] = [value] if row.repeats else value
+            values[name] = [value] if row.repeats else value
     if "authentication_data" in values and "authentication_method" not in values:
         raise PacketError(PROTOCOL_ERROR, "Authentication Data without a method")
     return Properties._decoded(values)  # noqa: SLF001
+
+
+def _not_allowed(identifier: int, packet: PacketType, sender: Role) -> PacketError:
+    """Make the error of a property that this packet of this sender has not."""
+    row = PROPERTY.get(identifier)
+    if row is None or packet not in row.packets:
+        return PacketError(
+            MALFORMED, f"property {identifier:#04x} is not allowed in {packet.name}"
+        )
+    return PacketError(
+        PROTOCOL_ERROR, f"{row.title} in the {packet.name} of a {sender.value}"
+    )
