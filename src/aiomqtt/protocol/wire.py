@@ -96,11 +96,11 @@ class Reader:
 
     __slots__ = ("data", "end", "position")
 
-    def __init__(self, data: bytes) -> None:
-        """Read from the first byte to the last."""
+    def __init__(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+        """Read from the start to the end, by default all of it."""
         self.data = data
-        self.position = 0
-        self.end = len(data)
+        self.position = start
+        self.end = len(data) if end is None else end
 
     def take(self, size: int) -> bytes:
         """Read a number of bytes."""

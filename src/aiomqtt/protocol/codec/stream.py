@@ -5,10 +5,11 @@ from typing import Final
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
-from aiomqtt.protocol.wire import MALFORMED, PACKET_TOO_LARGE, PacketError
+from aiomqtt.protocol.wire import MALFORMED, PACKET_TOO_LARGE, PacketError, Reader
 
 from .decode import check_first_byte, decode
 from .fast import decode_topic, decoded_topics
+from .properties import decode_properties
 
 V5: Final = ProtocolVersion.V5
 
@@ -146,15 +147,18 @@ class Decoder:
                 if qos and body + 2 <= stop:
                     packet_id = data[body] << 8 | data[body + 1]
                     body += 2
-                properties = None
-                if is_v5:
-                    if body < stop and not data[body]:
-                        properties = Properties()
-                        body += 1
-                    else:
-                        topic = None
                 # What is unusual or wrong goes to the table, which says so.
                 if topic is not None and body <= stop and (packet_id or not qos):
+                    properties = None
+                    if is_v5 and body < stop and not data[body]:
+                        properties = Properties()
+                        body += 1
+                    elif is_v5:
+                        reader = Reader(data, body, stop)
+                        properties = decode_properties(
+                            reader, PacketType.PUBLISH, self.version, self._sender
+                        )
+                        body = reader.position
                     packets.append(
                         Publish(
                             topic,
