@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from aiomqtt import MqttError
+from aiomqtt import MqttCodeError, MqttError
 from tests.conversation import (
     CEILING,
     accept,
@@ -73,6 +73,20 @@ async def test_one_big_message_is_written_before(version):
 
     async with serve(script) as server, new_client(server, version) as client:
         await client.publish("a", bytes(20_000_000))
+
+
+async def test_a_task_that_goes_on_publishing_does_not_hold_the_exit(version):
+    async def publish(client):
+        while True:
+            await client.publish("a", b"", 1)
+
+    async with serve(polite(version)) as server:
+        async with new_client(server, version, timeout=3600) as client:
+            task = asyncio.create_task(publish(client))
+            await turns(20)
+        with pytest.raises(MqttCodeError) as caught:
+            await within(task)
+        assert caught.value.rc == 4
 
 
 async def test_calls_that_are_pending_in_other_tasks_finish(version):

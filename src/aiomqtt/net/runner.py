@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-from aiomqtt.exceptions import MqttConnectError, MqttError
+from aiomqtt.exceptions import MqttCodeError, MqttConnectError, MqttError
 from aiomqtt.message import Message
-from aiomqtt.protocol.engine import Engine
+from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
 from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 
@@ -105,7 +105,8 @@ class Runner(asyncio.Protocol):
         self._is_accepted = False
         self._over = False
         self.error: MqttError | None = None
-        # Resolves when `close` has nothing left to wait for.
+        # Whether the program is leaving; resolves when it has nothing left to wait for.
+        self._is_leaving = False
         self._idle: Waiter | None = None
         # Resolve when the CONNACK came, and when the socket is closed.
         self.connected: Waiter = self._loop.create_future()
@@ -178,8 +179,10 @@ class Runner(asyncio.Protocol):
 
     @property
     def is_congested(self) -> bool:
-        """Whether publishers have to wait for the transport, or behind others."""
-        return (self._writing_paused or bool(self._blocked)) and not self._over
+        """Whether publishers can't go on at once: they have to `wait_for_room`."""
+        return (
+            self._writing_paused or bool(self._blocked) or self._is_leaving
+        ) and not self._over
 
     def push(self, size: int) -> bool:
         """Let what the engine was given leave: at once when it is the first of this
@@ -246,8 +249,11 @@ class Runner(asyncio.Protocol):
             timeout: Seconds to wait.
 
         Raises:
+            MqttCodeError: The program is leaving the client: nothing more is accepted.
             MqttError: The connection ended, or the timeout.
         """
+        if self._is_leaving:
+            raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
         waiter: Waiter = self._loop.create_future()
         if timeout != math.inf:
             self._deadlines.add(waiter, timeout)
@@ -284,6 +290,7 @@ class Runner(asyncio.Protocol):
             flush: First let those finish who wait for an answer, for at most the
                 timeout.
         """
+        self._is_leaving = True
         if flush and not self._is_idle():
             self._idle = self._loop.create_future()
             await _settled(self._idle, self._timeout)
