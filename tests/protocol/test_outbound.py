@@ -29,7 +29,7 @@ class Sender:
         self.open(limit)
 
     def open(self, limit: int = 10) -> None:
-        self.outbound.open(V311, self.role, limit)
+        self.outbound.open(V311, limit)
 
     def send(self, payload: bytes = b"", qos: int = 1) -> Delivery:
         head, tail = encode_publish("t", payload, qos, False, None, V311, self.role)

@@ -22,7 +22,7 @@ def test_clear_ends_the_session_in_both_directions():
     session = Session("c")
     session.exists = session.connected_before = True
     out: list[bytes] = []
-    session.outbound.open(V5, Role.CLIENT)
+    session.outbound.open(V5)
     delivery = Delivery(*encode_publish("t", b"", 1, False, None, V5, Role.CLIENT), 1)
     session.outbound.send(delivery, out)
     message = Publish(Topic("t"), b"", 2, False, 1, None, False)

@@ -420,7 +420,7 @@ class Engine:
                 self.settings.maximum_in_flight,
                 limit if self.version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
             )
-        session.outbound.open(self.version, Role.CLIENT, limit)
+        session.outbound.open(self.version, limit)
         session.inbound.open(
             self.version,
             connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,

@@ -18,7 +18,6 @@ from .spec import (
     MAXIMUM_PACKET_ID,
     PacketType,
     ProtocolVersion,
-    Role,
 )
 from .wire import PROTOCOL_ERROR, PacketError
 
@@ -96,7 +95,6 @@ class Outbound:
         # Identifiers that SUBSCRIBE and UNSUBSCRIBE hold.
         self._reserved: set[int] = set()
         self._version = ProtocolVersion.V5
-        self._sender = Role.CLIENT
         self._limit = 0
 
     def __len__(self) -> int:
@@ -114,14 +112,10 @@ class Outbound:
         return len(self._queued)
 
     def open(
-        self,
-        version: ProtocolVersion,
-        sender: Role,
-        limit: int = DEFAULT_RECEIVE_MAXIMUM,
+        self, version: ProtocolVersion, limit: int = DEFAULT_RECEIVE_MAXIMUM
     ) -> None:
         """Begin a connection on which at most `limit` deliveries may be in flight."""
         self._version = version
-        self._sender = sender
         self._limit = min(limit, MAXIMUM_IN_FLIGHT)
 
     def close(self) -> None:
