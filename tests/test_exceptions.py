@@ -213,3 +213,30 @@ def test_an_error_keeps_its_cause():
             raise MqttCodeError(128, "text") from cause
     except MqttError as error:
         assert isinstance(error.__cause__, OSError)  # noqa: PT017
+
+
+# The return codes of 3.1 and 3.1.1, and what aiomqtt 2.5 reported for them.
+RETURN_CODES = {1: 132, 2: 133, 3: 136, 4: 134, 5: 135}
+
+
+@pytest.mark.parametrize(("code", "reported"), RETURN_CODES.items())
+def test_a_return_code_of_3_equals_the_reason_code_of_5_too(code, reported):
+    """Programs compare with either: ``rc in (4, 5)`` and ``rc == 135``."""
+    for error in (
+        MqttConnectError(code),
+        pickle.loads(pickle.dumps(MqttConnectError(code))),
+    ):
+        assert error.rc == code
+        assert error.rc == reported
+        assert error.rc == ReasonCode(reported)
+        assert ReasonCode(reported) == error.rc
+        assert error.rc != reported + 1
+        assert error.rc.is_failure
+        assert error.rc.value == code
+        assert str(error).startswith(f"[code:{code}] Connection refused: ")
+
+
+def test_other_codes_equal_themselves_only():
+    assert ReasonCode(5) != 135
+    assert ReasonCode(135) != 5
+    assert not ReasonCode(5).is_failure

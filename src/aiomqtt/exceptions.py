@@ -74,7 +74,7 @@ class MqttConnectError(MqttCodeError):
         code = to_reason_code(rc)
         # A plain number below 6 is a return code of 3.1.1, whose names differ.
         if code is not None and type(rc) is int and rc in CONNECT_RETURN_CODES:
-            code = ReasonCode(rc, CONNECT_RETURN_CODES[rc])
+            code = ReasonCode.of_connack(rc)
         text = " ".join(map(str, args))
         if not text and code:
             text = code.name

@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from .protocol.spec import (
     CAMEL_NAMES,
+    CONNECT_REASON_CODES,
+    CONNECT_RETURN_CODES,
     MAXIMUM_STRING_LENGTH,
     PROPERTY_NAMES,
     REASON_NAMES,
@@ -22,7 +24,9 @@ from .protocol.spec import (
 class ReasonCode(int):
     """A reason code (MQTT 5.0 §2.4) or a return code of 3.1.1: a number with a name.
 
-    It equals the plain number, ``str()`` is the standard's name for it.
+    It equals the plain number, ``str()`` is the standard's name for it. A return code
+    of a CONNACK of 3.1 or 3.1.1 also equals the reason code that 5.0 has in its place,
+    which is what aiomqtt 2 reported: 5 and 0x87 are both "not authorized".
 
     Args:
         value: The number, 0 to 255.
@@ -30,11 +34,21 @@ class ReasonCode(int):
     """
 
     name: str
+    # The reason code of 5.0 for a return code of 3.1 and 3.1.1; else the same number.
+    v5: int
 
     def __new__(cls, value: int, name: str | None = None) -> Self:
         """Make a reason code of a number."""
         code = super().__new__(cls, value)
         code.name = REASON_NAMES.get(value, "Unknown") if name is None else name
+        code.v5 = int(value)
+        return code
+
+    @classmethod
+    def of_connack(cls, value: int) -> Self:
+        """Make a return code of a CONNACK of 3.1 or 3.1.1."""
+        code = cls(value, CONNECT_RETURN_CODES.get(value))
+        code.v5 = CONNECT_REASON_CODES.get(value, value)
         return code
 
     @property
@@ -44,8 +58,8 @@ class ReasonCode(int):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the code reports a failure: 0x80 and above."""
-        return self >= 0x80
+        """Whether the code reports a failure: 0x80 and above, in terms of 5.0."""
+        return self.v5 >= 0x80
 
     def __str__(self) -> str:
         """Return the name."""
@@ -60,7 +74,11 @@ class ReasonCode(int):
         if isinstance(other, str):
             # Their capitals differ from the standard's here and there.
             return self.name.casefold() == other.casefold()
-        return int.__eq__(self, other) if isinstance(other, int) else NotImplemented
+        if isinstance(other, ReasonCode):
+            return int.__eq__(self, other) or self.v5 == other.v5
+        if isinstance(other, int):
+            return int.__eq__(self, other) or self.v5 == other
+        return NotImplemented
 
     def __ne__(self, other: object) -> bool:
         """Compare with a number or a name."""

@@ -368,6 +368,8 @@ CONNECT_RETURN_CODES: Final = {
     4: "Bad username or password",
     5: "Not authorised",
 }
+# The reason codes that 5.0 has in their place.
+CONNECT_REASON_CODES: Final = {1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}
 # The return codes of SUBACK in 3.1.1 (§3.9.3). 3.1 has no code for a failure,
 # but brokers that speak 3.1 today send 0x80 there too.
 SUBSCRIBE_RETURN_CODES: Final = {

@@ -7,7 +7,9 @@ from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role, reason_code
 
 CODES: Final = {
     (packet, version, sender): {
-        code: ReasonCode(code, name)
+        code: ReasonCode.of_connack(code)
+        if packet is PacketType.CONNACK and version < ProtocolVersion.V5
+        else ReasonCode(code, name)
         for code, name in reason_codes(packet, version, sender).items()
     }
     for packet in PacketType
