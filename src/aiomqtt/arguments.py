@@ -82,12 +82,13 @@ def check_hostname(hostname: str) -> str:
     return hostname
 
 
-def check_port(name: str, port: int, lowest: int) -> int:
-    check_type(name, port, int)
-    if not lowest <= port <= 65535:
-        msg = f"{name} must be {lowest} to 65535, not {port}"
+def check_range(name: str, value: int, lowest: int) -> int:
+    """Refuse what is no int from the lowest to 65535."""
+    check_type(name, value, int)
+    if not lowest <= value <= 65535:
+        msg = f"{name} must be {lowest} to 65535, not {value}"
         raise ValueError(msg)
-    return port
+    return value
 
 
 def to_bound(name: str, value: int | None) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
     check_hostname,
-    check_port,
+    check_range,
     check_timeout,
     check_tls,
     check_transport,
@@ -183,16 +183,15 @@ class Client:
         """Check the arguments; nothing is connected yet."""
         check_transport(transport, proxy)
         check_tls(tls_context, tls_params, tls_insecure)
-        check_type("keepalive", keepalive, int)
         check_type("bind_address", bind_address, str, type(None))
         check_type("queue_type", queue_type, type, type(None))
         check_type("identifier", identifier, str, type(None))
         version = to_version(protocol)
         self._target = Target(
             check_hostname(hostname),
-            check_port("port", port, 1),
+            check_range("port", port, 1),
             bind_address or "",
-            check_port("bind_port", bind_port, 0),
+            check_range("bind_port", bind_port, 0),
             to_socket_options(socket_options),
             tls_context,
             tls_params,
@@ -207,7 +206,7 @@ class Client:
                 version,
                 identifier or "",
                 to_clean_start(version, identifier or "", clean_session, clean_start),
-                keepalive,
+                check_range("keepalive", keepalive, 0),
                 *to_credentials(version, username, password),
                 to_will(will),
                 to_properties("properties", properties),
