@@ -36,6 +36,12 @@ class Settings(NamedTuple):
     # How many QoS 1 and 2 publishes may be unfinished; None: no limit.
     maximum_queued: int | None = None
 
+    def __repr__(self) -> str:
+        """Return all but the password."""
+        shown = self._asdict()
+        del shown["password"]
+        return f"Settings({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
 
 class Request:
     """A SUBSCRIBE or UNSUBSCRIBE that waits for its acknowledgement.

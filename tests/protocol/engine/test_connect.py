@@ -3,7 +3,9 @@
 import pytest
 
 from aiomqtt.properties import Properties
+from aiomqtt.protocol.events import Settings
 from aiomqtt.protocol.packets import WillMessage
+from aiomqtt.protocol.spec import ProtocolVersion
 
 from .conversation import (
     CONNACK,
@@ -222,3 +224,9 @@ def test_without_an_identifier_every_session_is_clean_below_5_0():
             assert broker.gets_connect().clean_start is True
             broker.sends(CONNACK())
             broker.vanishes()
+
+
+def test_no_repr_shows_the_password():
+    settings = Settings(ProtocolVersion.V5, username="u", password=b"secret")
+    assert "username='u'" in repr(settings)
+    assert "secret" not in repr(settings)
