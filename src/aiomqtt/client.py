@@ -509,10 +509,10 @@ class Client:
     ) -> None:
         """Disconnect from the broker (MQTT 5.0 §3.14); returns when that is done.
 
-        Everything that was published is written first. Without an exception, calls
-        that still wait for the broker's answer in other tasks get it, within the
-        timeout. Harmless when the client is not entered. Cancelled, the connection
-        is cut.
+        Everything that was published is written first; from now on `publish` raises.
+        Without an exception, calls that still wait for the broker's answer in other
+        tasks get it, within the timeout. Harmless when the client is not entered.
+        Cancelled, the connection is cut.
         """
         runner = self._runner
         if runner is None:
