@@ -35,6 +35,7 @@ ADDED = {
     "Properties",
     "ReasonCode",
     "SubscribeOptions",
+    "__build__",
 }
 
 PATHS = {

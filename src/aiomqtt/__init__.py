@@ -1,5 +1,6 @@
 """The asyncio MQTT client for Python, with its own protocol engine."""
 
+from .build import __build__  # first: it decides what the others load
 from .client import (
     Client,
     MessagesIterator,
@@ -42,6 +43,7 @@ __all__ = [
     "Wildcard",
     "WildcardLike",
     "Will",
+    "__build__",
     "__version__",
     "__version_tuple__",
 ]

@@ -1,0 +1,109 @@
+"""Builds the hot modules with mypyc, from the very source that runs without it.
+
+Where that is not possible (no C compiler, no mypyc) the package installs all the same
+and runs from source. AIOMQTT_PURE=1 asks for that; AIOMQTT_REQUIRE_COMPILED=1 makes
+it an error, for those who build wheels.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MYPY = "mypy==2.4.1"
+
+SOURCE = Path("src")
+# All that runs for each message. What it imports from these is compiled too, so that
+# calls among them are calls of C.
+HOT = (
+    "aiomqtt/inbox.py",
+    "aiomqtt/message.py",
+    "aiomqtt/net/deadlines.py",
+    "aiomqtt/net/runner.py",
+    "aiomqtt/protocol/codec/codes.py",
+    "aiomqtt/protocol/codec/decode.py",
+    "aiomqtt/protocol/codec/encode.py",
+    "aiomqtt/protocol/codec/fast.py",
+    "aiomqtt/protocol/codec/properties.py",
+    "aiomqtt/protocol/codec/stream.py",
+    "aiomqtt/protocol/connection.py",
+    "aiomqtt/protocol/engine.py",
+    "aiomqtt/protocol/events.py",
+    "aiomqtt/protocol/inbound.py",
+    "aiomqtt/protocol/outbound.py",
+    "aiomqtt/protocol/packets.py",
+    "aiomqtt/protocol/session.py",
+    "aiomqtt/protocol/spec.py",
+    "aiomqtt/protocol/wire.py",
+)
+
+
+def is_set(variable: str) -> bool:
+    return os.environ.get(variable, "") not in ("", "0")
+
+
+def has_compiler() -> bool:
+    """Whether the compiler that Python was built with is there; for MSVC: perhaps."""
+    if sys.platform == "win32":
+        return True
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    return shutil.which(command.split()[0]) is not None
+
+
+class BuildHot(build_ext):
+    """Compiles all of the hot modules or none of them."""
+
+    def run(self) -> None:
+        # Who installs in editable mode wants to see what he edits.
+        if self.editable_mode:
+            return
+        command = build_ext(self.distribution)
+        command.build_lib = self.build_lib
+        command.build_temp = self.build_temp
+        command.inplace = self.inplace
+        try:
+            self.distribution.ext_modules = compile_to_c()
+            command.ensure_finalized()
+            command.run()
+        # mypyc reports an error by SystemExit.
+        except (Exception, SystemExit) as error:
+            if is_set("AIOMQTT_REQUIRE_COMPILED"):
+                raise
+            if command.finalized:
+                for name in command.get_outputs():
+                    Path(name).unlink(missing_ok=True)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            print(
+                f"aiomqtt: not compiled, it will run from its source: {reason}",
+                file=sys.stderr,
+            )
+
+
+def compile_to_c() -> list[Extension]:
+    from mypyc.build import mypycify
+
+    # Its own options: what the project's linter says must not stop a build.
+    return mypycify(
+        ["--config-file=", "--python-version=3.11", *(str(SOURCE / n) for n in HOT)],
+        opt_level="3",
+        debug_level="0",
+        group_name="aiomqtt",
+    )
+
+
+is_wanted = not is_set("AIOMQTT_PURE")
+setup(
+    # Until it is known whether they can be compiled.
+    ext_modules=[
+        Extension(name.removesuffix(".py").replace("/", "."), [str(SOURCE / name)])
+        for name in HOT
+    ]
+    if is_wanted
+    else [],
+    setup_requires=[MYPY] if is_wanted and has_compiler() else [],
+    cmdclass={"build_ext": BuildHot},
+)
