@@ -39,6 +39,7 @@ HOT = (
     "aiomqtt/protocol/session.py",
     "aiomqtt/protocol/spec.py",
     "aiomqtt/protocol/wire.py",
+    "aiomqtt/publishing.py",
 )
 
 

@@ -33,7 +33,9 @@ ADDED = {
     "MqttConnectError",
     "MqttLimitError",
     "Properties",
+    "Publication",
     "ReasonCode",
+    "Receipt",
     "SubscribeOptions",
     "__build__",
 }

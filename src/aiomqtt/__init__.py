@@ -18,6 +18,7 @@ from .exceptions import (
 )
 from .message import Message
 from .properties import Properties, ReasonCode, SubscribeOptions
+from .publishing import Publication, Receipt
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 
 __version__ = "2.6.0"
@@ -35,6 +36,8 @@ __all__ = [
     "Properties",
     "ProtocolVersion",
     "ProxySettings",
+    "Publication",
+    "Receipt",
     "ReasonCode",
     "SubscribeOptions",
     "TLSParameters",

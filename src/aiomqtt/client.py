@@ -8,7 +8,7 @@ import ssl
 import string
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
@@ -28,17 +28,17 @@ from .arguments import (
     to_will,
 )
 from .exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentrantError
-from .inbox import Inbox, MessagesIterator
+from .inbox import Inbox, MessagesIterator, QueueInbox
 from .message import Message
-from .net.runner import Runner, copy_error
+from .net.runner import OVERHEAD, Runner, copy_error
 from .net.tcp import Target, open_tcp
 from .paho import to_properties
 from .properties import Properties, ReasonCode, SubscribeOptions
 from .protocol.codec.encode import check_qos
-from .protocol.engine import Engine
+from .protocol.engine import NOT_CONNECTED, Engine
 from .protocol.events import Request, Settings
-from .protocol.outbound import Delivery
 from .protocol.spec import ProtocolVersion
+from .publishing import Batch, Publication, Receipt, refusal
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .types import (
     PayloadType,
@@ -72,8 +72,6 @@ __all__ = [
 LOGGER: Final = logging.getLogger("mqtt")
 
 DEFAULT_TIMEOUT: Final = 10.0  # seconds
-# What a packet has besides its payload, roughly, to tell when enough has gathered.
-OVERHEAD: Final = 64
 
 _ID_CHARACTERS: Final = string.ascii_letters + string.digits
 # 3.1 allows 23 characters (3.1 §3.1).
@@ -215,11 +213,12 @@ class Client:
             )
         )
         self._logger = LOGGER if logger is None else logger
-        self._inbox = Inbox(
-            queue_type,
-            to_bound("max_queued_incoming_messages", max_queued_incoming_messages) or 0,
-            self._logger,
-        )
+        self._inbox = Inbox()
+        bound = to_bound("max_queued_incoming_messages", max_queued_incoming_messages)
+        if queue_type is not None or bound is not None:
+            self._inbox = QueueInbox(
+                queue_type or asyncio.Queue, bound or 0, self._logger
+            )
         self._calls: asyncio.Semaphore | None = None
         calls = to_bound("max_concurrent_outgoing_calls", max_concurrent_outgoing_calls)
         if calls is not None:
@@ -312,39 +311,149 @@ class Client:
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         if properties is not None:
             properties = to_properties("properties", properties)
+        retain = bool(retain)
         calls = self._calls
         if calls is not None:
             await calls.acquire()
         try:
-            engine, runner = self._engine, self._runner
-            size = len(payload) + OVERHEAD
-            if runner is not None and runner.is_congested:
-                engine.check_publish(topic, payload, qos, bool(retain), properties)
-                await runner.wait_for_room(size, seconds)
-            try:
-                delivery = engine.publish(topic, payload, qos, bool(retain), properties)
-            except MqttCodeError as error:
-                raise error from _why(runner)
-            assert runner is not None
+            runner = self._runner
+            if runner is None:
+                self._engine.check_publish(topic, payload, qos, retain, properties)
+                runner = self._connection()
+            if runner.is_congested:
+                self._engine.check_publish(topic, payload, qos, retain, properties)
+                await runner.wait_for_room(len(payload) + OVERHEAD, seconds)
+            delivery = runner.publish(topic, payload, qos, retain, properties)
             if delivery is None:
-                if runner.push(size):
-                    await asyncio.sleep(0)
                 return
-            delivery.waiter = waiter = runner.waiter()
-            runner.push(size)
+            delivery.waiter = waiter = runner.waiter(seconds)
             self._warn_if_many(runner)
             try:
-                await runner.wait(waiter, seconds)
+                failure = await waiter
+                if failure is not None:
+                    raise failure
             except BaseException:
-                # The end of the connection leaves it to the session.
-                if not runner.is_over:
-                    engine.withdraw(delivery)
+                runner.withdraw(delivery)
                 raise
+            finally:
+                runner.forget(waiter)
             if delivery.reason_code >= 0x80:
-                raise _refusal(delivery)
+                raise refusal(delivery)
         finally:
             if calls is not None:
                 calls.release()
+
+    def publish_nowait(
+        self,
+        topic: str,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | Any | None = None,
+    ) -> Receipt:
+        """Publish a message without waiting for anything (MQTT 5.0 §3.3).
+
+        The message is on its way, or waits for those before it. Leaving the client
+        without an exception waits until it is done, within the timeout.
+
+        Args:
+            topic: The topic name.
+            payload: As for `publish`.
+            qos: 0, 1 or 2.
+            retain: Whether the broker retains the message.
+            properties: The properties (5.0 only); ``None``: none.
+
+        Returns:
+            What can be awaited to know that the flow is complete; or dropped.
+
+        Raises:
+            ValueError: An argument breaks a rule; nothing was sent.
+            TypeError: An argument is of a wrong type; nothing was sent.
+            MqttCodeError: There is no connection; or too much is unfinished:
+                `max_queued_outgoing_messages`, or 65,536 messages or 64 MiB.
+        """
+        if type(payload) is not bytes:
+            payload = encode_payload(payload)
+        if type(topic) is not str:
+            topic = to_text("topic", topic)
+        check_qos(qos)
+        if properties is not None:
+            properties = to_properties("properties", properties)
+        runner = self._connection()
+        receipt = Receipt(self._current_runner)
+        receipt.begin(
+            runner.publish_watched(
+                topic, payload, qos, bool(retain), properties, receipt
+            )
+        )
+        return receipt
+
+    async def publish_many(
+        self,
+        messages: Iterable[Publication | tuple[Any, ...]],
+        *,
+        window: int = 100,
+        timeout: float | None = None,
+    ) -> int:
+        """Publish messages in order, a number of them at a time (MQTT 5.0 §4.4).
+
+        Messages are taken from the iterable as there is room for them. Returns when
+        the flows of all are complete, those with QoS 0 on their way.
+
+        After a failure no more are taken, and those in flight finish; then the first
+        failure, by position, is raised. An exception of the iterable itself counts
+        as one. Cancelled, what was not sent is withdrawn, and the other flows go on.
+
+        Args:
+            messages: The messages, as `Publication` or as tuples of the arguments of
+                `publish`: topic, payload, qos, retain, properties.
+            window: How many may be unfinished at a time.
+            timeout: How many seconds may pass without any of them finishing;
+                ``None``: the client's timeout; ``math.inf``: forever.
+
+        Returns:
+            The number of messages.
+
+        Raises:
+            ValueError: An argument, or one of a message, breaks a rule.
+            TypeError: An argument, or one of a message, is of a wrong type.
+            MqttCodeError: The broker refused a message, or there is no connection.
+            MqttError: The connection ended, or the timeout. Its `position`, as that
+                of a refusal, is that of the first message that failed, from 0; other
+                errors have it in a note.
+        """
+        check_type("messages", messages, Iterable)
+        check_range("window", window, 1)
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        bound = self._engine.settings.maximum_queued
+        calls = self._calls
+        if calls is not None:
+            await calls.acquire()
+        try:
+            batch = Batch(
+                self._connection(),
+                iter(messages),
+                window if bound is None else min(window, bound),
+                seconds,
+            )
+            return await batch.run()
+        finally:
+            if calls is not None:
+                calls.release()
+
+    def _current_runner(self) -> Runner | None:
+        return self._runner
+
+    def _connection(self) -> Runner:
+        """Return the runner of the connection.
+
+        Raises:
+            MqttCodeError: The client is not entered.
+        """
+        if self._runner is None:
+            msg = "The client is not currently connected."
+            raise MqttCodeError(NOT_CONNECTED, msg)
+        return self._runner
 
     async def subscribe(
         self,
@@ -433,10 +542,15 @@ class Client:
             except MqttCodeError as error:
                 raise error from _why(runner)
             assert runner is not None
-            request.waiter = waiter = runner.waiter()
+            request.waiter = waiter = runner.waiter(seconds)
             runner.push(OVERHEAD)
             self._warn_if_many(runner)
-            await runner.wait(waiter, seconds)
+            try:
+                failure = await waiter
+            finally:
+                runner.forget(waiter)
+            if failure is not None:
+                raise failure
             return request.reason_codes
         finally:
             if calls is not None:
@@ -484,10 +598,12 @@ class Client:
     async def _connect(self, runner: Runner) -> None:
         """Connect and wait for the CONNACK."""
         limit = None if self.timeout == math.inf else self.timeout
+        # It is one by its methods.
+        protocol = cast("asyncio.Protocol", runner)
         try:
             async with asyncio.timeout(limit):
                 self._engine.connect()
-                await open_tcp(self._target, lambda: runner)
+                await open_tcp(self._target, lambda: protocol)
                 runner.start()
                 error = await runner.connected
         except TimeoutError:
@@ -524,15 +640,6 @@ class Client:
             if self._runner is runner:
                 self._runner = None
                 self._is_entered = False
-
-
-def _refusal(delivery: Delivery) -> MqttCodeError:
-    """Make the error of a publish that the broker refused."""
-    said = f": {delivery.reason_string}" if delivery.reason_string else ""
-    code = delivery.reason_code
-    error = MqttCodeError(code, f"Could not publish message: {code!s}{said}")
-    error.reason_string = delivery.reason_string
-    return error
 
 
 def _why(runner: Runner | None) -> MqttError | None:

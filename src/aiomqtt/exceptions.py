@@ -14,10 +14,13 @@ class MqttError(Exception):
         reason_code: The reason code that the broker gave or that this client
             closed the connection with; ``None`` when there is none.
         reason_string: The broker's own words (MQTT 5.0 Reason String), or ``None``.
+        position: Which message of `Client.publish_many` failed, counted from 0;
+            ``None`` elsewhere.
     """
 
     reason_code: ReasonCode | None = None
     reason_string: str | None = None
+    position: int | None = None
 
 
 class MqttCodeError(MqttError):

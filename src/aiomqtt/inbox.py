@@ -18,50 +18,38 @@ MAXIMUM_BYTES: Final = 64 * 1024 * 1024
 # While a call waits for the broker's answer, which comes behind messages, this many
 # times as much.
 STRETCH: Final = 4
-# An iterator that always finds a message lets other tasks run this often.
-FAIRNESS: Final = 256
+# About so many messages or bytes are taken at one go. In between, an iterator that
+# always finds a message lets other tasks run, and it is seen how much room there is.
+PORTION: Final = 256
+PORTION_BYTES: Final = 1024 * 1024
 
 
 class Inbox:
-    """The queue of incoming messages; it outlives connections.
+    """The queue of incoming messages, first in, first out; it outlives connections."""
 
-    Args:
-        queue_type: A class of asyncio.Queue's kind that decides on the order; None:
-            first in, first out.
-        maximum: How many messages it holds; further ones are discarded. 0: all, and
-            reading pauses instead.
-        logger: Where to say that messages are discarded.
-    """
-
-    def __init__(
-        self,
-        queue_type: type[asyncio.Queue[Any]] | None,
-        maximum: int,
-        logger: logging.Logger,
-    ) -> None:
+    def __init__(self) -> None:
         """Start empty, before the first connection."""
-        self._fifo: deque[Message] = deque()
-        self._queue: asyncio.Queue[Any] | None = None
-        if queue_type is not None or maximum > 0:
-            self._queue = (queue_type or asyncio.Queue)(maxsize=maximum)
-        self._is_bounded = maximum > 0
-        self._logger = logger
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        # What may be taken without asking; it is always the same object.
+        self.ready: deque[Message] = deque()
+        # What came after that, with the size of the payloads.
+        self._backlog: deque[tuple[Sequence[Message], int]] = deque()
+        self._backlog_length = 0
+        # The size of all that was delivered, less what is known to be taken: that is
+        # seen when nothing is ready any more.
         self._bytes = 0
+        self._ready_bytes = 0
         self._is_full = False
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._resume: Callable[[], None] | None = None
-        # How many messages were taken since an iterator last had to wait.
-        self.uninterrupted = 0
         # Whether a connection has ended since the last one began, and why.
         self.is_closed = False
         self.error: MqttError | None = None
-        # How many messages were discarded, ever; how many since there was room.
+        # How many messages were discarded, ever.
         self.discarded = 0
-        self._discarding = 0
 
     def __len__(self) -> int:
         """Return the number of messages that wait."""
-        return len(self._fifo) if self._queue is None else self._queue.qsize()
+        return len(self.ready) + self._backlog_length
 
     def open(self, resume: Callable[[], None]) -> None:
         """Begin a connection.
@@ -80,61 +68,50 @@ class Inbox:
         self._resume = None
         self._wake(len(self._waiters))
 
-    def deliver(self, messages: Sequence[Message]) -> Room:
-        """Take messages, wake as many iterators, and tell how much room is left."""
-        if self._queue is None:
-            self._fifo.extend(messages)
-            for message in messages:
-                self._bytes += len(message.payload)
+    # --- what comes in ------------------------------------------------------------
+
+    def deliver(self, messages: Sequence[Message], size: int) -> Room:
+        """Take messages, wake as many iterators, and tell how much room is left.
+
+        Args:
+            messages: The messages, in order.
+            size: The size of their payloads, in bytes.
+        """
+        count = len(messages)
+        if count <= PORTION:
+            self._backlog.append((messages, size))
         else:
-            for message in messages:
-                self._put(self._queue, message)
-        self._wake(len(messages))
-        if self._is_bounded:
-            return Room.ENOUGH
+            # As if all were of the same size.
+            for start in range(0, count, PORTION):
+                stop = min(start + PORTION, count)
+                part = size * stop // count - size * start // count
+                self._backlog.append((messages[start:stop], part))
+        self._backlog_length += count
+        self._bytes += size
+        if not self.ready:
+            self._refill()
+        self._wake(count)
+        return self._room()
+
+    def _refill(self) -> None:
+        """Make a portion ready, now that all of the last one was taken."""
+        self._bytes -= self._ready_bytes
+        self._ready_bytes = 0
+        ready = self.ready
+        while self._backlog and len(ready) < PORTION:
+            if self._ready_bytes >= PORTION_BYTES:
+                break
+            messages, size = self._backlog.popleft()
+            ready.extend(messages)
+            self._backlog_length -= len(messages)
+            self._ready_bytes += size
+
+    def _room(self) -> Room:
         excess = max(len(self) / MAXIMUM_MESSAGES, self._bytes / MAXIMUM_BYTES)
         self._is_full = excess > 1
         if not self._is_full:
             return Room.ENOUGH
         return Room.LITTLE if excess <= STRETCH else Room.NONE
-
-    def _put(self, queue: asyncio.Queue[Any], message: Message) -> None:
-        try:
-            queue.put_nowait(message)
-            self._bytes += len(message.payload)
-        except asyncio.QueueFull:
-            self.discarded += 1
-            # Once for each time that it overflows: a flood must not flood the log.
-            if not self._discarding:
-                self._logger.warning("Message queue is full. Discarding message.")
-            self._discarding += 1
-        except Exception:
-            self.discarded += 1
-            self._logger.exception("The message queue raised. Discarding message.")
-
-    def take(self) -> Message | None:
-        """Take the next message; None when there is none."""
-        if self._queue is None:
-            if not self._fifo:
-                return None
-            message = self._fifo.popleft()
-        else:
-            if not self._queue.qsize():
-                return None
-            message = self._queue.get_nowait()
-            if self._discarding:
-                self._logger.warning("%d messages were discarded.", self._discarding)
-                self._discarding = 0
-        self._bytes -= len(message.payload)
-        if self._is_full:
-            self._check_room()
-        return message
-
-    def _check_room(self) -> None:
-        if len(self) <= MAXIMUM_MESSAGES // 2 and self._bytes <= MAXIMUM_BYTES // 2:
-            self._is_full = False
-            if self._resume is not None:
-                self._resume()
 
     def _wake(self, count: int) -> None:
         while count > 0 and self._waiters:
@@ -143,9 +120,43 @@ class Inbox:
                 waiter.set_result(None)
                 count -= 1
 
-    async def wait(self) -> None:
+    # --- what is taken ------------------------------------------------------------
+
+    async def next(self) -> Message:
+        """Take the next message, waiting for it if need be; see `MessagesIterator`."""
+        if len(self):
+            # Messages come faster than the program takes them.
+            await asyncio.sleep(0)
+        while (message := self.take()) is None:
+            if self.is_closed:
+                raise self._end()
+            await self._wait()
+        return message
+
+    def take(self) -> Message | None:
+        """Take the next message; None when there is none."""
+        if not self.ready:
+            self._refill()
+            if self._is_full:
+                self._check_room()
+        return self.ready.popleft() if self.ready else None
+
+    def _check_room(self) -> None:
+        if len(self) <= MAXIMUM_MESSAGES // 2 and self._bytes <= MAXIMUM_BYTES // 2:
+            self._is_full = False
+            if self._resume is not None:
+                self._resume()
+
+    def _end(self) -> MqttError:
+        error = MqttError("Disconnected during message iteration")
+        error.__cause__ = self.error
+        if self.error is not None:
+            error.reason_code = self.error.reason_code
+            error.reason_string = self.error.reason_string
+        return error
+
+    async def _wait(self) -> None:
         """Wait until there may be a message or the connection ended."""
-        self.uninterrupted = 0
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -159,6 +170,84 @@ class Inbox:
             raise
 
 
+class QueueInbox(Inbox):
+    """An inbox whose order or bound is the program's.
+
+    Args:
+        queue_type: A class of asyncio.Queue's kind, which decides on the order.
+        maximum: How many messages it holds; further ones are discarded. 0: all, and
+            reading pauses instead.
+        logger: Where to say that messages are discarded.
+    """
+
+    def __init__(
+        self,
+        queue_type: type[asyncio.Queue[Any]],
+        maximum: int,
+        logger: logging.Logger,
+    ) -> None:
+        """Start empty, before the first connection."""
+        super().__init__()
+        self._queue = queue_type(maxsize=maximum)
+        self._is_bounded = maximum > 0
+        self._logger = logger
+        # How many messages were discarded since there was room.
+        self._discarding = 0
+        # How many messages were taken since an iterator last let others run.
+        self._uninterrupted = 0
+
+    def __len__(self) -> int:
+        """Return the number of messages that wait."""
+        return self._queue.qsize()
+
+    def deliver(self, messages: Sequence[Message], size: int) -> Room:
+        """Take messages, wake as many iterators, and tell how much room is left."""
+        for message in messages:
+            self._put(message)
+        self._wake(len(messages))
+        return Room.ENOUGH if self._is_bounded else self._room()
+
+    def _put(self, message: Message) -> None:
+        try:
+            self._queue.put_nowait(message)
+            self._bytes += len(message.payload)
+        except asyncio.QueueFull:
+            self.discarded += 1
+            # Once for each time that it overflows: a flood must not flood the log.
+            if not self._discarding:
+                self._logger.warning("Message queue is full. Discarding message.")
+            self._discarding += 1
+        except Exception:
+            self.discarded += 1
+            self._logger.exception("The message queue raised. Discarding message.")
+
+    async def next(self) -> Message:
+        """Take the next message, waiting for it if need be; see `MessagesIterator`."""
+        self._uninterrupted += 1
+        if self._uninterrupted >= PORTION:
+            self._uninterrupted = 0
+            await asyncio.sleep(0)
+        while (message := self.take()) is None:
+            if self.is_closed:
+                raise self._end()
+            self._uninterrupted = 0
+            await self._wait()
+        return message
+
+    def take(self) -> Message | None:
+        """Take the next message; None when there is none."""
+        if not self._queue.qsize():
+            return None
+        message: Message = self._queue.get_nowait()
+        self._bytes -= len(message.payload)
+        if self._discarding:
+            self._logger.warning("%d messages were discarded.", self._discarding)
+            self._discarding = 0
+        if self._is_full:
+            self._check_room()
+        return message
+
+
 class MessagesIterator:
     """A view of the client's message queue.
 
@@ -168,6 +257,7 @@ class MessagesIterator:
     def __init__(self, inbox: Inbox) -> None:
         """Iterate over an inbox."""
         self._inbox = inbox
+        self._ready = inbox.ready
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
@@ -183,21 +273,9 @@ class MessagesIterator:
             MqttError: The connection has ended and no message is left;
                 `__cause__` says why, when it did not end by leaving the context.
         """
-        inbox = self._inbox
-        inbox.uninterrupted += 1
-        if inbox.uninterrupted >= FAIRNESS:
-            inbox.uninterrupted = 0
-            await asyncio.sleep(0)
-        while (message := inbox.take()) is None:
-            if inbox.is_closed:
-                msg = "Disconnected during message iteration"
-                error = MqttError(msg)
-                if inbox.error is not None:
-                    error.reason_code = inbox.error.reason_code
-                    error.reason_string = inbox.error.reason_string
-                raise error from inbox.error
-            await inbox.wait()
-        return message
+        if self._ready:
+            return self._ready.popleft()
+        return await self._inbox.next()
 
     def __len__(self) -> int:
         """Return the number of messages in the queue."""

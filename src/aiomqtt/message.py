@@ -1,7 +1,10 @@
 """A received message."""
 
+from typing import Any
+
 from .properties import Properties
 from .topic import Topic, TopicLike
+from .types import PayloadType
 
 
 class Message:
@@ -29,7 +32,7 @@ class Message:
     def __init__(
         self,
         topic: TopicLike,
-        payload: bytes,
+        payload: PayloadType,
         qos: int,
         retain: bool,
         mid: int,
@@ -37,7 +40,8 @@ class Message:
     ) -> None:
         """Take the fields; a str becomes a Topic."""
         self.topic = topic if isinstance(topic, Topic) else Topic(topic)
-        self.payload = payload
+        # What the broker sent is bytes; a program that makes its own may pass others.
+        self.payload: bytes | Any = payload
         self.qos = qos
         self.retain = retain
         self.mid = mid
@@ -46,6 +50,17 @@ class Message:
     def __lt__(self, other: "Message") -> bool:
         """Order by message id, as priority queues do in the case of a tie."""
         return self.mid < other.mid
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the fields: a compiled class has no other way."""
+        return Message, (
+            self.topic,
+            self.payload,
+            self.qos,
+            self.retain,
+            self.mid,
+            self.properties,
+        )
 
     def __repr__(self) -> str:
         """Return the fields; a long payload is cut."""

@@ -14,14 +14,23 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from aiomqtt.exceptions import MqttCodeError, MqttConnectError, MqttError
 from aiomqtt.message import Message
-from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
 from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 
 from .deadlines import Deadlines
 
+# What a packet has besides its payload, roughly, to tell when enough has gathered.
+OVERHEAD: Final = 64
 # Packets gather until the end of a turn of the loop, or up to this many bytes.
 GATHER: Final = 64 * 1024
+# From this size on the copying of a payload costs more than a second system call.
+LARGE: Final = 16 * 1024
+# What may be unfinished, in messages and bytes, before a publish that does not wait
+# is refused.
+MAXIMUM_UNFINISHED: Final = 65_536
+MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
 # asyncio does not say when a turn of its loop begins. What comes so soon after a
 # packet, in seconds, without anything received in between, counts as the same turn.
 TURN: Final = 0.001
@@ -51,15 +60,31 @@ class Sink(Protocol):
     def open(self, resume: Callable[[], None]) -> None:
         """Begin a connection; `resume` is to be called when there is room again."""
 
-    def deliver(self, messages: Sequence[Message]) -> Room:
-        """Take messages, in order; return how much room there is for more."""
+    def deliver(self, messages: Sequence[Message], size: int) -> Room:
+        """Take messages, in order; return how much room there is for more.
+
+        Args:
+            messages: The messages.
+            size: The size of their payloads, in bytes.
+        """
 
     def close(self, error: MqttError | None) -> None:
         """End the connection, just once, with the reason."""
 
 
-class Runner(asyncio.Protocol):
+class Watcher:
+    """What waits for deliveries in its own way, as their `waiter`."""
+
+    def settle(self, delivery: Delivery) -> bool:
+        """Take note that a delivery is done; return whether anybody was told."""
+        raise NotImplementedError
+
+
+class Runner:
     """Drives an engine over one connection.
+
+    It has the methods of an asyncio.Protocol and not its base, which would keep it
+    from being compiled.
 
     Args:
         engine: The engine.
@@ -93,11 +118,15 @@ class Runner(asyncio.Protocol):
         self._deadlines = Deadlines(_expire)
         # Those who wait for room, in order, with about how many bytes they will write.
         self._blocked: dict[Waiter, int] = {}
+        # Of those deliveries that nobody needs to wait for, the unfinished ones.
+        self._watched: set[Delivery] = set()
         # Until when a packet counts as of the same turn of the loop as the one before
         # it; whether the packets of a turn are gathering, and their size so far.
         self._turn_ends = 0.0
         self._is_scheduled = False
         self._gathered = 0
+        # Whether so many have gathered in this turn that others should run first.
+        self._is_turn_full = False
         self._writing_paused = False
         self._reading_paused = False
         self._room = Room.ENOUGH
@@ -181,65 +210,119 @@ class Runner(asyncio.Protocol):
     def is_congested(self) -> bool:
         """Whether publishers can't go on at once: they have to `wait_for_room`."""
         return (
-            self._writing_paused or bool(self._blocked) or self._is_leaving
+            self._writing_paused
+            or self._is_turn_full
+            or self._is_leaving
+            or len(self._blocked) > 0
         ) and not self._over
 
-    def push(self, size: int) -> bool:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+    ) -> Delivery | None:
+        """Publish a message; see `Engine.publish`, whose errors it raises."""
+        try:
+            delivery = self._engine.publish(topic, payload, qos, retain, properties)
+        except MqttCodeError as error:
+            raise error from self.error
+        self.push(len(payload) + OVERHEAD)
+        return delivery
+
+    def publish_watched(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+        watcher: Watcher,
+    ) -> Delivery | None:
+        """Publish a message at once, even where publishers have to wait.
+
+        Raises:
+            MqttCodeError: Too much is waiting to be sent, or the client is left.
+        """
+        if self._is_leaving:
+            raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
+        transport = self._transport
+        waiting = self._engine.session.outbound.size
+        if self._writing_paused and transport is not None:
+            waiting = max(waiting, transport.get_write_buffer_size())
+        unfinished = len(self._engine.session.outbound)
+        if unfinished >= MAXIMUM_UNFINISHED or waiting >= MAXIMUM_UNSENT:
+            raise MqttCodeError(
+                QUEUE_FULL,
+                f"Could not publish message: {unfinished} messages are unfinished and"
+                f" {waiting} bytes wait already",
+            )
+        delivery = self.publish(topic, payload, qos, retain, properties)
+        if delivery is not None:
+            delivery.waiter = watcher
+            self._watched.add(delivery)
+        return delivery
+
+    def withdraw(self, delivery: Delivery) -> None:
+        """Take back a message that has not been sent.
+
+        The end of the connection leaves it to the session.
+        """
+        if not self._over:
+            self._engine.withdraw(delivery)
+
+    def push(self, size: int) -> None:
         """Let what the engine was given leave: at once when it is the first of this
         turn of the loop, else together with what follows.
 
         Args:
             size: About how many bytes it was given.
-
-        Returns:
-            Whether so much has gathered that the caller should let others run.
         """
         if not self._is_scheduled:
             now = self._loop.time()
             if now >= self._turn_ends:
                 self._turn_ends = now + TURN
                 self._process()
-                return False
+                return
             self._is_scheduled = True
             self._gathered = 0
             self._loop.call_soon(self._end_turn)
         self._gathered += size
-        if self._gathered < GATHER:
-            return False
-        self._gathered = 0
-        self._process()
-        return True
+        if self._gathered >= GATHER:
+            self._gathered = 0
+            self._is_turn_full = True
+            self._process()
 
     def _end_turn(self) -> None:
         self._is_scheduled = False
+        self._is_turn_full = False
         self._turn_ends = 0.0
         self._process()
+        if self._blocked:
+            self._admit()
 
-    def waiter(self) -> Waiter:
-        """Return a future for an answer of the broker; give it to `wait`."""
+    def waiter(self, timeout: float) -> Waiter:
+        """Return a future for an answer of the broker, to be given to `forget`.
+
+        Args:
+            timeout: In so many seconds it resolves to an error.
+        """
         waiter: Waiter = self._loop.create_future()
         self._waiters.add(waiter)
+        if timeout != math.inf:
+            self._deadlines.add(waiter, timeout)
         if self._reading_paused:
             # The answer has to be read.
             self._pause_or_resume_reading()
         return waiter
 
-    async def wait(self, waiter: Waiter, timeout: float) -> None:
-        """Wait for an answer.
-
-        Raises:
-            MqttError: The connection ended, or the timeout of so many seconds.
-        """
-        if timeout != math.inf:
-            self._deadlines.add(waiter, timeout)
-        try:
-            error = await waiter
-        finally:
-            self._waiters.discard(waiter)
-            if self._idle is not None:
-                self._report_idle()
-        if error is not None:
-            raise error
+    def forget(self, waiter: Waiter) -> None:
+        """Take back what `waiter` returned: nobody waits for it any more."""
+        self._waiters.discard(waiter)
+        if self._idle is not None:
+            self._report_idle()
 
     async def wait_for_room(self, size: int, timeout: float) -> None:
         """Wait until the transport takes more; first come, first served.
@@ -314,7 +397,9 @@ class Runner(asyncio.Protocol):
 
     def _is_idle(self) -> bool:
         """Whether nobody waits for an answer and nothing waits to be sent."""
-        return self._over or not (self._waiters or self._engine.session.outbound.queued)
+        return self._over or not (
+            self._waiters or self._watched or self._engine.session.outbound.queued
+        )
 
     def _report_idle(self) -> None:
         """Let `close` go on if there is nothing left to wait for."""
@@ -330,11 +415,18 @@ class Runner(asyncio.Protocol):
         output = self._engine.take()
         transport = self._transport
         if output.data and transport is not None and not transport.is_closing():
-            transport.write(
-                output.data[0] if len(output.data) == 1 else b"".join(output.data)
-            )
+            if len(output.data) == 1:
+                transport.write(output.data[0])
+            elif len(output.data[-1]) >= LARGE:
+                # Where the transport can, it writes them without joining them.
+                transport.writelines(output.data)
+            else:
+                transport.write(b"".join(output.data))
         if output.messages:
-            self._room = self._sink.deliver(output.messages)
+            size = 0
+            for message in output.messages:
+                size += len(message.payload)
+            self._room = self._sink.deliver(output.messages, size)
         for event in output.events:
             self._handle(event)
         if self._room is not Room.ENOUGH or self._reading_paused:
@@ -352,6 +444,12 @@ class Runner(asyncio.Protocol):
                 self._report_no_identifier()
             self._sink.open(self.resume_reading)
             _resolve(self.connected, None)
+        elif isinstance(event.waiter, Watcher):
+            assert isinstance(event, Delivery)
+            if self._watched:
+                self._watched.discard(event)
+            if not event.waiter.settle(event):
+                self._report_refusal(event)
         else:
             waiter = cast("Waiter | None", event.waiter)
             if waiter is not None and not waiter.done():

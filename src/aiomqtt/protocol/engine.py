@@ -43,6 +43,7 @@ from .spec import (
 from .wire import PROTOCOL_ERROR, PacketError
 
 V5: Final = ProtocolVersion.V5
+PUBREL: Final = PacketType.PUBREL
 # The codes of aiomqtt 2 for a call without a connection and for a full queue.
 NOT_CONNECTED: Final = ReasonCode(4, "Not connected")
 QUEUE_FULL: Final = ReasonCode(15, "Queue full")
@@ -105,6 +106,7 @@ class Engine:
 
     def _enter(self, state: State) -> None:
         self.state = state
+        self._is_connected = state is State.CONNECTED
         self._handlers = _HANDLERS_OF[state]
 
     def _make_connect(self) -> Connect:
@@ -238,7 +240,7 @@ class Engine:
             aliases.set(alias, topic)
             render = self._with_alias(topic, payload, qos, retain, properties)
         if not qos:
-            self._data.append(head + tail if render is None else b"".join(render()))
+            self._data.extend((head, tail) if render is None else render())
             return None
         delivery = Delivery(head, tail, qos)
         delivery.render = render
@@ -338,7 +340,7 @@ class Engine:
         return request
 
     def _check_connected(self) -> None:
-        if self.state is not State.CONNECTED:
+        if not self._is_connected:
             msg = "The client is not currently connected."
             raise MqttCodeError(NOT_CONNECTED, msg)
 
@@ -359,18 +361,16 @@ class Engine:
         if self.is_closed:
             return
         packets = self._decoder.feed(data)
-        messages = self._messages
         try:
             for packet in packets:
-                # The hot case first: a message that needs no answer.
-                if (
-                    isinstance(packet, Publish)
-                    and self.state is State.CONNECTED
-                    and not packet.qos
-                    and packet.properties is None
-                ):
-                    messages.append(packet)
-                    continue
+                # The two rows of the table that every message takes, without it.
+                if self._is_connected:
+                    if isinstance(packet, Publish):
+                        self._on_publish(packet, now)
+                        continue
+                    if isinstance(packet, Ack):
+                        self._on_ack(packet, now)
+                        continue
                 handler = self._handlers[packet.kind]
                 if handler is None:
                     raise PacketError(
@@ -441,22 +441,22 @@ class Engine:
         self._events.extend(ended)
 
     def _on_publish(self, packet: Publish, now: float) -> None:
-        self._connection.inbound_aliases.resolve(packet)
+        if packet.properties is not None:
+            self._connection.inbound_aliases.resolve(packet)
         if not packet.qos or self.session.inbound.accept(packet, self._data):
             self._messages.append(packet)
 
     def _on_ack(self, ack: Ack, now: float) -> None:
         if ack.properties is not None:
             self._connection.check_problem_information(ack.properties)
+        if ack.kind is PUBREL:
+            self.session.inbound.release(ack, self._data)
+            return
         outbound = self.session.outbound
         delivery = outbound.acknowledge(ack, self._data)
         if delivery is not None:
             self._events.append(delivery)
             outbound.pump(self._data)
-
-    def _on_pubrel(self, ack: Ack, now: float) -> None:
-        self._connection.check_problem_information(ack.properties)
-        self.session.inbound.release(ack, self._data)
 
     def _on_suback(self, packet: Suback, now: float) -> None:
         self._connection.check_problem_information(packet.properties)
@@ -535,7 +535,7 @@ _HANDLERS: Final[dict[tuple[State, PacketType], _Handler]] = {
     (State.CONNECTED, PacketType.PUBACK): Engine._on_ack,
     (State.CONNECTED, PacketType.PUBREC): Engine._on_ack,
     (State.CONNECTED, PacketType.PUBCOMP): Engine._on_ack,
-    (State.CONNECTED, PacketType.PUBREL): Engine._on_pubrel,
+    (State.CONNECTED, PacketType.PUBREL): Engine._on_ack,
     (State.CONNECTED, PacketType.SUBACK): Engine._on_suback,
     (State.CONNECTED, PacketType.UNSUBACK): Engine._on_suback,
     (State.CONNECTED, PacketType.PINGRESP): Engine._on_pingresp,

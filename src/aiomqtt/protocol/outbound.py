@@ -21,6 +21,10 @@ from .spec import (
 )
 from .wire import PROTOCOL_ERROR, PacketError
 
+PUBACK: Final = PacketType.PUBACK
+PUBREC: Final = PacketType.PUBREC
+V5: Final = ProtocolVersion.V5
+# The first byte of a PUBREL.
 PUBREL: Final = 0x62
 # Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
 MAXIMUM_IN_FLIGHT: Final = 65_000
@@ -30,6 +34,7 @@ QUEUED: Final = 0  # not written yet: it has no packet identifier
 SENT: Final = 1  # written: waits for PUBACK or PUBREC
 RELEASED: Final = 2  # PUBREC came: waits for PUBCOMP
 DONE: Final = 3
+LOST: Final = 4  # its session ended before it was done
 
 
 class Delivery:
@@ -38,7 +43,7 @@ class Delivery:
     Attributes:
         qos: 1 or 2.
         packet_id: Its packet identifier; 0 while it has none.
-        state: QUEUED, SENT, RELEASED or DONE.
+        state: QUEUED, SENT, RELEASED, DONE or LOST.
         reason_code: With what it ended; 0x80 and above: the peer refused it.
         reason_string: The peer's words about that, or None.
         waiter: Whatever the caller wants to find here when it is done.
@@ -63,7 +68,7 @@ class Delivery:
         self.qos = qos
         self.packet_id = 0
         self.state = QUEUED
-        self.reason_code = 0
+        self.reason_code: int | ReasonCode = 0
         self.reason_string: str | None = None
         # Makes the two parts anew when it is written: with a topic alias they
         # depend on what was written before, on the same connection.
@@ -88,13 +93,15 @@ class Outbound:
         self._released: dict[int, Delivery] = {}
         self._queued: OrderedDict[Delivery, None] = OrderedDict()
         self._last_id = 0
+        # How many bytes of PUBLISH packets are kept.
+        self.size = 0
 
         # Valid for the connection.
         # Of the sent ones, those that were not yet written on this connection.
         self._resend: OrderedDict[Delivery, None] = OrderedDict()
         # Identifiers that SUBSCRIBE and UNSUBSCRIBE hold.
         self._reserved: set[int] = set()
-        self._version = ProtocolVersion.V5
+        self._version = V5
         self._limit = 0
 
     def __len__(self) -> int:
@@ -128,7 +135,8 @@ class Outbound:
         """Forget all state of the session and return what was not done."""
         lost = [*self._released.values(), *self._sent.values(), *self._queued]
         for delivery in lost:
-            delivery.state = DONE
+            delivery.state = LOST
+        self.size = 0
         self._sent.clear()
         self._released.clear()
         self._queued.clear()
@@ -158,8 +166,8 @@ class Outbound:
         packet_id = first = self._last_id % MAXIMUM_PACKET_ID + 1
         while (
             packet_id in self._sent
-            or packet_id in self._released
-            or packet_id in self._reserved
+            or (self._released and packet_id in self._released)
+            or (self._reserved and packet_id in self._reserved)
         ):
             packet_id = packet_id % MAXIMUM_PACKET_ID + 1
             if packet_id == first:
@@ -171,14 +179,21 @@ class Outbound:
 
     def send(self, delivery: Delivery, out: list[bytes]) -> None:
         """Accept a delivery and write it as soon as the quota allows, in order."""
+        self.size += delivery.size
+        # What is queued already is held back by the quota, and goes first.
+        if not self._queued and not self._resend and self.in_flight < self._limit:
+            packet_id = self._allocate()
+            if packet_id:
+                self._send_first(delivery, packet_id, out)
+                return
         self._queued[delivery] = None
-        self.pump(out)
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a delivery that has not been written; False: it has been."""
         if delivery.state != QUEUED:
             return False
         del self._queued[delivery]
+        self._drop_packet(delivery)
         delivery.state = DONE
         return True
 
@@ -211,7 +226,8 @@ class Outbound:
             head, tail = delivery.render()
         if dup:
             head = with_dup(head)
-        out.append(head + delivery.packet_id.to_bytes(2, "big") + tail)
+        out.append(head + delivery.packet_id.to_bytes(2, "big"))
+        out.append(tail)
 
     # --- resuming ---------------------------------------------------------------
 
@@ -281,15 +297,15 @@ class Outbound:
         """
         packet_id = ack.packet_id
         delivery = self._sent.get(packet_id)
-        if ack.kind is PacketType.PUBACK:
+        if ack.kind is PUBACK:
             if delivery is None:
                 self._refuse_if_used(ack)
                 return None
             # RabbitMQ 3 answers QoS 2 with PUBACK on MQTT 3: it takes it at QoS 1.
-            if delivery.qos != 1 and self._version >= ProtocolVersion.V5:
+            if delivery.qos != 1 and self._version >= V5:
                 raise PacketError(PROTOCOL_ERROR, "PUBACK for a PUBLISH with QoS 2")
             return self._finish(delivery, ack.reason_code, ack)
-        if ack.kind is PacketType.PUBREC:
+        if ack.kind is PUBREC:
             return self._on_pubrec(ack, delivery, out)
         if delivery is not None:
             raise PacketError(PROTOCOL_ERROR, "PUBCOMP before PUBREC")
@@ -308,17 +324,17 @@ class Outbound:
                 raise PacketError(PROTOCOL_ERROR, "PUBREC for a PUBLISH with QoS 1")
             if ack.reason_code >= 0x80:
                 return self._finish(delivery, ack.reason_code, ack)
-            self._resend.pop(delivery, None)
+            if self._resend:
+                self._resend.pop(delivery, None)
             del self._sent[packet_id]
             delivery.state = RELEASED
             # From now on only its identifier counts.
-            delivery.head = delivery.tail = b""
-            delivery.render = None
+            self._drop_packet(delivery)
             delivery.reason_code = ack.reason_code
             self._released[packet_id] = delivery
         elif packet_id in self._reserved:
             self._refuse_if_used(ack)
-        elif packet_id not in self._released and self._version >= ProtocolVersion.V5:
+        elif packet_id not in self._released and self._version >= V5:
             if ack.reason_code < 0x80:
                 out.append(bytes((PUBREL, 3, packet_id >> 8, packet_id & 0xFF, 0x92)))
             return None
@@ -332,21 +348,31 @@ class Outbound:
             )
 
     def _finish(
-        self, delivery: Delivery, reason_code: int, ack: Ack | None = None
+        self,
+        delivery: Delivery,
+        reason_code: int | ReasonCode,
+        ack: Ack | None = None,
     ) -> Delivery:
-        if delivery.state == SENT:
-            # The peer may acknowledge what was not sent again yet.
-            self._resend.pop(delivery, None)
-            del self._sent[delivery.packet_id]
-        elif delivery.state == RELEASED:
+        if delivery.state == RELEASED:
             del self._released[delivery.packet_id]
         else:
-            del self._queued[delivery]
+            if delivery.state == SENT:
+                # The peer may acknowledge what was not sent again yet.
+                if self._resend:
+                    self._resend.pop(delivery, None)
+                del self._sent[delivery.packet_id]
+            else:
+                del self._queued[delivery]
+            self._drop_packet(delivery)
         # A PUBREC that says "no matching subscribers" stands until PUBCOMP.
-        delivery.reason_code = reason_code or delivery.reason_code
+        if reason_code:
+            delivery.reason_code = reason_code
         if ack is not None and ack.properties is not None:
             delivery.reason_string = ack.properties.reason_string
         delivery.state = DONE
+        return delivery
+
+    def _drop_packet(self, delivery: Delivery) -> None:
+        self.size -= delivery.size
         delivery.head = delivery.tail = b""
         delivery.render = None
-        return delivery

@@ -87,14 +87,40 @@ def _no_topic() -> Topic:
 NO_TOPIC = _no_topic()
 
 
-@dataclass(slots=True)
 class Ack:
     """PUBACK, PUBREC, PUBREL or PUBCOMP (§3.4 to §3.7)."""
 
-    kind: PacketType
-    packet_id: int
-    reason_code: int = 0
-    properties: Properties | None = None
+    # Not a dataclass: one of the two shapes that come for each message.
+    __slots__ = ("kind", "packet_id", "properties", "reason_code")
+
+    def __init__(
+        self,
+        kind: PacketType,
+        packet_id: int,
+        reason_code: int | ReasonCode = 0,
+        properties: Properties | None = None,
+    ) -> None:
+        """Take fields that have been checked."""
+        self.kind = kind
+        self.packet_id = packet_id
+        self.reason_code: int | ReasonCode = reason_code
+        self.properties = properties
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all fields."""
+        return isinstance(other, Ack) and (
+            (self.kind, self.packet_id, self.reason_code, self.properties)
+            == (other.kind, other.packet_id, other.reason_code, other.properties)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Return the fields."""
+        return (
+            f"Ack(kind={self.kind!r}, packet_id={self.packet_id},"
+            f" reason_code={self.reason_code!r}, properties={self.properties!r})"
+        )
 
 
 @dataclass(slots=True)

@@ -27,23 +27,41 @@ V5: Final = ProtocolVersion.V5
 CACHED_TOPICS: Final = 16_384
 CACHED_LENGTH: Final = 128
 
-# Topic names that were sent, checked, with their length in front.
-encoded_topics: dict[str, bytes] = {}
+
+class TopicName:
+    """A topic name that was checked and encoded, and the last fixed header with it."""
+
+    __slots__ = ("encoded", "head", "key")
+
+    def __init__(self, encoded: bytes) -> None:
+        """Take the bytes of the name, with their length in front."""
+        self.encoded = encoded
+        # The first byte and the remaining length, together, of the last header that
+        # this name came behind, and both. The next one is often the same.
+        self.key = -1
+        self.head = b""
+
+
+# Topic names that were sent.
+encoded_topics: Final[dict[str, TopicName]] = {}
 # Topic names that were received, checked.
-decoded_topics: dict[bytes, Topic] = {}
+decoded_topics: Final[dict[bytes, Topic]] = {}
+
+# The topic name where the topic alias says it all.
+_NO_NAME: Final = TopicName(b"\x00\x00")
 
 
-def encode_topic(topic: str) -> bytes:
+def encode_topic(topic: str) -> TopicName:
     """Encode a topic name; ValueError when it is none."""
-    encoded = encoded_topics.get(topic)
-    if encoded is None:
+    name = encoded_topics.get(topic)
+    if name is None:
         check_topic_name(topic)
-        encoded = encode_string(topic, "topic")
-        if len(encoded) <= CACHED_LENGTH:
+        name = TopicName(encode_string(topic, "topic"))
+        if len(name.encoded) <= CACHED_LENGTH:
             if len(encoded_topics) >= CACHED_TOPICS:
                 encoded_topics.clear()
-            encoded_topics[topic] = encoded
-    return encoded
+            encoded_topics[topic] = name
+    return name
 
 
 def decode_topic(encoded: bytes) -> Topic | None:
@@ -83,8 +101,8 @@ def encode_publish(
     if topic or properties is None or properties.topic_alias is None:
         name = encode_topic(topic)
     else:
-        name = b"\x00\x00"
-    length = len(name) + len(payload)
+        name = _NO_NAME
+    length = len(name.encoded) + len(payload)
     if qos:
         length += 2
     if version < V5 and properties is None:
@@ -96,18 +114,20 @@ def encode_publish(
         encoded = encode_properties(properties, PacketType.PUBLISH, version, sender)
         tail = encoded + payload
         length += len(encoded)
-    first = 0x30 | qos << 1 | retain
-    if length < 0x80:
-        return bytes((first, length)) + name, tail
-    if length > MAXIMUM_REMAINING_LENGTH:
-        msg = f"the packet has {length} bytes; 268435455 are the most"
-        raise ValueError(msg)
-    return bytes((first,)) + encode_variable(length) + name, tail
+    first = 0x30 | qos << 1 | (1 if retain else 0)
+    key = length << 8 | first
+    if name.key != key:
+        if length > MAXIMUM_REMAINING_LENGTH:
+            msg = f"the packet has {length} bytes; 268435455 are the most"
+            raise ValueError(msg)
+        name.head = bytes((first,)) + encode_variable(length) + name.encoded
+        name.key = key
+    return name.head, tail
 
 
 def encode_ack(first: int, packet_id: int) -> bytes:
     """Encode an ack in its shortest form (§3.4.2.1), which means success."""
-    return bytes((first, 2, packet_id >> 8, packet_id & 0xFF))
+    return (first << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
 
 
 def with_dup(head: bytes) -> bytes:

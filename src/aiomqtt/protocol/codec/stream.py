@@ -21,6 +21,8 @@ ACK: Final = 2
 # Smaller chunks of a packet that is not whole are held together: as objects they
 # would take many times their size.
 SMALL: Final = 1024
+# From this size on the payload of a packet that came in parts is joined just once.
+LARGE: Final = 16 * 1024
 
 _ROUTES: Final = bytes(
     PUBLISH
@@ -30,7 +32,13 @@ _ROUTES: Final = bytes(
     else TABLE
     for first in range(256)
 )
-_KINDS: Final = tuple(PacketType(number) if number else None for number in range(16))
+# By the type in the first byte, less 4.
+_ACK_KINDS: Final = (
+    PacketType.PUBACK,
+    PacketType.PUBREC,
+    PacketType.PUBREL,
+    PacketType.PUBCOMP,
+)
 
 
 class Decoder:
@@ -53,6 +61,7 @@ class Decoder:
     __slots__ = (
         "_held",
         "_held_size",
+        "_is_v5",
         "_needed",
         "_sender",
         "error",
@@ -71,6 +80,7 @@ class Decoder:
         self.error: PacketError | None = None
         self.maximum_packet_size = maximum_packet_size
         self._sender = sender
+        self._is_v5 = version >= V5
         # The chunks of a packet that is not whole, and the size that it will have
         # at least.
         self._held: list[bytes | bytearray] = []
@@ -89,35 +99,64 @@ class Decoder:
         packets: list[Packet] = []
         if self.error is not None:
             return packets
-        if self._held:
-            last = self._held[-1]
-            if len(data) >= SMALL:
-                self._held.append(data)
-            elif isinstance(last, bytearray):
-                last += data
-            else:
-                self._held.append(bytearray(data))
-            self._held_size += len(data)
-            if self._held_size < self._needed:
-                return packets
-            data = b"".join(self._held)
-            self._held.clear()
         try:
+            if self._held:
+                self._append(data)
+                if self._held_size < self._needed:
+                    return packets
+                data = self._complete(packets)
             self._decode_all(data, packets)
         except PacketError as error:
             self.error = error
         return packets
 
+    def _append(self, data: bytes) -> None:
+        """Keep a chunk of a packet that is not whole, or was not until now."""
+        last = self._held[-1]
+        if len(data) >= SMALL:
+            self._held.append(data)
+        elif isinstance(last, bytearray):
+            last += data
+        else:
+            self._held.append(bytearray(data))
+        self._held_size += len(data)
+
+    def _complete(self, packets: list[Packet]) -> bytes:
+        """Return what is held, or decode it and return what follows.
+
+        The latter for a PUBLISH in large chunks: as if it ended with the first one.
+        The payload grows by the others after that, so that it is joined just once.
+        """
+        held = self._held
+        self._held = []
+        opening, closing = held[0], held[-1]
+        if (
+            self._needed < LARGE
+            or _ROUTES[opening[0]] != PUBLISH
+            or not isinstance(opening, bytes)
+        ):
+            return b"".join(held)
+        _, start = _remaining_length(opening, 0, len(opening))
+        try:
+            packet = self._decode_packet(opening[0], opening, start, len(opening))
+        except PacketError:
+            return b"".join(held)
+        if not isinstance(packet, Publish):
+            return b"".join(held)
+        cut = len(closing) - (self._held_size - self._needed)
+        parts = [packet.payload, *held[1:-1], memoryview(closing)[:cut]]
+        packet.payload = b"".join(parts)
+        packets.append(packet)
+        return bytes(closing[cut:])
+
     def _decode_all(self, data: bytes, packets: list[Packet]) -> None:
         """Decode until less than a packet is left, and hold that."""
-        is_v5 = self.version >= V5
         maximum = self.maximum_packet_size
         position = 0
         end = len(data)
         while end - position >= 2:
             first = data[position]
-            route = _ROUTES[first]
-            if route == TABLE:
+            if _ROUTES[first] == TABLE:
                 # The first fault counts, and the rest may take long to come.
                 check_first_byte(first, self.version, self._sender)
             length = data[position + 1]
@@ -137,59 +176,58 @@ class Decoder:
                 self._hold(data, position, stop)
                 return
             position = stop
-            if route == PUBLISH and length >= 2:
-                body = start + 2 + (data[start] << 8 | data[start + 1])
-                # The quick look-up first; what is not in the cache is checked.
-                name = data[start + 2 : body]
-                topic = decoded_topics.get(name) or decode_topic(name)
-                qos = first >> 1 & 3
-                packet_id = 0
-                if qos and body + 2 <= stop:
-                    packet_id = data[body] << 8 | data[body + 1]
-                    body += 2
-                # What is unusual or wrong goes to the table, which says so.
-                if topic is not None and body <= stop and (packet_id or not qos):
-                    properties = None
-                    if is_v5 and body < stop and not data[body]:
-                        properties = Properties()
-                        body += 1
-                    elif is_v5:
-                        reader = Reader(data, body, stop)
-                        properties = decode_properties(
-                            reader, PacketType.PUBLISH, self.version, self._sender
-                        )
-                        body = reader.position
-                    packets.append(
-                        Publish(
-                            topic,
-                            data[body:stop],
-                            qos,
-                            first & 1 == 1,
-                            packet_id,
-                            properties,
-                            first & 8 == 8,
-                        )
-                    )
-                    continue
-            elif route == ACK and length == 2:
-                packet_id = data[start] << 8 | data[start + 1]
-                if packet_id:
-                    kind = _KINDS[first >> 4]
-                    assert kind is not None
-                    packets.append(Ack(kind, packet_id))
-                    continue
-            packet = decode(first, data[start:stop], self.version, self._sender)
-            if isinstance(packet, Connect):
-                self.version = packet.version
-                is_v5 = self.version >= V5
-            packets.append(packet)
+            packets.append(self._decode_packet(first, data, start, stop))
         if position < end:
             self._hold(data, position, end + 1)
+
+    def _decode_packet(self, first: int, data: bytes, start: int, stop: int) -> Packet:
+        """Decode one packet: the quick way where it is usual, else by the table."""
+        route = _ROUTES[first]
+        if route == PUBLISH and stop - start >= 2:
+            body = start + 2 + (data[start] << 8 | data[start + 1])
+            # The quick look-up first; what is not in the cache is checked.
+            name = data[start + 2 : body]
+            topic = decoded_topics.get(name) or decode_topic(name)
+            qos = first >> 1 & 3
+            packet_id = 0
+            if qos and body + 2 <= stop:
+                packet_id = data[body] << 8 | data[body + 1]
+                body += 2
+            # What is unusual or wrong goes to the table, which says so.
+            if topic is not None and body <= stop and (packet_id or not qos):
+                properties = None
+                if self._is_v5 and body < stop and not data[body]:
+                    properties = Properties()
+                    body += 1
+                elif self._is_v5:
+                    reader = Reader(data, body, stop)
+                    properties = decode_properties(
+                        reader, PacketType.PUBLISH, self.version, self._sender
+                    )
+                    body = reader.position
+                return Publish(
+                    topic,
+                    data[body:stop],
+                    qos,
+                    first & 1 == 1,
+                    packet_id,
+                    properties,
+                    first & 8 == 8,
+                )
+        elif route == ACK and stop - start == 2:
+            packet_id = data[start] << 8 | data[start + 1]
+            if packet_id:
+                return Ack(_ACK_KINDS[(first >> 4) - 4], packet_id)
+        packet = decode(first, data[start:stop], self.version, self._sender)
+        if isinstance(packet, Connect):
+            self.version = packet.version
+            self._is_v5 = packet.version >= V5
+        return packet
 
     def _hold(self, data: bytes, position: int, stop: int) -> None:
         """Keep the beginning of a packet; what can be wrong about it is told now."""
         check_first_byte(data[position], self.version, self._sender)
-        rest = data[position:]
+        rest = data[position:] if position else data
         self._held.append(rest)
         self._held_size = len(rest)
         self._needed = stop - position
