@@ -1,13 +1,21 @@
 """The inbox by itself: bounds, waking, cancelling."""
 
 import asyncio
+import itertools
 import logging
 
 import pytest
 
-import aiomqtt.inbox
 from aiomqtt import Message, MqttError
-from aiomqtt.inbox import Inbox, MessagesIterator
+from aiomqtt.inbox import (
+    MAXIMUM_BYTES,
+    MAXIMUM_MESSAGES,
+    PORTION,
+    STRETCH,
+    Inbox,
+    MessagesIterator,
+    QueueInbox,
+)
 from aiomqtt.net.runner import Room
 from tests.conversation import cancelled_after, turns, within
 
@@ -18,16 +26,20 @@ def message(number=0, size=0):
     return Message("t", bytes([number]) + bytes(size), 0, False, number, None)
 
 
+def deliver(inbox, messages):
+    return inbox.deliver(messages, sum(len(each.payload) for each in messages))
+
+
 @pytest.fixture
 def inbox():
-    inbox = Inbox(None, 0, LOGGER)
+    inbox = Inbox()
     inbox.open(lambda: None)
     return inbox
 
 
 @pytest.fixture(params=[None, asyncio.Queue], ids=["own", "asyncio.Queue"])
 def any_inbox(request):
-    inbox = Inbox(request.param, 0, LOGGER)
+    inbox = Inbox() if request.param is None else QueueInbox(request.param, 0, LOGGER)
     inbox.open(lambda: None)
     return inbox
 
@@ -37,8 +49,8 @@ def numbers(inbox):
 
 
 def test_first_in_first_out(any_inbox):
-    any_inbox.deliver([message(1), message(2)])
-    any_inbox.deliver([message(3)])
+    deliver(any_inbox, [message(1), message(2)])
+    deliver(any_inbox, [message(3)])
     assert len(any_inbox) == 3
     assert numbers(any_inbox) == [1, 2, 3]
 
@@ -48,7 +60,7 @@ async def test_trap_1_a_cancelled_waiter_eats_no_message(any_inbox):
     for steps in range(6):
         task = asyncio.create_task(anext(MessagesIterator(any_inbox)))
         await turns()
-        any_inbox.deliver([message(steps)])
+        deliver(any_inbox, [message(steps)])
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
@@ -65,7 +77,7 @@ async def test_trap_1_a_cancelled_waiter_passes_its_wake_up_on(any_inbox):
     first = asyncio.create_task(anext(MessagesIterator(any_inbox)))
     second = asyncio.create_task(anext(MessagesIterator(any_inbox)))
     await turns()
-    any_inbox.deliver([message(1)])
+    deliver(any_inbox, [message(1)])
     first.cancel()
     assert (await within(second)).mid == 1
     assert first.cancelled()
@@ -75,11 +87,11 @@ async def test_one_who_comes_first_may_take_it_from_the_one_who_was_woken(any_in
     iterator = MessagesIterator(any_inbox)
     waiting = asyncio.create_task(anext(iterator))
     await turns()
-    any_inbox.deliver([message(1)])
+    deliver(any_inbox, [message(1)])
     assert (await anext(iterator)).mid == 1
     await turns()
     assert not waiting.done()
-    any_inbox.deliver([message(2)])
+    deliver(any_inbox, [message(2)])
     assert (await within(waiting)).mid == 2
 
 
@@ -91,8 +103,8 @@ async def test_cancelled_waiters_are_forgotten(any_inbox):
 
 async def test_cancelled_at_every_step_with_messages_there(any_inbox):
     """The turn that fairness takes can be cancelled too: nothing is lost."""
-    count = 3 * aiomqtt.inbox.FAIRNESS
-    any_inbox.deliver([message(number % 256) for number in range(count)])
+    count = 3 * PORTION
+    deliver(any_inbox, [message(number % 256) for number in range(count)])
     got = 0
 
     async def consume():
@@ -110,7 +122,7 @@ async def test_the_end_wakes_everybody_once(any_inbox):
     tasks = [asyncio.create_task(anext(iterator)) for _ in range(5)]
     await turns()
     cause = MqttError("why")
-    any_inbox.deliver([message(1)])
+    deliver(any_inbox, [message(1)])
     any_inbox.close(cause)
     results = await within(asyncio.gather(*tasks, return_exceptions=True))
     errors = [result for result in results if isinstance(result, MqttError)]
@@ -128,54 +140,125 @@ async def test_open_again_an_iterator_waits(any_inbox):
     task = asyncio.create_task(anext(MessagesIterator(any_inbox)))
     await turns()
     assert not task.done()
-    any_inbox.deliver([message(3)])
+    deliver(any_inbox, [message(3)])
     assert (await within(task)).mid == 3
 
 
-@pytest.mark.parametrize("what", ["messages", "bytes"])
-def test_above_a_bound_there_is_no_room_and_at_half_there_is_again(monkeypatch, what):
-    if what == "messages":
-        monkeypatch.setattr(aiomqtt.inbox, "MAXIMUM_MESSAGES", 10)
-    else:
-        monkeypatch.setattr(aiomqtt.inbox, "MAXIMUM_BYTES", 10 * 1001)
-    calls = []
-    inbox = Inbox(None, 0, LOGGER)
-    inbox.open(lambda: calls.append(len(inbox)))
-    assert inbox.deliver([message(n, 1000) for n in range(10)]) is Room.ENOUGH
-    assert inbox.deliver([message(10, 1000)]) is Room.LITTLE
-    for _ in range(5):
+MEGABYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("bound", "size"),
+    [(MAXIMUM_MESSAGES, 0), (MAXIMUM_BYTES // MEGABYTE, MEGABYTE - 1)],
+    ids=["messages", "bytes"],
+)
+@pytest.mark.parametrize("kind", ["own", "asyncio.Queue"])
+def test_above_a_bound_there_is_no_room_and_at_half_there_is_again(kind, bound, size):
+    """It is seen when a portion has been taken."""
+    inbox = Inbox() if kind == "own" else QueueInbox(asyncio.Queue, 0, LOGGER)
+    resumed = []
+    inbox.open(lambda: resumed.append(len(inbox)))
+    one = message(1, size)
+    assert deliver(inbox, [one] * bound) is Room.ENOUGH
+    assert deliver(inbox, [one]) is Room.LITTLE
+    assert deliver(inbox, [one] * (STRETCH - 1) * bound) is Room.NONE
+    while not resumed:
         inbox.take()
-    assert calls == []
-    inbox.take()
-    assert calls == [5]
+    assert bound // 2 - PORTION <= resumed[0] <= bound // 2
     while inbox:
         inbox.take()
-    assert calls == [5]  # just once
-    assert inbox.deliver([message(n, 1000) for n in range(11)]) is Room.LITTLE
+    assert len(resumed) == 1
+    assert deliver(inbox, [one] * (bound + 1)) is Room.LITTLE
 
 
-def test_the_room_counts_again_after_a_connection(monkeypatch):
+async def test_an_iterator_makes_room_on_its_fast_way(inbox):
+    resumed = []
+    inbox.open(lambda: resumed.append(len(inbox)))
+    assert deliver(inbox, [message(1)] * (MAXIMUM_MESSAGES + 1)) is Room.LITTLE
+    got = 0
+    async for _ in MessagesIterator(inbox):
+        got += 1
+        if resumed:
+            break
+    assert MAXIMUM_MESSAGES // 2 <= got <= MAXIMUM_MESSAGES // 2 + PORTION + 1
+    assert got + len(inbox) == MAXIMUM_MESSAGES + 1
+
+
+async def test_others_run_between_portions(any_inbox):
+    """An iterator that always finds a message starves nobody."""
+    count = 10 * PORTION
+    deliver(any_inbox, [message(1)] * count)
+    got = 0
+    seen = []
+
+    async def consume():
+        nonlocal got
+        async for _ in MessagesIterator(any_inbox):
+            got += 1
+            if got == count:
+                return
+
+    async def watch():
+        while got < count:
+            seen.append(got)
+            await asyncio.sleep(0)
+
+    await within(asyncio.gather(consume(), watch()))
+    steps = [later - earlier for earlier, later in itertools.pairwise([*seen, count])]
+    assert max(steps) <= PORTION
+
+
+async def test_several_iterators_share_portions(inbox):
+    count = 5 * PORTION
+    deliver(inbox, [message(n % 256) for n in range(count)])
+    taken: list[list[int]] = [[], []]
+
+    async def consume(mine):
+        async for each in MessagesIterator(inbox):
+            mine.append(each.mid)
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(consume(mine)) for mine in taken]
+    while len(inbox):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await within(asyncio.wait(tasks))
+    assert all(taken)
+    assert sorted(taken[0] + taken[1]) == sorted(n % 256 for n in range(count))
+
+
+@pytest.mark.parametrize("count", [1, PORTION - 1, PORTION, PORTION + 1, 7 * PORTION])
+def test_order_and_length_hold_across_portions(inbox, count):
+    for start in range(3):
+        deliver(inbox, [message(start, n) for n in range(count)])
+    assert len(inbox) == 3 * count
+    assert numbers(inbox) == [0] * count + [1] * count + [2] * count
+    assert inbox.take() is None
+    assert inbox._bytes == 0
+
+
+def test_the_room_counts_again_after_a_connection():
     """Left full, opened again: the next connection is told when there is room."""
-    monkeypatch.setattr(aiomqtt.inbox, "MAXIMUM_MESSAGES", 10)
     calls = []
-    inbox = Inbox(None, 0, LOGGER)
+    inbox = Inbox()
     inbox.open(lambda: calls.append("first"))
-    assert inbox.deliver([message(n) for n in range(20)]) is Room.LITTLE
+    assert deliver(inbox, [message(1)] * 2 * MAXIMUM_MESSAGES) is Room.LITTLE
     inbox.close(None)
     inbox.open(lambda: calls.append("second"))
-    assert inbox.deliver([]) is Room.LITTLE
+    assert deliver(inbox, []) is Room.LITTLE
     while inbox:
         inbox.take()
     assert calls == ["second"]
 
 
 def test_a_bound_of_the_program_discards_and_counts(caplog):
-    inbox = Inbox(None, 2, LOGGER)
+    inbox = QueueInbox(asyncio.Queue, 2, LOGGER)
     inbox.open(lambda: None)
-    assert inbox.deliver([message(n) for n in range(5)]) is Room.ENOUGH
+    assert deliver(inbox, [message(n) for n in range(5)]) is Room.ENOUGH
     assert inbox.discarded == 3
     assert numbers(inbox) == [0, 1]
-    assert inbox.deliver([message(n) for n in range(3)]) is Room.ENOUGH
+    assert deliver(inbox, [message(n) for n in range(3)]) is Room.ENOUGH
     assert inbox.discarded == 4
     assert [record.getMessage() for record in caplog.records] == [
         "Message queue is full. Discarding message.",
@@ -190,16 +273,17 @@ class Broken(asyncio.Queue[Message]):
 
 
 def test_a_queue_that_raises_does_no_harm_to_others(caplog):
-    inbox = Inbox(Broken, 0, LOGGER)
+    inbox = QueueInbox(Broken, 0, LOGGER)
     inbox.open(lambda: None)
-    assert inbox.deliver([message(1)]) is Room.ENOUGH
+    assert deliver(inbox, [message(1)]) is Room.ENOUGH
     assert inbox.discarded == 1
     assert "The message queue raised" in caplog.text
 
 
 def test_memory_does_not_grow_with_what_was_taken(inbox):
     for _ in range(50):
-        inbox.deliver([message(n) for n in range(100)])
+        deliver(inbox, [message(n) for n in range(100)])
         assert numbers(inbox) == list(range(100))
+    assert inbox.take() is None
     assert len(inbox) == 0
     assert inbox._bytes == 0

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import math
-import secrets
+import os
 import ssl
-import string
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
@@ -73,9 +72,8 @@ LOGGER: Final = logging.getLogger("mqtt")
 
 DEFAULT_TIMEOUT: Final = 10.0  # seconds
 
-_ID_CHARACTERS: Final = string.ascii_letters + string.digits
-# 3.1 allows 23 characters (3.1 §3.1).
-_ID_LENGTH: Final = 22
+# Of a generated client identifier; two characters each, and 3.1 allows 23 (3.1 §3.1).
+_ID_BYTES: Final = 11
 
 
 class Client:
@@ -196,9 +194,7 @@ class Client:
             bool(tls_insecure),
         )
         if not identifier and version is ProtocolVersion.V31:
-            identifier = "".join(
-                secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH)
-            )
+            identifier = os.urandom(_ID_BYTES).hex()
         self._engine = Engine(
             Settings(
                 version,

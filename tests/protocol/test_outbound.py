@@ -5,6 +5,7 @@ import pytest
 from aiomqtt.protocol.codec.fast import encode_publish
 from aiomqtt.protocol.outbound import (
     DONE,
+    LOST,
     MAXIMUM_IN_FLIGHT,
     QUEUED,
     RELEASED,
@@ -45,7 +46,9 @@ class Sender:
     def written(self) -> list[str]:
         """What was written since the last time: kind, identifier, payload."""
         lines = []
-        for data in self.out:
+        stream = b"".join(self.out)
+        while stream:
+            data, stream = stream[: 2 + stream[1]], stream[2 + stream[1] :]
             kind = PacketType(data[0] >> 4).name
             if kind == "PUBLISH":
                 dup = " DUP" if data[0] & 8 else ""
@@ -98,10 +101,35 @@ def test_it_counts_what_is_unfinished_in_flight_and_queued():
 def test_a_delivery_that_is_done_holds_no_payload():
     sender = Sender()
     delivery = sender.send(b"x" * 1000, 2)
-    assert delivery.size == len(sender.out[0])
+    assert delivery.size == sender.outbound.size == len(b"".join(sender.out))
     sender.acknowledge(PacketType.PUBREC, 1)
     # After the PUBREC only its identifier counts.
     assert delivery.head == delivery.tail == b""
+    assert sender.outbound.size == 0
+
+
+def test_the_size_is_that_of_all_packets_that_are_kept():
+    sender = Sender(limit=2)
+    first, second, third, fourth = (
+        sender.send(b"x" * n, qos) for n, qos in ((10, 1), (20, 2), (30, 1), (40, 1))
+    )
+    outbound = sender.outbound
+    assert outbound.size == sum(d.size for d in (first, second, third, fourth))
+    outbound.withdraw(fourth)
+    sender.acknowledge(PacketType.PUBACK, 1)
+    assert outbound.size == second.size + third.size
+    outbound.close()
+    sender.open(2)
+    outbound.restart(sender.out, allow)
+    assert outbound.size == second.size + third.size
+    outbound.close()
+    sender.open(2)
+    outbound.resume(sender.out, lambda first, size: 0x95 if size > third.size else 0)
+    assert outbound.size == second.size + third.size
+    sender.acknowledge(PacketType.PUBREC, second.packet_id)
+    assert outbound.size == third.size
+    outbound.clear()
+    assert outbound.size == 0
 
 
 @pytest.mark.parametrize("role", Role)
@@ -171,7 +199,8 @@ def test_clear_returns_all_that_was_not_done():
     sender.acknowledge(PacketType.PUBACK, 1)
     more = sender.send()
     assert sender.outbound.clear() == [released, sent, queued, more]
-    assert {d.state for d in (done, released, sent, queued, more)} == {DONE}
+    assert {d.state for d in (done, released, sent, queued, more)} == {DONE, LOST}
+    assert done.state == DONE
     assert len(sender.outbound) == 0
     assert sender.send().packet_id == 1
 

@@ -1,7 +1,7 @@
 """What outlives a connection."""
 
 from aiomqtt.protocol.codec.fast import encode_publish
-from aiomqtt.protocol.outbound import DONE, Delivery
+from aiomqtt.protocol.outbound import LOST, Delivery
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.session import Session
 from aiomqtt.protocol.spec import ProtocolVersion, Role
@@ -29,7 +29,7 @@ def test_clear_ends_the_session_in_both_directions():
     assert session.inbound.accept(message, out)
     assert not session.inbound.accept(message, out)
     assert session.clear() == [delivery]
-    assert delivery.state == DONE
+    assert delivery.state == LOST
     assert not session.exists
     # That it was ever accepted, and under which name, is not the session's state.
     assert (session.connected_before, session.client_id) == (True, "c")

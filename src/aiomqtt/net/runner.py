@@ -120,6 +120,7 @@ class Runner:
         self._blocked: dict[Waiter, int] = {}
         # Of those deliveries that nobody needs to wait for, the unfinished ones.
         self._watched: set[Delivery] = set()
+        self._is_admitting = False
         # Until when a packet counts as of the same turn of the loop as the one before
         # it; whether the packets of a turn are gathering, and their size so far.
         self._turn_ends = 0.0
@@ -182,7 +183,10 @@ class Runner:
     def resume_writing(self) -> None:
         """The transport's buffer has drained: publishers go on."""
         self._writing_paused = False
-        self._loop.call_soon(self._end_writing if self._over else self._admit)
+        if self._over:
+            self._loop.call_soon(self._end_writing)
+        else:
+            self._admit_soon()
 
     # --- what the client calls ----------------------------------------------------
 
@@ -300,7 +304,7 @@ class Runner:
         self._is_turn_full = False
         self._turn_ends = 0.0
         self._process()
-        if self._blocked:
+        if self._blocked and not self._is_admitting:
             self._admit()
 
     def waiter(self, timeout: float) -> Waiter:
@@ -348,8 +352,15 @@ class Runner:
         if error is not None:
             raise error
 
+    def _admit_soon(self) -> None:
+        """Have `_admit` run in the next turn of the loop, just once."""
+        if self._blocked and not self._writing_paused and not self._is_admitting:
+            self._is_admitting = True
+            self._loop.call_soon(self._admit)
+
     def _admit(self) -> None:
         """Let those go on who have waited longest, as many as fill the buffer."""
+        self._is_admitting = False
         room = GATHER
         for waiter, size in [*self._blocked.items()]:
             if self._writing_paused or room <= 0:
@@ -357,9 +368,8 @@ class Runner:
             room -= size
             del self._blocked[waiter]
             _resolve(waiter, None)
-        if self._blocked and not self._writing_paused:
-            # They write in the next turn of the loop; then it is known how much.
-            self._loop.call_soon(self._admit)
+        # They write in the next turn of the loop; then it is known how much.
+        self._admit_soon()
 
     def resume_reading(self) -> None:
         """The program has taken messages: there is room for more."""

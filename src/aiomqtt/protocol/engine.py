@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 
-from .codec.codes import CODES
+from .codec.codes import codes_of
 from .codec.encode import encode
 from .codec.fast import encode_publish
 from .codec.properties import check_properties
@@ -491,7 +491,7 @@ class Engine:
         self._connection.keep_alive.on_pingresp()
 
     def _on_disconnect(self, packet: Signal, now: float) -> None:
-        code = CODES[packet.kind, self.version, Role.SERVER][packet.reason_code]
+        code = codes_of(packet.kind, self.version, Role.SERVER)[packet.reason_code]
         error = MqttCodeError(code, f"Disconnected by the broker: {code!s}")
         if packet.properties is not None and packet.properties.reason_string:
             error = MqttCodeError(

@@ -63,13 +63,17 @@ class Request:
         self.waiter: object = None
 
 
-class Connected(NamedTuple):
+class Connected:
     """The broker accepted the connection."""
 
-    connack: Connack
+    __slots__ = ("connack",)
+
+    def __init__(self, connack: Connack) -> None:
+        """Take the CONNACK."""
+        self.connack = connack
 
 
-class Closed(NamedTuple):
+class Closed:
     """The connection is over: write what is left, close it.
 
     Attributes:
@@ -77,16 +81,26 @@ class Closed(NamedTuple):
         connack: The CONNACK with which the broker refused, or None.
     """
 
-    error: MqttError | None
-    connack: Connack | None = None
+    __slots__ = ("connack", "error")
+
+    def __init__(self, error: MqttError | None, connack: Connack | None = None) -> None:
+        """Take the reason."""
+        self.error = error
+        self.connack = connack
 
 
 Event = Connected | Delivery | Request | Closed
 
 
-class Output(NamedTuple):
+class Output:
     """What the caller has to do, in this order."""
 
-    data: list[bytes]
-    messages: list[Publish]
-    events: list[Event]
+    __slots__ = ("data", "events", "messages")
+
+    def __init__(
+        self, data: list[bytes], messages: list[Publish], events: list[Event]
+    ) -> None:
+        """Take bytes to write, messages to deliver and events to handle."""
+        self.data = data
+        self.messages = messages
+        self.events = events

@@ -227,7 +227,8 @@ class Outbound:
         if dup:
             head = with_dup(head)
         out.append(head + delivery.packet_id.to_bytes(2, "big"))
-        out.append(tail)
+        if tail:
+            out.append(tail)
 
     # --- resuming ---------------------------------------------------------------
 

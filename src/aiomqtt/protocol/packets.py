@@ -1,6 +1,10 @@
-"""The control packets, one class per shape (MQTT 5.0 §3)."""
+"""The control packets, one class per shape (MQTT 5.0 §3).
 
-from dataclasses import dataclass, field
+They are plain classes: making dataclasses of them would be a good part of what
+importing the package costs, and compiled they would be slower.
+"""
+
+from typing import ClassVar
 
 from aiomqtt.message import Message
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
@@ -9,41 +13,124 @@ from aiomqtt.topic import Topic
 from .spec import PacketType, ProtocolVersion
 
 
-@dataclass(slots=True)
-class WillMessage:
+class Shape:
+    """What has fields, and is compared and shown by them."""
+
+    __slots__ = ()
+
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+    # Those that must not be shown.
+    SECRETS: ClassVar[tuple[str, ...]] = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all fields."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.FIELDS)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Return the fields that may be shown."""
+        shown = (
+            f"{name}={getattr(self, name)!r}"
+            for name in self.FIELDS
+            if name not in self.SECRETS
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class WillMessage(Shape):
     """The will, as CONNECT carries it (§3.1.3)."""
 
-    topic: str
-    payload: bytes
-    qos: int = 0
-    retain: bool = False
-    properties: Properties | None = None
+    __slots__ = ("payload", "properties", "qos", "retain", "topic")
+
+    FIELDS = ("topic", "payload", "qos", "retain", "properties")
+
+    def __init__(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> None:
+        """Take the fields."""
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+        self.properties = properties
 
 
-@dataclass(slots=True)
-class Connect:
+class Connect(Shape):
     """CONNECT (§3.1)."""
 
-    version: ProtocolVersion
-    client_id: str = ""
-    # 3.1 and 3.1.1 call it Clean Session.
-    clean_start: bool = True
-    keep_alive: int = 0  # seconds
-    username: str | None = None
-    password: bytes | None = field(default=None, repr=False)
-    will: WillMessage | None = None
-    properties: Properties | None = None
-    kind: PacketType = field(default=PacketType.CONNECT, init=False, repr=False)
+    __slots__ = (
+        "clean_start",
+        "client_id",
+        "keep_alive",
+        "password",
+        "properties",
+        "username",
+        "version",
+        "will",
+    )
+
+    FIELDS = (
+        "version",
+        "client_id",
+        "clean_start",
+        "keep_alive",
+        "username",
+        "password",
+        "will",
+        "properties",
+    )
+    SECRETS = ("password",)
+    kind = PacketType.CONNECT
+
+    def __init__(
+        self,
+        version: ProtocolVersion,
+        client_id: str = "",
+        clean_start: bool = True,
+        keep_alive: int = 0,
+        username: str | None = None,
+        password: bytes | None = None,
+        will: WillMessage | None = None,
+        properties: Properties | None = None,
+    ) -> None:
+        """Take the fields."""
+        self.version = version
+        self.client_id = client_id
+        # 3.1 and 3.1.1 call it Clean Session.
+        self.clean_start = clean_start
+        self.keep_alive = keep_alive  # seconds
+        self.username = username
+        self.password = password
+        self.will = will
+        self.properties = properties
 
 
-@dataclass(slots=True)
-class Connack:
+class Connack(Shape):
     """CONNACK (§3.2)."""
 
-    session_present: bool
-    reason_code: ReasonCode
-    properties: Properties | None = None
-    kind: PacketType = field(default=PacketType.CONNACK, init=False, repr=False)
+    __slots__ = ("properties", "reason_code", "session_present")
+
+    FIELDS = ("session_present", "reason_code", "properties")
+    kind = PacketType.CONNACK
+
+    def __init__(
+        self,
+        session_present: bool,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        """Take the fields."""
+        self.session_present = session_present
+        self.reason_code = reason_code
+        self.properties = properties
 
 
 class Publish(Message):
@@ -87,11 +174,12 @@ def _no_topic() -> Topic:
 NO_TOPIC = _no_topic()
 
 
-class Ack:
+class Ack(Shape):
     """PUBACK, PUBREC, PUBREL or PUBCOMP (§3.4 to §3.7)."""
 
-    # Not a dataclass: one of the two shapes that come for each message.
     __slots__ = ("kind", "packet_id", "properties", "reason_code")
+
+    FIELDS = ("kind", "packet_id", "reason_code", "properties")
 
     def __init__(
         self,
@@ -100,73 +188,106 @@ class Ack:
         reason_code: int | ReasonCode = 0,
         properties: Properties | None = None,
     ) -> None:
-        """Take fields that have been checked."""
+        """Take the fields."""
         self.kind = kind
         self.packet_id = packet_id
         self.reason_code: int | ReasonCode = reason_code
         self.properties = properties
 
-    def __eq__(self, other: object) -> bool:
-        """Compare all fields."""
-        return isinstance(other, Ack) and (
-            (self.kind, self.packet_id, self.reason_code, self.properties)
-            == (other.kind, other.packet_id, other.reason_code, other.properties)
-        )
 
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        """Return the fields."""
-        return (
-            f"Ack(kind={self.kind!r}, packet_id={self.packet_id},"
-            f" reason_code={self.reason_code!r}, properties={self.properties!r})"
-        )
-
-
-@dataclass(slots=True)
-class Subscribe:
+class Subscribe(Shape):
     """SUBSCRIBE (§3.8)."""
 
-    packet_id: int
-    subscriptions: list[tuple[str, SubscribeOptions]]
-    properties: Properties | None = None
-    kind: PacketType = field(default=PacketType.SUBSCRIBE, init=False, repr=False)
+    __slots__ = ("packet_id", "properties", "subscriptions")
+
+    FIELDS = ("packet_id", "subscriptions", "properties")
+    kind = PacketType.SUBSCRIBE
+
+    def __init__(
+        self,
+        packet_id: int,
+        subscriptions: list[tuple[str, SubscribeOptions]],
+        properties: Properties | None = None,
+    ) -> None:
+        """Take the fields."""
+        self.packet_id = packet_id
+        self.subscriptions = subscriptions
+        self.properties = properties
 
 
-@dataclass(slots=True)
-class Unsubscribe:
+class Unsubscribe(Shape):
     """UNSUBSCRIBE (§3.10)."""
 
-    packet_id: int
-    filters: list[str]
-    properties: Properties | None = None
-    kind: PacketType = field(default=PacketType.UNSUBSCRIBE, init=False, repr=False)
+    __slots__ = ("filters", "packet_id", "properties")
+
+    FIELDS = ("packet_id", "filters", "properties")
+    kind = PacketType.UNSUBSCRIBE
+
+    def __init__(
+        self,
+        packet_id: int,
+        filters: list[str],
+        properties: Properties | None = None,
+    ) -> None:
+        """Take the fields."""
+        self.packet_id = packet_id
+        self.filters = filters
+        self.properties = properties
 
 
-@dataclass(slots=True)
-class Suback:
+class Suback(Shape):
     """SUBACK or UNSUBACK (§3.9, §3.11); the latter has no codes below 5.0."""
 
-    kind: PacketType
-    packet_id: int
-    reason_codes: list[ReasonCode]
-    properties: Properties | None = None
+    __slots__ = ("kind", "packet_id", "properties", "reason_codes")
+
+    FIELDS = ("kind", "packet_id", "reason_codes", "properties")
+
+    def __init__(
+        self,
+        kind: PacketType,
+        packet_id: int,
+        reason_codes: list[ReasonCode],
+        properties: Properties | None = None,
+    ) -> None:
+        """Take the fields."""
+        self.kind = kind
+        self.packet_id = packet_id
+        self.reason_codes = reason_codes
+        self.properties = properties
 
 
-@dataclass(slots=True)
-class Ping:
+class Ping(Shape):
     """PINGREQ or PINGRESP (§3.12, §3.13)."""
 
-    kind: PacketType
+    __slots__ = ("kind",)
+
+    FIELDS = ("kind",)
+
+    def __init__(
+        self,
+        kind: PacketType,
+    ) -> None:
+        """Take the fields."""
+        self.kind = kind
 
 
-@dataclass(slots=True)
-class Signal:
+class Signal(Shape):
     """DISCONNECT or AUTH (§3.14, §3.15): a reason and properties."""
 
-    kind: PacketType
-    reason_code: int = 0
-    properties: Properties | None = None
+    __slots__ = ("kind", "properties", "reason_code")
+
+    FIELDS = ("kind", "reason_code", "properties")
+
+    def __init__(
+        self,
+        kind: PacketType,
+        reason_code: int = 0,
+        properties: Properties | None = None,
+    ) -> None:
+        """Take the fields."""
+        self.kind = kind
+        self.reason_code = reason_code
+        self.properties = properties
 
 
 Packet = (

@@ -1,18 +1,15 @@
 """The reason codes that each packet may carry, looked up by the number."""
 
-from typing import Final
+from functools import cache
 
 from aiomqtt.properties import ReasonCode
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role, reason_codes
 
-CODES: Final = {
-    (packet, version, sender): {
-        code: ReasonCode.of_connack(code)
-        if packet is PacketType.CONNACK and version < ProtocolVersion.V5
-        else ReasonCode(code, name)
-        for code, name in reason_codes(packet, version, sender).items()
-    }
-    for packet in PacketType
-    for version in ProtocolVersion
-    for sender in Role
-}
+
+@cache
+def codes_of(kind: PacketType, version: int, sender: Role) -> dict[int, ReasonCode]:
+    """Return the codes of a packet from a sender, made when they are first needed."""
+    codes = reason_codes(kind, version, sender)
+    if kind is PacketType.CONNACK and version < ProtocolVersion.V5:
+        return {code: ReasonCode.of_connack(code) for code in codes}
+    return {code: ReasonCode(code, name) for code, name in codes.items()}

@@ -33,7 +33,7 @@ from aiomqtt.protocol.spec import (
 from aiomqtt.protocol.wire import MALFORMED, PROTOCOL_ERROR, PacketError, Reader
 from aiomqtt.topic import Topic
 
-from .codes import CODES
+from .codes import codes_of
 from .encode import check_topic_filter
 from .properties import decode_properties
 
@@ -90,7 +90,7 @@ def _decode_code(
     kind: PacketType, code: int, version: int, sender: Role, error: int = MALFORMED
 ) -> ReasonCode:
     try:
-        return CODES[kind, ProtocolVersion(version), sender][code]
+        return codes_of(kind, version, sender)[code]
     except KeyError:
         raise PacketError(
             error, f"reason code {code:#04x} is not allowed in {kind.name}"

@@ -38,7 +38,7 @@ from aiomqtt.protocol.wire import (
 )
 from aiomqtt.topic import topic_filter_fault, topic_name_fault
 
-from .codes import CODES
+from .codes import codes_of
 from .properties import check_properties, encode_properties
 
 V31 = ProtocolVersion.V31
@@ -74,7 +74,7 @@ def _encode_packet_id(packet_id: int) -> bytes:
 
 
 def _encode_code(kind: PacketType, code: int, version: int, sender: Role) -> bytes:
-    if code not in CODES[kind, ProtocolVersion(version), sender]:
+    if code not in codes_of(kind, version, sender):
         msg = f"reason code {int(code):#04x} is not allowed in {kind.name}"
         raise ValueError(msg)
     return bytes((code,))
