@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Ack, Ping, Publish
@@ -360,3 +361,74 @@ def test_a_packet_of_megabytes_in_many_chunks_is_linear():
     small = seconds_to_feed(4_000_000, 1000)
     large = seconds_to_feed(32_000_000, 1000)
     assert large < 32 * max(small, 0.005)
+
+
+# --- a large PUBLISH in parts ------------------------------------------------------
+
+LARGE_PAYLOAD = bytes(range(256)) * 100
+PROPERTIES = Properties(
+    content_type="text/plain", user_property=[("k", "v" * 50)], topic_alias=3
+)
+
+
+def large(version, qos=1, topic="sensors/1", properties=None):
+    packet = Publish(
+        Topic(topic), LARGE_PAYLOAD, qos, False, 7 if qos else 0, properties, False
+    )
+    return encode(packet, version, SERVER)
+
+
+@pytest.mark.parametrize(
+    ("version", "qos", "properties"),
+    [(V311, 0, None), (V311, 2, None), (V5, 1, None), (V5, 2, PROPERTIES)],
+)
+def test_a_large_publish_is_whole_wherever_it_was_cut(version, qos, properties):
+    """In the header, the topic, the identifier, the properties or the payload."""
+    data = large(version, qos, properties=properties)
+    whole = fed(Decoder(version, SERVER), data + PINGRESP + data)
+    places = [*range(1, 120), len(data) // 2, *range(len(data) - 3, len(data))]
+    for at in places:
+        stream = data + PINGRESP + data
+        rest = stream[at:]
+        middle = len(rest) // 3
+        for chunks in (
+            [stream[:at], rest],
+            [stream[:at], rest[:middle], rest[middle:]],
+            [stream[:at], rest[:100], rest[100:300], rest[300:]],
+        ):
+            decoder = Decoder(version, SERVER)
+            assert fed(decoder, *chunks) == whole
+            assert decoder.error is None
+
+
+@pytest.mark.parametrize("last", [1, 100, 2000])
+def test_what_follows_a_large_publish_is_decoded(last):
+    data = large(V311)
+    stream = data + PINGRESP + LONG
+    chunks = [
+        stream[:9000],
+        stream[9000 : len(data) - last],
+        stream[len(data) - last :],
+    ]
+    assert fed(Decoder(V311, SERVER), *chunks) == fed(Decoder(V311, SERVER), stream)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        large(V5).replace(b"sensors/1", b"sensors/#"),
+        large(V5).replace(b"sensors/1", b"sensor\xff/1"),
+        large(V5, properties=PROPERTIES).replace(b"text/plain", b"text\xffplain"),
+        large(V5).replace(b"\x00\x07\x00", b"\x00\x00\x00"),
+        large(V5).replace(b"\x00\x07\x00", b"\x00\x07\xff"),
+    ],
+    ids=["wildcard", "UTF-8", "property", "identifier", "property length"],
+)
+def test_what_is_wrong_with_a_large_publish_is_told_as_if_it_were_whole(wrong):
+    expected = Decoder(V5, SERVER)
+    expected.feed(wrong)
+    assert expected.error is not None
+    for at in (*range(1, 60), 5000):
+        decoder = Decoder(V5, SERVER)
+        assert fed(decoder, wrong[:at], wrong[at : at + 8000], wrong[at + 8000 :]) == []
+        assert answered(decoder) == answered(expected)

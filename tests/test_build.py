@@ -1,0 +1,66 @@
+"""Which build runs, and that it can be told."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import aiomqtt
+from aiomqtt import __main__ as command_line
+
+SHOW = """
+import aiomqtt, aiomqtt.inbox, aiomqtt.protocol.engine as engine
+print(aiomqtt.__build__, engine.__file__, aiomqtt.inbox.__file__)
+"""
+
+
+def run(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_the_build_is_told_by_where_the_engine_is():
+    spec = importlib.util.find_spec("aiomqtt.protocol.engine")
+    assert spec is not None
+    is_extension = str(spec.origin).endswith(tuple(EXTENSION_SUFFIXES))
+    assert aiomqtt.__build__ == ("compiled" if is_extension else "pure")
+
+
+def test_the_build_is_the_one_that_is_to_be_tested():
+    wanted = os.environ.get("AIOMQTT_TEST_BUILD", aiomqtt.__build__)
+    assert aiomqtt.__build__ == wanted
+
+
+def test_forced_pure_imports_no_extension():
+    build, *files = run("-c", SHOW, AIOMQTT_PURE="1").split()
+    assert build == "pure"
+    assert {Path(file).suffix for file in files} == {".py"}
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_forced_pure_can_be_turned_off(value):
+    build, *_ = run("-c", SHOW, AIOMQTT_PURE=value).split()
+    assert build == aiomqtt.__build__
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_the_command_line_tells_version_and_build(pure):
+    build = "pure" if pure == "1" else aiomqtt.__build__
+    shown = run("-m", "aiomqtt", "--version", AIOMQTT_PURE=pure)
+    assert shown.startswith(f"aiomqtt {aiomqtt.__version__} ({build}, ")
+
+
+def test_without_arguments_the_command_line_helps(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["aiomqtt"])
+    command_line.main()
+    assert "--version" in capsys.readouterr().out
