@@ -43,12 +43,13 @@ def is_set(variable: str) -> bool:
     return os.environ.get(variable, "") not in ("", "0")
 
 
-def has_compiler() -> bool:
-    """Whether the compiler that Python was built with is there; for MSVC: perhaps."""
+def missing_compiler() -> str:
+    """The compiler that Python was built with, if it is not there; for MSVC: never."""
     if sys.platform == "win32":
-        return True
+        return ""
     command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
-    return shutil.which(command.split()[0]) is not None
+    name = command.split()[0]
+    return "" if shutil.which(name) else name
 
 
 class BuildHot(build_ext):
@@ -63,6 +64,9 @@ class BuildHot(build_ext):
         command.build_temp = self.build_temp
         command.inplace = self.inplace
         try:
+            if missing_compiler():
+                msg = f"there is no C compiler ({missing_compiler()})"
+                raise FileNotFoundError(msg)
             self.distribution.ext_modules = compile_to_c()
             command.ensure_finalized()
             command.run()
@@ -106,6 +110,6 @@ setup(
     ]
     if is_wanted
     else [],
-    setup_requires=[MYPY] if is_wanted and has_compiler() else [],
+    setup_requires=[MYPY] if is_wanted and not missing_compiler() else [],
     cmdclass={"build_ext": BuildHot},
 )

@@ -84,9 +84,44 @@ choose_python() {
 }
 
 # make_venv DIRECTORY PYTHON [REQUIREMENTS]: a virtual environment with the
-# packages and, editable, this checkout. Quick when there is nothing to do.
+# packages and, editable and so from its source, this checkout. Quick when there
+# is nothing to do.
 make_venv() {
-    local venv=$1 python=$2 requirements=${3:-/dev/null} made_for holds
+    local venv=$1 requirements=${3:-/dev/null} holds
+    empty_venv "$venv" "$2"
+    # The version is part of what is installed, so a new one installs again.
+    holds=$(grep -h '^__version__' src/aiomqtt/__init__.py |
+        cat - "$requirements" pyproject.toml | sha256sum)
+    if [ "$(cat "$venv/.holds" 2>/dev/null)" != "$holds" ]; then
+        install_requirements "$venv" "$requirements"
+        AIOMQTT_PURE=1 pip_of "$venv" --no-deps -e . >&2
+        echo "$holds" >"$venv/.holds"
+    fi
+}
+
+# make_compiled_venv DIRECTORY PYTHON REQUIREMENTS: the same, but with the package
+# compiled and installed as a user would, made anew when a source file changes.
+make_compiled_venv() {
+    local venv=$1 requirements=$3 holds copy
+    empty_venv "$venv" "$2"
+    holds=$(find src -name '*.py' -print0 | sort -z |
+        xargs -0 cat "$requirements" pyproject.toml setup.py | sha256sum)
+    if [ "$(cat "$venv/.holds" 2>/dev/null)" != "$holds" ]; then
+        install_requirements "$venv" "$requirements"
+        echo "Compiling for $venv" >&2
+        # setuptools leaves its build/ where it builds.
+        copy=$(mktemp -d)
+        cp -r src pyproject.toml setup.py README.md LICENSE "$copy"
+        AIOMQTT_REQUIRE_COMPILED=1 pip_of "$venv" --no-deps --force-reinstall "$copy" >&2
+        rm -rf "$copy"
+        echo "$holds" >"$venv/.holds"
+    fi
+}
+
+# empty_venv DIRECTORY PYTHON: a virtual environment, made anew for another checkout
+# or interpreter.
+empty_venv() {
+    local venv=$1 python=$2 made_for
     made_for="$PWD $(realpath "$python") $("$python" -V)"
     if [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ]; then
         echo "Making $venv with $("$python" -V)" >&2
@@ -96,23 +131,38 @@ make_venv() {
         "$python" -m venv "$venv"
         echo "$made_for" >"$venv/.made-for"
     fi
-    # The version is part of what is installed, so a new one installs again.
-    holds=$(grep -h '^__version__' src/aiomqtt/__init__.py |
-        cat - "$requirements" pyproject.toml | sha256sum)
-    if [ "$(cat "$venv/.holds" 2>/dev/null)" != "$holds" ]; then
-        echo "Installing packages in $venv" >&2
-        local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
-        [ "$requirements" = /dev/null ] || "${pip[@]}" -r "$requirements" >&2
-        "${pip[@]}" --no-deps -e . >&2
-        echo "$holds" >"$venv/.holds"
-    fi
 }
 
-# dev_venv PYTHON: makes the virtual environment for development with it and
-# prints its directory.
+pip_of() {
+    local venv=$1
+    shift
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+}
+
+install_requirements() {
+    echo "Installing packages in $1" >&2
+    [ "$2" = /dev/null ] || pip_of "$1" -r "$2" >&2
+}
+
+# dev_venv PYTHON [BUILD]: makes the virtual environment for development with it,
+# pure unless BUILD is "compiled", and prints its directory.
 dev_venv() {
     local venv
     venv=.venv-$(version_of "$1")
-    make_venv "$venv" "$1" requirements/dev.txt
+    if [ "${2:-pure}" = compiled ]; then
+        venv=$venv-compiled
+        need_compiler "$1"
+        make_compiled_venv "$venv" "$1" requirements/dev.txt
+    else
+        make_venv "$venv" "$1" requirements/dev.txt
+    fi
     echo "$PWD/$venv"
+}
+
+# need_compiler PYTHON: a C compiler and the headers of that Python.
+need_compiler() {
+    local header
+    command -v cc >/dev/null || apt_install gcc libc6-dev
+    header=$("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
+    [ -e "$header" ] || apt_install "python$(version_of "$1")-dev"
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import time
 from typing import Any
 
@@ -201,7 +202,13 @@ async def test_a_tight_loop_of_publishes_starves_neither_the_reader_nor_the_ping
         await peer.expect_end()
         peer.close()
 
-    async with serve(script) as server, new_client(server, keepalive=1) as client:
+    # The peer reads more slowly than the client writes: little is to lie between them,
+    # or the PINGREQ comes too late behind it.
+    small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)]
+    async with (
+        serve(script) as server,
+        new_client(server, keepalive=2, socket_options=small) as client,
+    ):
 
         async def receive():
             await anext(client.messages)
