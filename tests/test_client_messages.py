@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import aiomqtt.inbox
 from aiomqtt import Message, MessagesIterator, MqttError, Topic
 from tests.conversation import (
     accept,
@@ -327,14 +326,13 @@ async def test_without_a_bound_nothing_is_discarded(bound):
         assert client.messages.discarded == 0
 
 
-@pytest.fixture
-def few_messages(monkeypatch):
-    monkeypatch.setattr(aiomqtt.inbox, "MAXIMUM_MESSAGES", 100)
+def with_few_messages(client):
+    """The same client, which reads on until 100 messages wait and not 65,536."""
+    client._inbox.maximum_messages = 100
+    return client
 
 
-async def test_above_the_librarys_bound_reading_pauses_and_nothing_is_lost(
-    few_messages,
-):
+async def test_above_the_librarys_bound_reading_pauses_and_nothing_is_lost():
     """Need 3 and need 9: TCP holds the broker back."""
     count, size = 4000, 10_000
     sent = 0
@@ -348,7 +346,7 @@ async def test_above_the_librarys_bound_reading_pauses_and_nothing_is_lost(
             sent += 1
         await goodbye(peer)
 
-    async with serve(script) as server, new_client(server) as client:
+    async with serve(script) as server, with_few_messages(new_client(server)) as client:
         before = -1
         while before < sent:  # until the broker is held back
             before = sent
@@ -362,7 +360,7 @@ async def test_above_the_librarys_bound_reading_pauses_and_nothing_is_lost(
 
 
 async def test_trap_9_a_full_queue_does_not_stop_the_acks_the_program_waits_for(
-    few_messages, version
+    version,
 ):
     """Trap 9: the handler awaits a publish of its own, at QoS 1, for each message."""
     count = 300  # of a bound of 100, which may be stretched while a call waits
@@ -389,7 +387,10 @@ async def test_trap_9_a_full_queue_does_not_stop_the_acks_the_program_waits_for(
                 peer.packet(PUBACK << 4, packet_id)
         await goodbye(peer)
 
-    async with serve(script) as server, new_client(server, version) as client:
+    async with (
+        serve(script) as server,
+        with_few_messages(new_client(server, version)) as client,
+    ):
         await asyncio.sleep(0.1)  # by now the queue is above its bound
         await within(client.subscribe("echo"))
         for _ in range(count):
@@ -397,7 +398,7 @@ async def test_trap_9_a_full_queue_does_not_stop_the_acks_the_program_waits_for(
             await within(client.publish("echo", b"", 1))
 
 
-async def test_trap_9_a_full_queue_does_not_stop_the_pings(few_messages):
+async def test_trap_9_a_full_queue_does_not_stop_the_pings():
     """Trap 9: a program that takes nothing for long stays connected."""
 
     async def script(peer):
@@ -408,7 +409,10 @@ async def test_trap_9_a_full_queue_does_not_stop_the_pings(few_messages):
             peer.packet(PINGRESP << 4)
         await goodbye(peer)
 
-    async with serve(script) as server, new_client(server, keepalive=1) as client:
+    async with (
+        serve(script) as server,
+        with_few_messages(new_client(server, keepalive=1)) as client,
+    ):
         await asyncio.sleep(2.2)
         assert client.is_connected()
         assert len(client.messages) > 100
@@ -455,7 +459,7 @@ async def test_a_program_that_publishes_what_it_gets_at_qos_2(version):
             await within(client.publish("t", b"out", 2))
 
 
-async def test_a_flood_while_a_call_waits_is_bounded(few_messages):
+async def test_a_flood_while_a_call_waits_is_bounded():
     """Trap 9 needs room above the bound, not room without end."""
     count, sent = 20_000, 0
     flooded = asyncio.Event()
@@ -475,7 +479,7 @@ async def test_a_flood_while_a_call_waits_is_bounded(few_messages):
         flooded.set()
         await gone(peer)
 
-    async with serve(script) as server, new_client(server) as client:
+    async with serve(script) as server, with_few_messages(new_client(server)) as client:
         call = asyncio.create_task(client.subscribe("a"))
         await within(flooded.wait())
         assert len(client.messages) <= 16 * 100 + 100

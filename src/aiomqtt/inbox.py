@@ -29,6 +29,8 @@ class Inbox:
 
     def __init__(self) -> None:
         """Start empty, before the first connection."""
+        self.maximum_messages = MAXIMUM_MESSAGES
+        self.maximum_bytes = MAXIMUM_BYTES
         # What may be taken without asking; it is always the same object.
         self.ready: deque[Message] = deque()
         # What came after that, with the size of the payloads.
@@ -107,7 +109,9 @@ class Inbox:
             self._ready_bytes += size
 
     def _room(self) -> Room:
-        excess = max(len(self) / MAXIMUM_MESSAGES, self._bytes / MAXIMUM_BYTES)
+        excess = max(
+            len(self) / self.maximum_messages, self._bytes / self.maximum_bytes
+        )
         self._is_full = excess > 1
         if not self._is_full:
             return Room.ENOUGH
@@ -142,7 +146,10 @@ class Inbox:
         return self.ready.popleft() if self.ready else None
 
     def _check_room(self) -> None:
-        if len(self) <= MAXIMUM_MESSAGES // 2 and self._bytes <= MAXIMUM_BYTES // 2:
+        if (
+            len(self) <= self.maximum_messages // 2
+            and self._bytes <= self.maximum_bytes // 2
+        ):
             self._is_full = False
             if self._resume is not None:
                 self._resume()

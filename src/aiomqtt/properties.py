@@ -7,7 +7,7 @@ use, resolve to the same values.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from .protocol.spec import (
     CAMEL_NAMES,
@@ -87,6 +87,9 @@ class ReasonCode(int):
     def __hash__(self) -> int:
         """Return the hash of the number."""
         return int.__hash__(self)
+
+
+SUCCESS: Final = ReasonCode(0)
 
 
 def _utf8(row: PropertyRow, value: object) -> str:

@@ -76,7 +76,7 @@ class Receipt(Watcher):
         return self._delivery is None or self._delivery.state >= DONE
 
     @property
-    def reason_code(self) -> int | ReasonCode | None:
+    def reason_code(self) -> ReasonCode | None:
         """With what the broker has acknowledged it; ``None``: not yet, or at QoS 0."""
         if self._delivery is None or self._delivery.state != DONE:
             return None
@@ -101,9 +101,12 @@ class Receipt(Watcher):
     async def _wait_for_settlement(self) -> None:
         runner = self._current()
         if runner is None or runner.is_over:
-            msg = "The client is not currently connected."
-            error = MqttCodeError(NOT_CONNECTED, msg)
-            raise error from None if runner is None else runner.error
+            error = MqttCodeError(
+                NOT_CONNECTED, "The client is not currently connected."
+            )
+            # `from` does nothing where it is compiled.
+            error.__cause__ = None if runner is None else runner.error
+            raise error
         waiter = runner.waiter(math.inf)
         self._waiters.append(waiter)
         try:

@@ -232,7 +232,9 @@ class Runner:
         try:
             delivery = self._engine.publish(topic, payload, qos, retain, properties)
         except MqttCodeError as error:
-            raise error from self.error
+            # `from` does nothing where it is compiled.
+            error.__cause__ = self.error
+            raise
         self.push(len(payload) + OVERHEAD)
         return delivery
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from aiomqtt.properties import ReasonCode
+from aiomqtt.properties import SUCCESS, ReasonCode
 
 from .codec.fast import encode_ack, with_dup
 from .packets import Ack
@@ -68,7 +68,7 @@ class Delivery:
         self.qos = qos
         self.packet_id = 0
         self.state = QUEUED
-        self.reason_code: int | ReasonCode = 0
+        self.reason_code = SUCCESS
         self.reason_string: str | None = None
         # Makes the two parts anew when it is written: with a topic alias they
         # depend on what was written before, on the same connection.
@@ -273,7 +273,9 @@ class Outbound:
         Returns:
             What ended by this.
         """
-        ended = [self._finish(delivery, 0) for delivery in [*self._released.values()]]
+        ended = [
+            self._finish(delivery, SUCCESS) for delivery in [*self._released.values()]
+        ]
         for delivery in reversed(self._sent.values()):
             delivery.state = QUEUED
             delivery.packet_id = 0
@@ -314,7 +316,7 @@ class Outbound:
         if delivery is None:
             self._refuse_if_used(ack)
             return None
-        return self._finish(delivery, 0, ack)
+        return self._finish(delivery, SUCCESS, ack)
 
     def _on_pubrec(
         self, ack: Ack, delivery: Delivery | None, out: list[bytes]
@@ -351,7 +353,7 @@ class Outbound:
     def _finish(
         self,
         delivery: Delivery,
-        reason_code: int | ReasonCode,
+        reason_code: ReasonCode,
         ack: Ack | None = None,
     ) -> Delivery:
         if delivery.state == RELEASED:

@@ -7,7 +7,7 @@ importing the package costs, and compiled they would be slower.
 from typing import ClassVar
 
 from aiomqtt.message import Message
-from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
+from aiomqtt.properties import SUCCESS, Properties, ReasonCode, SubscribeOptions
 from aiomqtt.topic import Topic
 
 from .spec import PacketType, ProtocolVersion
@@ -185,13 +185,13 @@ class Ack(Shape):
         self,
         kind: PacketType,
         packet_id: int,
-        reason_code: int | ReasonCode = 0,
+        reason_code: ReasonCode = SUCCESS,
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
         self.kind = kind
         self.packet_id = packet_id
-        self.reason_code: int | ReasonCode = reason_code
+        self.reason_code = reason_code
         self.properties = properties
 
 

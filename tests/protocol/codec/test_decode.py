@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
+from aiomqtt.properties import SUCCESS, Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.codec.decode import decode
 from aiomqtt.protocol.packets import (
     NO_TOPIC,
@@ -121,10 +121,10 @@ def test_acks(number):
     code = 0x92 if number > 5 else 0x97
     assert decoded(f"{first} 02 0102", V311) == Ack(kind, 0x0102)
     assert decoded(f"{first} 02 0102") == Ack(kind, 0x0102)
-    assert decoded(f"{first} 03 0102 {code:02x}") == Ack(kind, 0x0102, code)
-    assert decoded(f"{first} 04 0102 00 00") == Ack(kind, 0x0102, 0, Properties())
+    assert decoded(f"{first} 03 0102 {code:02x}") == Ack(kind, 0x0102, ReasonCode(code))
+    assert decoded(f"{first} 04 0102 00 00") == Ack(kind, 0x0102, SUCCESS, Properties())
     assert decoded(f"{first} 08 0102 {code:02x} 04 1f 0001 78") == Ack(
-        kind, 0x0102, code, Properties(reason_string="x")
+        kind, 0x0102, ReasonCode(code), Properties(reason_string="x")
     )
 
 

@@ -71,19 +71,19 @@ def PUBLISH(
 
 
 def PUBACK(packet_id: int, code: int = 0, **properties: Any) -> Ack:
-    return Ack(PacketType.PUBACK, packet_id, code, _properties(properties))
+    return Ack(PacketType.PUBACK, packet_id, ReasonCode(code), _properties(properties))
 
 
 def PUBREC(packet_id: int, code: int = 0, **properties: Any) -> Ack:
-    return Ack(PacketType.PUBREC, packet_id, code, _properties(properties))
+    return Ack(PacketType.PUBREC, packet_id, ReasonCode(code), _properties(properties))
 
 
 def PUBREL(packet_id: int, code: int = 0, **properties: Any) -> Ack:
-    return Ack(PacketType.PUBREL, packet_id, code, _properties(properties))
+    return Ack(PacketType.PUBREL, packet_id, ReasonCode(code), _properties(properties))
 
 
 def PUBCOMP(packet_id: int, code: int = 0, **properties: Any) -> Ack:
-    return Ack(PacketType.PUBCOMP, packet_id, code, _properties(properties))
+    return Ack(PacketType.PUBCOMP, packet_id, ReasonCode(code), _properties(properties))
 
 
 def SUBSCRIBE(packet_id: int, *filters: str, qos: int = 0, **properties: Any) -> Packet:
