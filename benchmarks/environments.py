@@ -34,18 +34,45 @@ class Client:
     # The part of a workload's messages that it gets: a slow client measures as well
     # with fewer, and the others don't wait for it.
     share: float = 1.0
-    # The names of the workloads that it has; None is all of them.
+    # The names of the workloads that it has; None is all that a client can have.
     workloads: tuple[str, ...] | None = None
+    # Whether it has a call that publishes many messages.
+    has_publish_many: bool = False
+    # Added to the environment when it is installed and when it runs.
+    variables: tuple[tuple[str, str], ...] = ()
     # Whether it runs when --clients doesn't say.
     default: bool = True
 
 
 CLIENTS = (
     # As its users get it: the kernel may merge its small writes (Nagle's algorithm).
-    Client(REFERENCE, "C", "mosquitto.c"),
+    Client(REFERENCE, "C", "mosquitto.c", has_publish_many=True),
     # With TCP_NODELAY, which asyncio sets for each of the other clients.
-    Client("libmosquitto-nodelay", "C", "mosquitto.c", "-DNODELAY", default=False),
-    Client("aiomqtt", "checkout", "run_aiomqtt.py", module="aiomqtt"),
+    Client(
+        "libmosquitto-nodelay",
+        "C",
+        "mosquitto.c",
+        "-DNODELAY",
+        has_publish_many=True,
+        default=False,
+    ),
+    # As it is installed where there is a C compiler, and where there is none.
+    Client(
+        "aiomqtt",
+        "checkout",
+        "run_aiomqtt.py",
+        module="aiomqtt",
+        has_publish_many=True,
+        variables=(("AIOMQTT_REQUIRE_COMPILED", "1"),),
+    ),
+    Client(
+        "aiomqtt-pure",
+        "checkout",
+        "run_aiomqtt.py",
+        module="aiomqtt",
+        has_publish_many=True,
+        variables=(("AIOMQTT_PURE", "1"),),
+    ),
     Client("mqttium", "package", "run_mqttium.py", "mqttium==1.2.1", "mqttium.api"),
     Client("gmqtt", "package", "run_gmqtt.py", "gmqtt==0.8.0", "gmqtt"),
     Client(
@@ -74,6 +101,8 @@ class Environment:
 
     def command(self, kind: str) -> list[str] | None:
         """The program for a kind of workload; None where nothing is to measure."""
+        if kind == "publish-many" and not self.client.has_publish_many:
+            return None
         if kind == "import":
             if not self.client.module:
                 return None
@@ -93,9 +122,15 @@ def set_up(client: Client, python: str) -> Environment:
     return Environment(client, _virtual_environment(client, python))
 
 
-def _run(command: list[str], what: str) -> str:
+def _run(command: list[str], what: str, **variables: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command,
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except FileNotFoundError:
         raise SetUpError(f"{what}: {command[0]} is not there") from None
     except subprocess.CalledProcessError as error:
@@ -140,7 +175,7 @@ def _virtual_environment(client: Client, python: str) -> Path:
     else:
         what = client.requirement.split()
     pip = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check"]
-    _run([*pip, *what], f"pip install {' '.join(what)}")
+    _run([*pip, *what], f"pip install {' '.join(what)}", **dict(client.variables))
     stamp.write_text(contents)
     return interpreter
 
@@ -162,7 +197,7 @@ def _checkout_contents() -> str:
     It is installed as a user would, not in editable mode: so a compiled module that is
     older than its source is never measured.
     """
-    digest = hashlib.sha256(os.environ.get("AIOMQTT_PURE", "").encode())
+    digest = hashlib.sha256()
     files = [
         *(CHECKOUT / "src").rglob("*.py"),
         CHECKOUT / "pyproject.toml",

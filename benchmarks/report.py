@@ -51,13 +51,13 @@ def _figure(cell: Cell | None, metric: Metric, base: float | None) -> str:
     if median is None:
         return "n/a"
     values = cell.values[metric]
-    text = f"{_number(median)} ({_number(min(values))}-{_number(max(values))})"
+    text = f"{number(median)} ({number(min(values))}-{number(max(values))})"
     if base is not None and base > 0:
         text += f" {median / base:.2f}x"
     return text
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three significant digits."""
     if abs(value) >= 100:
         return f"{value:.0f}"

@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,6 +146,12 @@ def show_progress(
     )
 
 
+def version_of(python: str) -> str:
+    show = "import platform; print(platform.python_version())"
+    done = subprocess.run([python, "-c", show], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def describe_machine(arguments: argparse.Namespace) -> dict[str, str]:
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
@@ -157,7 +164,7 @@ def describe_machine(arguments: argparse.Namespace) -> dict[str, str]:
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "processor": f"{os.cpu_count()} x {processor}",
         "system": platform.system(),
-        "python": arguments.python,
+        "Python": version_of(arguments.python),
         "MQTT": {3: "3.1", 4: "3.1.1", 5: "5.0"}[arguments.protocol],
         "payload": f"{arguments.size} bytes",
         "in flight": str(arguments.in_flight),

@@ -59,6 +59,9 @@ WORKLOADS = (
     Workload("publish-qos0", "publish QoS 0, one by one", "publish", 0, 100_000),
     Workload("publish-qos1", "publish QoS 1, in flight", "publish-window", 1, 40_000),
     Workload("publish-qos2", "publish QoS 2, in flight", "publish-window", 2, 20_000),
+    # For those who have a call for it; the reference does as it always does.
+    Workload("publish-many-qos1", "publish QoS 1, one call", "publish-many", 1, 40_000),
+    Workload("publish-many-qos2", "publish QoS 2, one call", "publish-many", 2, 20_000),
     Workload(
         "latency",
         "publish QoS 1, one by one",

@@ -265,7 +265,7 @@ int main(int argc, char **argv)
         receive();
     else if (!strcmp(kind, "publish"))
         publish(payload);
-    else if (!strcmp(kind, "publish-window"))
+    else if (!strcmp(kind, "publish-window") || !strcmp(kind, "publish-many"))
         publish_window(payload);
     else if (!strcmp(kind, "latency"))
         latency(payload);

@@ -76,6 +76,17 @@ async def publish_window(task: Task, meter: Meter) -> None:
         meter.stop()
 
 
+async def publish_many(task: Task, meter: Meter) -> None:
+    payload = task.payload
+    async with new_client(task) as client:
+        meter.start()
+        meter.count = await client.publish_many(
+            ((TOPIC, payload, task.qos) for _ in range(task.messages)),
+            window=task.in_flight,
+        )
+        meter.stop()
+
+
 async def latency(task: Task, meter: Meter) -> None:
     payload = task.payload
     latencies: list[int] = []
@@ -123,6 +134,7 @@ if __name__ == "__main__":
             "receive": receive,
             "publish": publish,
             "publish-window": publish_window,
+            "publish-many": publish_many,
             "latency": latency,
             "connect": connect,
             "idle": idle,

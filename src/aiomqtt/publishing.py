@@ -183,6 +183,7 @@ class Batch(Watcher):
     def _fill(self) -> None:
         """Publish while there is room in the window and on the way out."""
         runner, pending = self._runner, self._pending
+        runner.hold()
         while (
             not self._is_exhausted
             and len(pending) < self._window
@@ -201,6 +202,7 @@ class Batch(Watcher):
             if delivery is not None:
                 pending[delivery] = self._count
             self._count += 1
+        runner.flush()
 
     def _publish(self, message: object) -> Delivery | None:
         if not isinstance(message, tuple) or not 1 <= len(message) <= len(_DEFAULTS):
@@ -213,7 +215,8 @@ class Batch(Watcher):
             topic = to_text("topic", topic)
         if type(payload) is not bytes:
             payload = encode_payload(payload)
-        check_qos(qos)
+        if type(qos) is not int or not 0 <= qos <= 2:
+            check_qos(qos)
         if properties is not None:
             properties = to_properties("properties", properties)
         delivery = self._runner.publish(topic, payload, qos, bool(retain), properties)

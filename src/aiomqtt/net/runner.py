@@ -292,14 +292,26 @@ class Runner:
                 self._turn_ends = now + TURN
                 self._process()
                 return
-            self._is_scheduled = True
-            self._gathered = 0
-            self._loop.call_soon(self._end_turn)
+            self.hold()
         self._gathered += size
         if self._gathered >= GATHER:
             self._gathered = 0
             self._is_turn_full = True
             self._process()
+
+    def hold(self) -> None:
+        """Have what follows leave together, when this turn of the loop ends or at
+        `flush`.
+        """
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._gathered = 0
+            self._loop.call_soon(self._end_turn)
+
+    def flush(self) -> None:
+        """Let what has gathered leave now."""
+        self._gathered = 0
+        self._process()
 
     def _end_turn(self) -> None:
         self._is_scheduled = False

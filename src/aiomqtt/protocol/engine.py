@@ -42,8 +42,14 @@ from .spec import (
 )
 from .wire import PROTOCOL_ERROR, PacketError
 
+# Members of enumerations that every message needs: to look one up takes long.
 V5: Final = ProtocolVersion.V5
 PUBREL: Final = PacketType.PUBREL
+CLIENT: Final = Role.CLIENT
+SERVER: Final = Role.SERVER
+CLOSED: Final = State.CLOSED
+CONNECTING: Final = State.CONNECTING
+CONNECTED: Final = State.CONNECTED
 # The codes of aiomqtt 2 for a call without a connection and for a full queue.
 NOT_CONNECTED: Final = ReasonCode(4, "Not connected")
 QUEUE_FULL: Final = ReasonCode(15, "Queue full")
@@ -73,15 +79,15 @@ class Engine:
         # Valid for the session.
         self.session = Session(settings.client_id)
         # Valid for the connection.
-        self._enter(State.CLOSED)
+        self._enter(CLOSED)
         self._connection = Connection(Connect(settings.version))
-        self._decoder = Decoder(settings.version, Role.SERVER)
+        self._decoder = Decoder(settings.version, SERVER)
         self._requests: dict[int, Request] = {}
         # Valid until the caller takes it.
         self._data: list[bytes] = []
         self._messages: list[Publish] = []
         self._events: list[Event] = []
-        encode(self._make_connect(), self.version, Role.CLIENT)
+        encode(self._make_connect(), self.version, CLIENT)
 
     # --- the life of a connection -------------------------------------------------
 
@@ -97,16 +103,16 @@ class Engine:
             session.exists = True
         self._connection = Connection(connect)
         maximum_size = self._connection.announced.maximum_packet_size
-        self._decoder = Decoder(self.version, Role.SERVER, maximum_size)
+        self._decoder = Decoder(self.version, SERVER, maximum_size)
         self._data.clear()
         self._messages = []
         self._events = []
-        self._data.append(encode(connect, self.version, Role.CLIENT))
-        self._enter(State.CONNECTING)
+        self._data.append(encode(connect, self.version, CLIENT))
+        self._enter(CONNECTING)
 
     def _enter(self, state: State) -> None:
         self.state = state
-        self._is_connected = state is State.CONNECTED
+        self._is_connected = state is CONNECTED
         self._handlers = _HANDLERS_OF[state]
 
     def _make_connect(self) -> Connect:
@@ -129,7 +135,7 @@ class Engine:
 
     def disconnect(self, reason_code: int = 0) -> None:
         """End the connection with a DISCONNECT (§3.14)."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self._write_disconnect(reason_code)
             self._close(None)
 
@@ -139,16 +145,16 @@ class Engine:
         Args:
             error: Why, for those who wait; kept only if nothing is known yet.
         """
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self._close(error)
 
     def _write_disconnect(self, reason_code: int) -> None:
         if self.version >= V5 or not reason_code:
             packet = Signal(PacketType.DISCONNECT, reason_code)
-            self._data.append(encode(packet, self.version, Role.CLIENT))
+            self._data.append(encode(packet, self.version, CLIENT))
 
     def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
-        self._enter(State.CLOSED)
+        self._enter(CLOSED)
         self._requests.clear()
         self.session.outbound.close()
         if not self.session.exists:
@@ -165,14 +171,14 @@ class Engine:
 
     def deadline(self) -> float | None:
         """Return when to call `tick` at the latest; None: there is no need to."""
-        if self.state is not State.CONNECTED:
+        if self.state is not CONNECTED:
             return None
         return self._connection.keep_alive.next_event()
 
     @property
     def is_closed(self) -> bool:
         """Whether there is no connection, not even one that begins."""
-        return self.state is State.CLOSED
+        return self.state is CLOSED
 
     @property
     def awaits_pingresp(self) -> bool:
@@ -181,7 +187,7 @@ class Engine:
 
     def tick(self, now: float) -> None:
         """Send a PINGREQ or give the connection up when it is time to (§3.1.2.10)."""
-        if self.state is not State.CONNECTED:
+        if self.state is not CONNECTED:
             return
         clock = self._connection.keep_alive
         if clock.deadline is not None and now >= clock.deadline:
@@ -220,11 +226,11 @@ class Engine:
         alias = None if properties is None else properties.topic_alias
         aliases = self._connection.outbound_aliases
         if alias is not None:
-            check_properties(properties, PacketType.PUBLISH, self.version, Role.CLIENT)
+            check_properties(properties, PacketType.PUBLISH, self.version, CLIENT)
             self._check_connected()
             topic = aliases.resolve(topic, alias)
         head, tail = encode_publish(
-            topic, payload, qos, retain, properties, self.version, Role.CLIENT
+            topic, payload, qos, retain, properties, self.version, CLIENT
         )
         self._check_connected()
         outbound = self.session.outbound
@@ -257,7 +263,7 @@ class Engine:
     ) -> None:
         """Raise what `publish` would raise about the arguments, and change nothing."""
         head, tail = encode_publish(
-            topic, payload, qos, retain, properties, self.version, Role.CLIENT
+            topic, payload, qos, retain, properties, self.version, CLIENT
         )
         self._check_limits(head[0], len(head) + len(tail) + (2 if qos else 0))
 
@@ -278,7 +284,7 @@ class Engine:
                 name = connection.outbound_aliases.apply(topic, alias)
                 values = properties
             return encode_publish(
-                name, payload, qos, retain, values, self.version, Role.CLIENT
+                name, payload, qos, retain, values, self.version, CLIENT
             )
 
         return render
@@ -303,7 +309,7 @@ class Engine:
             ValueError: The standard forbids an argument. Nothing has changed.
         """
         packet = Subscribe(1, subscriptions, properties)
-        size = len(encode(packet, self.version, Role.CLIENT))
+        size = len(encode(packet, self.version, CLIENT))
         self._check_connected()
         limits = self._connection.limits
         filters = [topic_filter for topic_filter, _ in subscriptions]
@@ -322,7 +328,7 @@ class Engine:
         Returns and raises like `subscribe`.
         """
         packet = Unsubscribe(1, filters, properties)
-        size = len(encode(packet, self.version, Role.CLIENT))
+        size = len(encode(packet, self.version, CLIENT))
         self._check_connected()
         return self._request(packet, PacketType.UNSUBACK, len(filters), size)
 
@@ -336,7 +342,7 @@ class Engine:
             raise MqttError(msg)
         request = Request(answer, packet.packet_id, count)
         self._requests[packet.packet_id] = request
-        self._data.append(encode(packet, self.version, Role.CLIENT))
+        self._data.append(encode(packet, self.version, CLIENT))
         return request
 
     def _check_connected(self) -> None:
@@ -425,7 +431,7 @@ class Engine:
             self.version,
             connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
         )
-        self._enter(State.CONNECTED)
+        self._enter(CONNECTED)
         self._events.append(Connected(connack))
         # 3.1 does not tell whether the session is present: assume what was asked.
         present = connack.session_present or (
@@ -491,7 +497,7 @@ class Engine:
         self._connection.keep_alive.on_pingresp()
 
     def _on_disconnect(self, packet: Signal, now: float) -> None:
-        code = codes_of(packet.kind, self.version, Role.SERVER)[packet.reason_code]
+        code = codes_of(packet.kind, self.version, SERVER)[packet.reason_code]
         error = MqttCodeError(code, f"Disconnected by the broker: {code!s}")
         if packet.properties is not None and packet.properties.reason_string:
             error = MqttCodeError(

@@ -11,6 +11,7 @@ from .packets import Ack, Publish
 from .spec import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
 from .wire import PacketError
 
+V5: Final = ProtocolVersion.V5
 PUBACK: Final = 0x40
 PUBREC: Final = 0x50
 PUBCOMP: Final = 0x70
@@ -25,7 +26,7 @@ class Inbound:
         self._received: set[int] = set()
 
         # Valid for the connection.
-        self._version = ProtocolVersion.V5
+        self._version = V5
         self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
         # Of the received ones, those that came on this connection: the peer's quota
         # starts anew with each (§4.9).
@@ -71,7 +72,7 @@ class Inbound:
     def release(self, ack: Ack, out: list[bytes]) -> None:
         """Handle a PUBREL and complete it, also when its PUBLISH is not known."""
         packet_id = ack.packet_id
-        if packet_id in self._received or self._version < ProtocolVersion.V5:
+        if packet_id in self._received or self._version < V5:
             self._received.discard(packet_id)
             self._counted.discard(packet_id)
             out.append(encode_ack(PUBCOMP, packet_id))

@@ -88,7 +88,7 @@ class Connect(Shape):
         "properties",
     )
     SECRETS = ("password",)
-    kind = PacketType.CONNECT
+    kind: ClassVar = PacketType.CONNECT
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Connack(Shape):
     __slots__ = ("properties", "reason_code", "session_present")
 
     FIELDS = ("session_present", "reason_code", "properties")
-    kind = PacketType.CONNACK
+    kind: ClassVar = PacketType.CONNACK
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Publish(Message):
 
     __slots__ = ("dup",)
 
-    kind = PacketType.PUBLISH
+    kind: ClassVar = PacketType.PUBLISH
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class Subscribe(Shape):
     __slots__ = ("packet_id", "properties", "subscriptions")
 
     FIELDS = ("packet_id", "subscriptions", "properties")
-    kind = PacketType.SUBSCRIBE
+    kind: ClassVar = PacketType.SUBSCRIBE
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class Unsubscribe(Shape):
     __slots__ = ("filters", "packet_id", "properties")
 
     FIELDS = ("packet_id", "filters", "properties")
-    kind = PacketType.UNSUBSCRIBE
+    kind: ClassVar = PacketType.UNSUBSCRIBE
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from .encode import check_qos, check_topic_name
 from .properties import encode_properties
 
 V5: Final = ProtocolVersion.V5
+PUBLISH_TYPE: Final = PacketType.PUBLISH
 
 # Longer topics are not kept, nor more than this many: a peer that invents topics
 # must not make us hold them.
@@ -111,7 +112,7 @@ def encode_publish(
         tail = b"\x00" + payload
         length += 1
     else:
-        encoded = encode_properties(properties, PacketType.PUBLISH, version, sender)
+        encoded = encode_properties(properties, PUBLISH_TYPE, version, sender)
         tail = encoded + payload
         length += len(encoded)
     first = 0x30 | qos << 1 | (1 if retain else 0)

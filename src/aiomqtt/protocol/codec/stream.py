@@ -12,6 +12,7 @@ from .fast import decode_topic, decoded_topics
 from .properties import decode_properties
 
 V5: Final = ProtocolVersion.V5
+PUBLISH_TYPE: Final = PacketType.PUBLISH
 
 # What to try with a packet, by its first byte.
 TABLE: Final = 0
@@ -202,7 +203,7 @@ class Decoder:
                 elif self._is_v5:
                     reader = Reader(data, body, stop)
                     properties = decode_properties(
-                        reader, PacketType.PUBLISH, self.version, self._sender
+                        reader, PUBLISH_TYPE, self.version, self._sender
                     )
                     body = reader.position
                 return Publish(

@@ -1,0 +1,38 @@
+"""Check an installed aiomqtt: `python scripts/smoke.py BUILD`, on any platform.
+
+A message goes out and an acknowledgement comes in over a socket, without a broker.
+"""
+
+import asyncio
+import sys
+
+import aiomqtt
+
+CONNACK = b"\x20\x02\x00\x00"
+
+
+async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accept a connection and one message with QoS 1."""
+    while header := await reader.read(2):
+        body = await reader.readexactly(header[1])
+        if header[0] >> 4 == 1:
+            writer.write(CONNACK)
+        elif header[0] >> 4 == 3:
+            writer.write(b"\x40\x02" + body[3:5])
+    writer.close()
+
+
+async def main(build: str) -> None:
+    """Publish, and compare the build with what it should be."""
+    server = await asyncio.start_server(peer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, aiomqtt.Client("127.0.0.1", port) as client:
+        await client.publish("t", b"payload", 1)
+        assert await client.publish_many([("t", b"payload", 1)]) == 1
+    if aiomqtt.__build__ != build:
+        sys.exit(f"the build is {aiomqtt.__build__}, not {build}")
+    print(f"aiomqtt {aiomqtt.__version__} ({build}) works")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
