@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from .paho import is_subscribe_options, to_properties, to_subscribe_options
+from .payload import encode_payload, encode_text
 from .properties import SubscribeOptions
 from .protocol.codec.encode import check_qos
 from .protocol.packets import WillMessage
@@ -19,8 +20,6 @@ from .types import (
     SocketOption,
     TLSParameters,
     Will,
-    encode_payload,
-    encode_text,
 )
 
 # paho-mqtt's constant for "only until a connection was accepted".

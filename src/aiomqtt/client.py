@@ -32,6 +32,7 @@ from .message import Message
 from .net.runner import OVERHEAD, Runner, copy_error
 from .net.tcp import Target, open_tcp
 from .paho import to_properties
+from .payload import PayloadType, encode_payload
 from .properties import Properties, ReasonCode, SubscribeOptions
 from .protocol.codec.encode import check_qos
 from .protocol.engine import NOT_CONNECTED, Engine
@@ -40,14 +41,12 @@ from .protocol.spec import ProtocolVersion
 from .publishing import Batch, Publication, Receipt, refusal
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .types import (
-    PayloadType,
     ProxySettings,
     SocketOption,
     SubscribeTopic,
     TLSParameters,
     WebSocketHeaders,
     Will,
-    encode_payload,
 )
 
 __all__ = [

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from .payload import PayloadType
 from .properties import Properties
 from .topic import Topic, TopicLike
-from .types import PayloadType
 
 
 class Message:

@@ -8,11 +8,11 @@ from .arguments import to_text
 from .exceptions import MqttCodeError, MqttError
 from .net.runner import OVERHEAD, Runner, Waiter, Watcher
 from .paho import to_properties
+from .payload import PayloadType, encode_payload
 from .properties import Properties, ReasonCode
 from .protocol.codec.encode import check_qos
 from .protocol.engine import NOT_CONNECTED
 from .protocol.outbound import DONE, LOST, Delivery
-from .types import PayloadType, encode_payload
 
 # What an iterator gives when it has no more.
 _END: Final = object()

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from .payload import PayloadType
 from .properties import Properties, SubscribeOptions
 
-PayloadType: TypeAlias = str | bytes | bytearray | int | float | None
 SubscribeTopic: TypeAlias = (
     str
     | tuple[str, int]
@@ -21,44 +21,6 @@ WebSocketHeaders: TypeAlias = (
 )
 # What socket.setsockopt takes.
 SocketOption: TypeAlias = tuple[int, int, int | bytes] | tuple[int, int, None, int]
-
-
-def encode_text(name: str, text: str) -> bytes:
-    """Return the UTF-8 of an argument.
-
-    Raises:
-        ValueError: It holds a lone surrogate. The text is not repeated, as it may be
-            a secret.
-    """
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        msg = f"{name} must be well-formed UTF-8: it holds a surrogate"
-        raise ValueError(msg) from None
-
-
-def encode_payload(payload: PayloadType) -> bytes:
-    """Return the bytes of a payload; numbers become their decimal text.
-
-    Raises:
-        TypeError: The payload is of a type that has no encoding.
-        ValueError: A str holds a lone surrogate, which UTF-8 cannot say.
-    """
-    if isinstance(payload, bytes):
-        return payload
-    if isinstance(payload, str):
-        return encode_text("payload", payload)
-    if payload is None:
-        return b""
-    if isinstance(payload, bytearray):
-        return bytes(payload)
-    if isinstance(payload, int | float):
-        return str(payload).encode()
-    msg = (
-        "payload must be a str, bytes, bytearray, int, float or None,"
-        f" not {type(payload).__name__}"
-    )
-    raise TypeError(msg)
 
 
 @dataclass(frozen=True)
