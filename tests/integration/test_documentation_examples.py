@@ -26,6 +26,9 @@ import aiomqtt
 from tests.brokers import Broker
 from tests.integration.programs import SOON
 
+# The documentation is downloaded.
+pytestmark = pytest.mark.timeout(300)
+
 DISTRIBUTION = "aiomqtt==2.5.1"
 
 OUTSIDE = ("temperature/outside", "28.4")
