@@ -444,6 +444,9 @@ class Runner:
             elif len(output.data[-1]) >= LARGE:
                 # Where the transport can, it writes them without joining them.
                 transport.writelines(output.data)
+                # Before 3.12.9 and 3.13.2, asyncio looks at the buffer's limits when
+                # they are set, and not in `writelines` (CVE-2024-12254).
+                transport.set_write_buffer_limits()
             else:
                 transport.write(b"".join(output.data))
         if output.messages:
