@@ -1,5 +1,6 @@
 """Which build runs, and that it can be told."""
 
+import ast
 import importlib.util
 import os
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 
 import aiomqtt
 from aiomqtt import __main__ as command_line
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SHOW = """
 import aiomqtt, aiomqtt.inbox, aiomqtt.protocol.engine as engine
@@ -64,3 +67,22 @@ def test_without_arguments_the_command_line_helps(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["aiomqtt"])
     command_line.main()
     assert "--version" in capsys.readouterr().out
+
+
+def test_what_is_compiled_awaits_nothing_of_asyncio():
+    """Compiled code throws in a way that Python 3.12 and newer warn of."""
+    setup = ast.parse((ROOT / "setup.py").read_text())
+    (names,) = (
+        ast.literal_eval(node.value)
+        for node in setup.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "HOT"
+    )
+    awaited = []
+    for name in names:
+        for node in ast.walk(ast.parse((ROOT / "src" / name).read_text())):
+            assert not isinstance(node, ast.AsyncFor | ast.AsyncWith), name
+            if isinstance(node, ast.Await):
+                awaited.append(ast.unparse(node.value))
+    assert awaited == ["Arrival(self._inbox)"]

@@ -18,8 +18,9 @@ from .exceptions import (
 )
 from .message import Message
 from .properties import Properties, ReasonCode, SubscribeOptions
-from .publishing import Publication, Receipt
+from .publishing import Receipt
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
+from .watchers import Publication
 
 __version__ = "2.6.0"
 __version_tuple__ = (2, 6, 0)

@@ -27,10 +27,12 @@ from .arguments import (
     to_will,
 )
 from .exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentrantError
-from .inbox import Inbox, MessagesIterator, QueueInbox
+from .inbox import Inbox, QueueInbox
 from .message import Message
+from .messages import MessagesIterator
 from .net.runner import OVERHEAD, Runner, copy_error
 from .net.tcp import Target, open_tcp
+from .net.waiting import close, wait_for_answer, wait_for_room
 from .paho import to_properties
 from .payload import PayloadType, encode_payload
 from .properties import Properties, ReasonCode, SubscribeOptions
@@ -38,7 +40,7 @@ from .protocol.codec.encode import check_qos
 from .protocol.engine import NOT_CONNECTED, Engine
 from .protocol.events import Request, Settings
 from .protocol.spec import ProtocolVersion
-from .publishing import Batch, Publication, Receipt, refusal
+from .publishing import Receipt, publish_all
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .types import (
     ProxySettings,
@@ -48,6 +50,7 @@ from .types import (
     WebSocketHeaders,
     Will,
 )
+from .watchers import Batch, Publication, Waiters, refusal
 
 __all__ = [
     "Client",
@@ -317,7 +320,7 @@ class Client:
                 runner = self._connection()
             if runner.is_congested:
                 self._engine.check_publish(topic, payload, qos, retain, properties)
-                await runner.wait_for_room(len(payload) + OVERHEAD, seconds)
+                await wait_for_room(runner, len(payload) + OVERHEAD, seconds)
             delivery = runner.publish(topic, payload, qos, retain, properties)
             if delivery is None:
                 return
@@ -375,13 +378,11 @@ class Client:
         if properties is not None:
             properties = to_properties("properties", properties)
         runner = self._connection()
-        receipt = Receipt(self._current_runner)
-        receipt.begin(
-            runner.publish_watched(
-                topic, payload, qos, bool(retain), properties, receipt
-            )
+        waiters = Waiters()
+        delivery = runner.publish_watched(
+            topic, payload, qos, bool(retain), properties, waiters
         )
-        return receipt
+        return Receipt(delivery, waiters, self._current_runner)
 
     async def publish_many(
         self,
@@ -431,7 +432,7 @@ class Client:
                 window if bound is None else min(window, bound),
                 seconds,
             )
-            return await batch.run()
+            return await publish_all(batch)
         finally:
             if calls is not None:
                 calls.release()
@@ -540,12 +541,7 @@ class Client:
             request.waiter = waiter = runner.waiter(seconds)
             runner.push(OVERHEAD)
             self._warn_if_many(runner)
-            try:
-                failure = await waiter
-            finally:
-                runner.forget(waiter)
-            if failure is not None:
-                raise failure
+            await wait_for_answer(runner, waiter)
             return request.reason_codes
         finally:
             if calls is not None:
@@ -629,7 +625,7 @@ class Client:
         if runner is None:
             return
         try:
-            await runner.close(flush=exc_type is None)
+            await close(runner, flush=exc_type is None)
         finally:
             runner.abort()
             if self._runner is runner:

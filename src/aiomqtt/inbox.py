@@ -1,10 +1,10 @@
-"""Where messages wait for the program: the client's queue and its iterators."""
+"""Where messages wait for the program: the client's queue."""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from .exceptions import MqttError
 from .message import Message
@@ -126,16 +126,13 @@ class Inbox:
 
     # --- what is taken ------------------------------------------------------------
 
-    async def next(self) -> Message:
-        """Take the next message, waiting for it if need be; see `MessagesIterator`."""
-        if len(self):
-            # Messages come faster than the program takes them.
-            await asyncio.sleep(0)
-        while (message := self.take()) is None:
-            if self.is_closed:
-                raise self._end()
-            await self._wait()
-        return message
+    def is_turn_over(self) -> bool:
+        """Whether other tasks should run before the next message is taken.
+
+        It is asked when nothing is ready: between portions.
+        """
+        # Messages come faster than the program takes them.
+        return len(self) > 0
 
     def take(self) -> Message | None:
         """Take the next message; None when there is none."""
@@ -154,7 +151,8 @@ class Inbox:
             if self._resume is not None:
                 self._resume()
 
-    def _end(self) -> MqttError:
+    def end(self) -> MqttError:
+        """Return the error of an iterator for which there is nothing any more."""
         error = MqttError("Disconnected during message iteration")
         error.__cause__ = self.error
         if self.error is not None:
@@ -162,19 +160,19 @@ class Inbox:
             error.reason_string = self.error.reason_string
         return error
 
-    async def _wait(self) -> None:
-        """Wait until there may be a message or the connection ended."""
+    def waiter(self) -> asyncio.Future[None]:
+        """Return a future for a message or the end; given up, it goes to `forget`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled():
-                # It was woken for a message that it will not take: pass that on.
-                self._wake(1)
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
+        return waiter
+
+    def forget(self, waiter: asyncio.Future[None]) -> None:
+        """Take back what `waiter` returned: nobody waits for it any more."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif not waiter.cancelled():
+            # It was woken for a message that it will not take: pass that on.
+            self._wake(1)
 
 
 class QueueInbox(Inbox):
@@ -228,18 +226,18 @@ class QueueInbox(Inbox):
             self.discarded += 1
             self._logger.exception("The message queue raised. Discarding message.")
 
-    async def next(self) -> Message:
-        """Take the next message, waiting for it if need be; see `MessagesIterator`."""
+    def is_turn_over(self) -> bool:
+        """Whether other tasks should run before the next message is taken."""
         self._uninterrupted += 1
-        if self._uninterrupted >= PORTION:
-            self._uninterrupted = 0
-            await asyncio.sleep(0)
-        while (message := self.take()) is None:
-            if self.is_closed:
-                raise self._end()
-            self._uninterrupted = 0
-            await self._wait()
-        return message
+        if self._uninterrupted < PORTION:
+            return False
+        self._uninterrupted = 0
+        return True
+
+    def waiter(self) -> asyncio.Future[None]:
+        """Return a future for a message or the end; given up, it goes to `forget`."""
+        self._uninterrupted = 0
+        return super().waiter()
 
     def take(self) -> Message | None:
         """Take the next message; None when there is none."""
@@ -253,42 +251,3 @@ class QueueInbox(Inbox):
         if self._is_full:
             self._check_room()
         return message
-
-
-class MessagesIterator:
-    """A view of the client's message queue.
-
-    Several tasks may iterate at once and share the messages.
-    """
-
-    def __init__(self, inbox: Inbox) -> None:
-        """Iterate over an inbox."""
-        self._inbox = inbox
-        self._ready = inbox.ready
-
-    def __aiter__(self) -> Self:
-        """Return the iterator itself."""
-        return self
-
-    async def __anext__(self) -> Message:
-        """Return the next message, waiting for it if need be.
-
-        Messages that were received before the connection ended are still returned.
-        Cancelling takes no message.
-
-        Raises:
-            MqttError: The connection has ended and no message is left;
-                `__cause__` says why, when it did not end by leaving the context.
-        """
-        if self._ready:
-            return self._ready.popleft()
-        return await self._inbox.next()
-
-    def __len__(self) -> int:
-        """Return the number of messages in the queue."""
-        return len(self._inbox)
-
-    @property
-    def discarded(self) -> int:
-        """How many messages were discarded because the queue was full."""
-        return self._inbox.discarded

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 from aiomqtt.exceptions import MqttCodeError, MqttConnectError, MqttError
 from aiomqtt.message import Message
@@ -91,8 +91,8 @@ class Runner:
         sink: Where messages go.
         logger: Where to write what nobody waits for.
         target: Host and port, for messages.
-        timeout: Seconds that `close` waits for the broker before it cuts the
-            connection.
+        timeout: Seconds that the broker has to take what is written last, before the
+            connection is cut.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Runner:
         self._logger = logger
         self._target = target
         # Timers take no infinity; a day is as good.
-        self._timeout = min(timeout, 86_400.0)
+        self.timeout = min(timeout, 86_400.0)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -212,7 +212,7 @@ class Runner:
 
     @property
     def is_congested(self) -> bool:
-        """Whether publishers can't go on at once: they have to `wait_for_room`."""
+        """Whether publishers can't go on at once: they have to `queue`."""
         return (
             self._writing_paused
             or self._is_turn_full
@@ -342,16 +342,17 @@ class Runner:
         if self._idle is not None:
             self._report_idle()
 
-    async def wait_for_room(self, size: int, timeout: float) -> None:
-        """Wait until the transport takes more; first come, first served.
+    def queue(self, size: int, timeout: float) -> Waiter:
+        """Return a future for room to write, to be given to `leave_queue`.
+
+        First come, first served.
 
         Args:
             size: About how many bytes the caller will write.
-            timeout: Seconds to wait.
+            timeout: In so many seconds it resolves to an error.
 
         Raises:
             MqttCodeError: The program is leaving the client: nothing more is accepted.
-            MqttError: The connection ended, or the timeout.
         """
         if self._is_leaving:
             raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
@@ -359,12 +360,11 @@ class Runner:
         if timeout != math.inf:
             self._deadlines.add(waiter, timeout)
         self._blocked[waiter] = size
-        try:
-            error = await waiter
-        finally:
-            self._blocked.pop(waiter, None)
-        if error is not None:
-            raise error
+        return waiter
+
+    def leave_queue(self, waiter: Waiter) -> None:
+        """Take back what `queue` returned: nobody waits for it any more."""
+        self._blocked.pop(waiter, None)
 
     def _admit_soon(self) -> None:
         """Have `_admit` run in the next turn of the loop, just once."""
@@ -390,22 +390,21 @@ class Runner:
         self._room = Room.ENOUGH
         self._pause_or_resume_reading()
 
-    async def close(self, flush: bool) -> None:
-        """Disconnect: returns when the socket is closed.
-
-        Args:
-            flush: First let those finish who wait for an answer, for at most the
-                timeout.
-        """
+    def leave(self) -> None:
+        """Accept nothing more: the program is leaving."""
         self._is_leaving = True
-        if flush and not self._is_idle():
-            self._idle = self._loop.create_future()
-            await _settled(self._idle, self._timeout)
+
+    def idle(self) -> Waiter:
+        """Return a future for when nobody waits for an answer any more."""
+        self._idle = self._loop.create_future()
+        self._report_idle()
+        return self._idle
+
+    def disconnect(self) -> None:
+        """Send the DISCONNECT, and close the connection when it is written."""
         if not self._over:
             self._engine.disconnect()
             self._process()
-        await _settled(self.closed, self._timeout)
-        self.abort()
 
     def abort(self) -> None:
         """Cut the connection, if it is still there; nothing more is written."""
@@ -426,7 +425,7 @@ class Runner:
         )
 
     def _report_idle(self) -> None:
-        """Let `close` go on if there is nothing left to wait for."""
+        """Resolve `idle` if there is nothing left to wait for."""
         if self._idle is not None and self._is_idle():
             _resolve(self._idle, None)
 
@@ -524,7 +523,7 @@ class Runner:
             # From here on the buffer counts as drained when it is empty.
             transport.set_write_buffer_limits(0)
             # Only a clean exit has to flush what was accepted.
-            self._cut_in(self._timeout if event.error is None else LINGER)
+            self._cut_in(self.timeout if event.error is None else LINGER)
         else:
             self._end_writing()
 
@@ -611,8 +610,3 @@ def _resolve(waiter: Waiter, error: MqttError | None) -> None:
 
 def _expire(waiter: Waiter) -> None:
     _resolve(waiter, MqttError("Operation timed out"))
-
-
-async def _settled(future: asyncio.Future[Any], timeout: float) -> None:
-    """Wait until a future is done, or for a number of seconds."""
-    await asyncio.wait((future,), timeout=timeout)

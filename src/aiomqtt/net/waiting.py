@@ -1,0 +1,67 @@
+"""The coroutines around a runner, which itself never waits.
+
+What waits is Python: compiled code throws a cancellation in a way that Python 3.12 and
+newer warn of.
+"""
+
+import asyncio
+from typing import Any
+
+from .runner import Runner, Waiter
+
+
+async def wait_for_answer(runner: Runner, waiter: Waiter) -> None:
+    """Wait for what `Runner.waiter` returned.
+
+    Raises:
+        MqttError: The connection ended, or the timeout.
+    """
+    try:
+        error = await waiter
+    finally:
+        runner.forget(waiter)
+    if error is not None:
+        raise error
+
+
+async def wait_for_room(runner: Runner, size: int, timeout: float) -> None:
+    """Wait until the transport takes more; first come, first served.
+
+    Args:
+        runner: The connection.
+        size: About how many bytes the caller will write.
+        timeout: Seconds to wait.
+
+    Raises:
+        MqttCodeError: The program is leaving the client: nothing more is accepted.
+        MqttError: The connection ended, or the timeout.
+    """
+    waiter = runner.queue(size, timeout)
+    try:
+        error = await waiter
+    finally:
+        runner.leave_queue(waiter)
+    if error is not None:
+        raise error
+
+
+async def close(runner: Runner, flush: bool) -> None:
+    """Disconnect: returns when the socket is closed.
+
+    Args:
+        runner: The connection.
+        flush: First let those finish who wait for an answer, for at most the
+            runner's timeout.
+    """
+    runner.leave()
+    if flush:
+        await _settled(runner.idle(), runner.timeout)
+    runner.disconnect()
+    await _settled(runner.closed, runner.timeout)
+    runner.abort()
+
+
+async def _settled(future: asyncio.Future[Any], timeout: float) -> None:
+    """Wait until a future is done, or for a number of seconds."""
+    if not future.done():
+        await asyncio.wait((future,), timeout=timeout)

@@ -1,0 +1,194 @@
+"""What is told of deliveries in its own way: a receipt, and a window of messages."""
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from .arguments import to_text
+from .exceptions import MqttCodeError, MqttError
+from .net.runner import Runner, Waiter, Watcher
+from .paho import to_properties
+from .payload import PayloadType, encode_payload
+from .properties import Properties
+from .protocol.codec.encode import check_qos
+from .protocol.outbound import Delivery
+
+# What an iterator gives when it has no more.
+_END: Final = object()
+
+
+class Publication(NamedTuple):
+    """A message to publish; a tuple of the arguments of `Client.publish` is as good.
+
+    Args:
+        topic: The topic name.
+        payload: The payload; a str as UTF-8, a number as its decimal text, ``None``
+            as nothing.
+        qos: 0, 1 or 2.
+        retain: Whether the broker retains the message.
+        properties: The properties (5.0 only); ``None``: none.
+    """
+
+    topic: str
+    payload: PayloadType = None
+    qos: int = 0
+    retain: bool = False
+    # Any: paho-mqtt's Properties are taken by their shape.
+    properties: Properties | Any | None = None
+
+
+_DEFAULTS: Final[tuple[Any, ...]] = tuple(Publication(""))
+
+
+class Waiters(Watcher):
+    """Those who await one delivery."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self.waiters: list[Waiter] = []
+
+    def settle(self, delivery: Delivery) -> bool:
+        """Wake them."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        return len(waiters) > 0
+
+
+class Batch(Watcher):
+    """Publishes messages one after the other, a number of them at a time.
+
+    Args:
+        runner: The connection.
+        messages: The messages.
+        window: How many may be unfinished.
+        timeout: How many seconds may pass without any progress.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        messages: Iterator[object],
+        window: int,
+        timeout: float,
+    ) -> None:
+        """Begin; `publish_all` does it."""
+        self.runner = runner
+        self._messages = messages
+        self._window = window
+        self.timeout = timeout
+        # How many messages were taken; the unfinished ones with their positions.
+        self._count = 0
+        self._pending: dict[Delivery, int] = {}
+        self._is_exhausted = False
+        self._waiter: Waiter | None = None
+        # What went wrong first, by position, not by time.
+        self._failure: Exception | None = None
+        self._failed_at = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all messages are taken, and none is unfinished."""
+        return self._is_exhausted and not self._pending
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one has to finish before there is anything to do."""
+        return bool(self._pending) and (
+            self._is_exhausted or len(self._pending) >= self._window
+        )
+
+    def result(self) -> int:
+        """Return the number of messages, or raise what went wrong first."""
+        if self._failure is not None:
+            self._failure.add_note(f"at message {self._failed_at} of publish_many")
+            raise self._failure
+        return self._count
+
+    def fill(self) -> None:
+        """Publish while there is room in the window and on the way out."""
+        runner, pending = self.runner, self._pending
+        runner.hold()
+        while (
+            not self._is_exhausted
+            and len(pending) < self._window
+            and not runner.is_congested
+        ):
+            try:
+                message = next(self._messages, _END)
+                if message is _END:
+                    self._is_exhausted = True
+                    break
+                delivery = self._publish(message)
+            # What the iterator raises is no less a failure: those before it finish.
+            except Exception as error:  # noqa: BLE001
+                self._fail(error, self._count)
+                break
+            if delivery is not None:
+                pending[delivery] = self._count
+            self._count += 1
+        runner.flush()
+
+    def _publish(self, message: object) -> Delivery | None:
+        if not isinstance(message, tuple) or not 1 <= len(message) <= len(_DEFAULTS):
+            msg = f"must be a Publication or such a tuple, not {message!r:.80}"
+            raise TypeError(msg)
+        if len(message) < len(_DEFAULTS):
+            message += _DEFAULTS[len(message) :]
+        topic, payload, qos, retain, properties = message
+        if type(topic) is not str:
+            topic = to_text("topic", topic)
+        if type(payload) is not bytes:
+            payload = encode_payload(payload)
+        if type(qos) is not int or not 0 <= qos <= 2:
+            check_qos(qos)
+        if properties is not None:
+            properties = to_properties("properties", properties)
+        delivery = self.runner.publish(topic, payload, qos, bool(retain), properties)
+        if delivery is not None:
+            delivery.waiter = self
+        return delivery
+
+    def _fail(self, error: Exception, position: int) -> None:
+        """Keep the failure if it is the first; take no more messages."""
+        self._is_exhausted = True
+        if self._failure is not None and position >= self._failed_at:
+            return
+        self._failure = error
+        self._failed_at = position
+        if isinstance(error, MqttError):
+            error.position = position
+
+    def settle(self, delivery: Delivery) -> bool:
+        """Make room in the window."""
+        position = self._pending.pop(delivery)
+        if delivery.reason_code and delivery.reason_code >= 0x80:
+            self._fail(refusal(delivery), position)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        return True
+
+    def waiter(self) -> Waiter:
+        """Return a future for the next of them that finishes."""
+        self._waiter = self.runner.waiter(self.timeout)
+        return self._waiter
+
+    def end(self, error: MqttError) -> None:
+        """Take the end of the connection, or of patience, as a failure."""
+        self._fail(error, next(iter(self._pending.values()), self._count))
+
+    def withdraw(self) -> None:
+        """Take back what has not been sent, and leave the rest to the session."""
+        for delivery in self._pending:
+            delivery.waiter = None
+            self.runner.withdraw(delivery)
+
+
+def refusal(delivery: Delivery) -> MqttCodeError:
+    """Make the error of a publish that the broker refused."""
+    said = f": {delivery.reason_string}" if delivery.reason_string else ""
+    code = delivery.reason_code
+    error = MqttCodeError(code, f"Could not publish message: {code!s}{said}")
+    error.reason_string = delivery.reason_string
+    return error

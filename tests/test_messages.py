@@ -1,0 +1,187 @@
+"""The iterator over an inbox: waiting, waking, cancelling, fairness."""
+
+import asyncio
+import itertools
+import logging
+
+import pytest
+
+from aiomqtt import Message, MqttError
+from aiomqtt.inbox import MAXIMUM_MESSAGES, PORTION, Inbox, QueueInbox
+from aiomqtt.messages import MessagesIterator
+from aiomqtt.net.runner import Room
+from tests.conversation import cancelled_after, turns, within
+
+LOGGER = logging.getLogger("mqtt")
+
+
+def message(number=0):
+    return Message("t", bytes([number]), 0, False, number, None)
+
+
+def deliver(inbox, messages):
+    return inbox.deliver(messages, sum(len(each.payload) for each in messages))
+
+
+@pytest.fixture
+def inbox():
+    inbox = Inbox()
+    inbox.open(lambda: None)
+    return inbox
+
+
+@pytest.fixture(params=[None, asyncio.Queue], ids=["own", "asyncio.Queue"])
+def any_inbox(request):
+    inbox = Inbox() if request.param is None else QueueInbox(request.param, 0, LOGGER)
+    inbox.open(lambda: None)
+    return inbox
+
+
+def numbers(inbox):
+    return [inbox.take().mid for _ in range(len(inbox))]
+
+
+async def test_trap_1_a_cancelled_waiter_eats_no_message(any_inbox):
+    """Trap 1: whatever the step at which it is cancelled, the message is there."""
+    for steps in range(6):
+        task = asyncio.create_task(anext(MessagesIterator(any_inbox)))
+        await turns()
+        deliver(any_inbox, [message(steps)])
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await within(asyncio.wait([task]))
+        if task.cancelled():
+            assert numbers(any_inbox) == [steps]
+        else:
+            assert task.result().mid == steps
+            assert len(any_inbox) == 0
+
+
+async def test_trap_1_a_cancelled_waiter_passes_its_wake_up_on(any_inbox):
+    """Trap 1: of two who wait, the one who was woken is cancelled."""
+    first = asyncio.create_task(anext(MessagesIterator(any_inbox)))
+    second = asyncio.create_task(anext(MessagesIterator(any_inbox)))
+    await turns()
+    deliver(any_inbox, [message(1)])
+    first.cancel()
+    assert (await within(second)).mid == 1
+    assert first.cancelled()
+
+
+async def test_one_who_comes_first_may_take_it_from_the_one_who_was_woken(any_inbox):
+    iterator = MessagesIterator(any_inbox)
+    waiting = asyncio.create_task(anext(iterator))
+    await turns()
+    deliver(any_inbox, [message(1)])
+    assert (await anext(iterator)).mid == 1
+    await turns()
+    assert not waiting.done()
+    deliver(any_inbox, [message(2)])
+    assert (await within(waiting)).mid == 2
+
+
+async def test_cancelled_waiters_are_forgotten(any_inbox):
+    for _ in range(100):
+        await cancelled_after(2, anext(MessagesIterator(any_inbox)))
+    assert not any_inbox._waiters
+
+
+async def test_cancelled_at_every_step_with_messages_there(any_inbox):
+    """The turn that fairness takes can be cancelled too: nothing is lost."""
+    count = 3 * PORTION
+    deliver(any_inbox, [message(number % 256) for number in range(count)])
+    got = 0
+
+    async def consume():
+        nonlocal got
+        async for _ in MessagesIterator(any_inbox):
+            got += 1
+
+    await cancelled_after(2, consume())
+    assert 0 < got < count
+    assert got + len(any_inbox) == count
+
+
+async def test_the_end_wakes_everybody_once(any_inbox):
+    iterator = MessagesIterator(any_inbox)
+    tasks = [asyncio.create_task(anext(iterator)) for _ in range(5)]
+    await turns()
+    cause = MqttError("why")
+    deliver(any_inbox, [message(1)])
+    any_inbox.close(cause)
+    results = await within(asyncio.gather(*tasks, return_exceptions=True))
+    errors = [result for result in results if isinstance(result, MqttError)]
+    assert len(errors) == 4
+    assert len(set(map(id, errors))) == 4  # tracebacks add up
+    for error in errors:
+        assert str(error) == "Disconnected during message iteration"
+        assert error.__cause__ is not None
+        assert str(error.__cause__) == "why"
+
+
+async def test_open_again_an_iterator_waits(any_inbox):
+    any_inbox.close(None)
+    any_inbox.open(lambda: None)
+    task = asyncio.create_task(anext(MessagesIterator(any_inbox)))
+    await turns()
+    assert not task.done()
+    deliver(any_inbox, [message(3)])
+    assert (await within(task)).mid == 3
+
+
+async def test_an_iterator_makes_room_on_its_fast_way(inbox):
+    resumed = []
+    inbox.open(lambda: resumed.append(len(inbox)))
+    assert deliver(inbox, [message(1)] * (MAXIMUM_MESSAGES + 1)) is Room.LITTLE
+    got = 0
+    async for _ in MessagesIterator(inbox):
+        got += 1
+        if resumed:
+            break
+    assert MAXIMUM_MESSAGES // 2 <= got <= MAXIMUM_MESSAGES // 2 + PORTION + 1
+    assert got + len(inbox) == MAXIMUM_MESSAGES + 1
+
+
+async def test_others_run_between_portions(any_inbox):
+    """An iterator that always finds a message starves nobody."""
+    count = 10 * PORTION
+    deliver(any_inbox, [message(1)] * count)
+    got = 0
+    seen = []
+
+    async def consume():
+        nonlocal got
+        async for _ in MessagesIterator(any_inbox):
+            got += 1
+            if got == count:
+                return
+
+    async def watch():
+        while got < count:
+            seen.append(got)
+            await asyncio.sleep(0)
+
+    await within(asyncio.gather(consume(), watch()))
+    steps = [later - earlier for earlier, later in itertools.pairwise([*seen, count])]
+    assert max(steps) <= PORTION
+
+
+async def test_several_iterators_share_portions(inbox):
+    count = 5 * PORTION
+    deliver(inbox, [message(n % 256) for n in range(count)])
+    taken: list[list[int]] = [[], []]
+
+    async def consume(mine):
+        async for each in MessagesIterator(inbox):
+            mine.append(each.mid)
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(consume(mine)) for mine in taken]
+    while len(inbox):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await within(asyncio.wait(tasks))
+    assert all(taken)
+    assert sorted(taken[0] + taken[1]) == sorted(n % 256 for n in range(count))
