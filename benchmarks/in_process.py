@@ -1,0 +1,274 @@
+"""One of the WORKLOADS in one process and without a socket.
+
+The transport is the peer at the same time, so that nothing but the client and asyncio
+runs. `compare.py` calls it as `in_process.py LIBRARY NAME`. LIBRARY is `callgrind.c`
+compiled: under callgrind it has the instructions counted that come after the warm-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import frames
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+TOPIC: Final = "bench/temperature"
+WINDOW: Final = 100
+# asyncio reads at most so much at a time.
+READ_BYTES: Final = 256 * 1024
+# What a workload does before it is counted: caches fill, the interpreter specializes.
+WARM_UP: Final = 4 * WINDOW
+
+
+class Peer(asyncio.Transport):
+    """A transport whose other end answers in the next turn of the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._protocol: asyncio.Protocol
+        self._closing = False
+        # What to do when the client has acknowledged something.
+        self.acknowledged: Callable[[], None] = lambda: None
+        # The PUBRELs that a chunk with QoS 2 is followed by.
+        self.releases = b""
+
+    async def connect(
+        self, factory: Callable[[], asyncio.Protocol], *_: object, **__: object
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """Stand in for `loop.create_connection`."""
+        self._closing = False
+        self._protocol = factory()
+        self._protocol.connection_made(self)
+        return self, self._protocol
+
+    def send(self, data: bytes) -> None:
+        """Have the client receive it."""
+        self._loop.call_soon(self._protocol.data_received, data)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        for run in frames.split_runs(bytes(data)):
+            match run.head >> 4:
+                case frames.CONNECT:
+                    self.send(b"\x20\x02\x00\x00")
+                case frames.SUBSCRIBE:
+                    self.send(b"\x90\x03" + run.column(0) + run.column(1) + b"\x02")
+                case frames.PUBLISH if run.head >> 1 & 3 == 1:
+                    self.send(run.acks(frames.PUBACK, 2 + len(TOPIC)))
+                case frames.PUBLISH if run.head >> 1 & 3 == 2:
+                    self.send(run.acks(frames.PUBREC, 2 + len(TOPIC)))
+                case frames.PUBREL:
+                    self.send(run.acks(frames.PUBCOMP))
+                case frames.PUBREC:
+                    self.send(self.releases)
+                case frames.PUBACK | frames.PUBCOMP:
+                    self.acknowledged()
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._loop.call_soon(self._protocol.connection_lost, None)
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        pass
+
+
+class Meter:
+    """Says when to count."""
+
+    def __init__(self, library: str, count: int) -> None:
+        self.count = count
+        self._library = ctypes.CDLL(library)
+
+    def start(self) -> None:
+        gc.collect()
+        gc.freeze()
+        self._library.start()
+
+    def stop(self) -> None:
+        self._library.stop()
+
+
+def new_client() -> tuple[aiomqtt.Client, Peer]:
+    # Here, since who asks for the names of the workloads has none.
+    import aiomqtt
+
+    loop = asyncio.get_running_loop()
+    peer = Peer(loop)
+    loop.create_connection = peer.connect  # type: ignore[method-assign,assignment]
+    client = aiomqtt.Client(
+        "127.0.0.1", 1883, identifier="guard", max_inflight_messages=WINDOW
+    )
+    client.pending_calls_threshold = WINDOW + 1
+    return client, peer
+
+
+async def receive(meter: Meter, qos: int, size: int) -> None:
+    client, peer = new_client()
+    packet = frames.encode_publish(TOPIC, bytes(size), qos, 1, version=4)
+    many = WINDOW if qos else max(1, READ_BYTES // len(packet) // 4)
+    stream = b"".join(
+        frames.encode_publish(TOPIC, bytes(size), qos, 1 + number, version=4)
+        for number in range(many)
+    )
+    # A large message comes in parts.
+    chunks = [
+        stream[start : start + READ_BYTES // 4]
+        for start in range(0, len(stream), READ_BYTES // 4)
+    ]
+    if qos:
+        chunks = [stream]
+    peer.releases = b"".join(
+        bytes([0x62, 2]) + number.to_bytes(2) for number in range(1, many + 1)
+    )
+
+    def feed() -> None:
+        for chunk in chunks:
+            peer.send(chunk)
+
+    if qos:
+        peer.acknowledged = feed
+    async with client:
+        await client.subscribe("#", qos)
+        feed()
+        count = 0
+        last = WARM_UP + meter.count
+        async for message in client.messages:
+            count += 1
+            if count == WARM_UP:
+                meter.start()
+            elif count == last:
+                break
+            if not qos and count % many == 0:
+                feed()
+            assert len(message.payload) == size
+        meter.stop()
+        peer.acknowledged = lambda: None
+
+
+async def publish(meter: Meter, qos: int, size: int) -> None:
+    """One after the other."""
+    client, _ = new_client()
+    payload = bytes(size)
+    async with client:
+        for number in range(WARM_UP + meter.count):
+            if number == WARM_UP:
+                meter.start()
+            await client.publish(TOPIC, payload, qos)
+        meter.stop()
+
+
+async def gather(meter: Meter, qos: int, size: int) -> None:
+    client, _ = new_client()
+    payload = bytes(size)
+    async with client:
+        for number in range(0, WARM_UP + meter.count, WINDOW):
+            if number == WARM_UP:
+                meter.start()
+            await asyncio.gather(
+                *(client.publish(TOPIC, payload, qos) for _ in range(WINDOW))
+            )
+        meter.stop()
+
+
+async def publish_many(meter: Meter, qos: int, size: int) -> None:
+    client, _ = new_client()
+    payload = bytes(size)
+    message = (TOPIC, payload, qos)
+    async with client:
+        await client.publish_many([message] * WARM_UP, window=WINDOW)
+        messages = [message] * meter.count
+        meter.start()
+        await client.publish_many(messages, window=WINDOW)
+        meter.stop()
+
+
+async def publish_nowait(meter: Meter, qos: int, size: int) -> None:
+    client, _ = new_client()
+    payload = bytes(size)
+    async with client:
+        for number in range(0, WARM_UP + meter.count, WINDOW):
+            if number == WARM_UP:
+                meter.start()
+            for _ in range(WINDOW):
+                receipt = client.publish_nowait(TOPIC, payload, qos)
+            await receipt
+        meter.stop()
+
+
+async def connect(meter: Meter, qos: int, size: int) -> None:
+    for number in range(10 + meter.count):
+        if number == 10:
+            meter.start()
+        client, _ = new_client()
+        async with client:
+            pass
+    meter.stop()
+
+
+Kind: TypeAlias = Callable[[Meter, int, int], Coroutine[Any, Any, None]]
+
+# Name: what it does, the QoS, the payload's size, the messages that are counted, and
+# the call that a revision must have.
+WORKLOADS: Final[dict[str, tuple[Kind, int, int, int, str]]] = {
+    "receive-qos0": (receive, 0, 64, 8000, "publish"),
+    "receive-qos1": (receive, 1, 64, 8000, "publish"),
+    "receive-qos2": (receive, 2, 64, 8000, "publish"),
+    "receive-qos0-64k": (receive, 0, 65_536, 400, "publish"),
+    "publish-qos0": (publish, 0, 64, 4000, "publish"),
+    "publish-qos1": (publish, 1, 64, 1000, "publish"),
+    "publish-qos0-64k": (publish, 0, 65_536, 400, "publish"),
+    "gather-qos1": (gather, 1, 64, 4000, "publish"),
+    "gather-qos2": (gather, 2, 64, 4000, "publish"),
+    "publish-many-qos1": (publish_many, 1, 64, 8000, "publish_many"),
+    "publish-many-qos2": (publish_many, 2, 64, 8000, "publish_many"),
+    "publish-nowait-qos1": (publish_nowait, 1, 64, 4000, "publish_nowait"),
+    "connect": (connect, 0, 0, 50, "publish"),
+}
+
+
+def main() -> None:
+    import aiomqtt
+
+    library, name = sys.argv[1:]
+    kind, qos, size, count, call = WORKLOADS[name]
+    if not hasattr(aiomqtt.Client, call):
+        return
+    asyncio.run(kind(Meter(library, count), qos, size))
+    print(count, flush=True)
+    # Nothing of the interpreter's end is of interest.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
