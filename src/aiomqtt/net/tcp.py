@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import NamedTuple
 
 from aiomqtt.exceptions import MqttError
@@ -41,6 +42,7 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
         MqttError: It failed; the message says to where and why, `__cause__` is the
             OSError or ssl.SSLError.
     """
+    _ease_reading()
     loop = asyncio.get_running_loop()
     try:
         context = await load_context(
@@ -61,6 +63,17 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
     except (OSError, UnicodeError) as error:
         msg = f"Could not connect to {target}: {_reason(error)}"
         raise MqttError(msg) from error
+
+
+@cache
+def _ease_reading() -> None:
+    """Make reads cheaper, once for the process.
+
+    asyncio takes 256 KiB of memory for each read. The malloc of glibc maps a block of
+    that size and unmaps it again, which costs more than to read and decode a hundred
+    small messages, until it has seen that the program frees larger ones.
+    """
+    bytes(1024 * 1024)
 
 
 def _reason(error: Exception) -> str:
