@@ -33,6 +33,7 @@ MAXIMUM_UNFINISHED: Final = 65_536
 MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
 # asyncio does not say when a turn of its loop begins. What comes so soon after a
 # packet, in seconds, without anything received in between, counts as the same turn.
+# After that time, and GATHER, a publisher that need not wait lets others run.
 TURN: Final = 0.001
 # After the last byte was written, the peer has this long to close its side, in
 # seconds: closing while bytes of it are unread would reset the connection, and a
@@ -126,7 +127,7 @@ class Runner:
         self._turn_ends = 0.0
         self._is_scheduled = False
         self._gathered = 0
-        # Whether so many have gathered in this turn that others should run first.
+        # Whether this turn has taken so long that others should run first.
         self._is_turn_full = False
         self._writing_paused = False
         self._reading_paused = False
@@ -296,7 +297,7 @@ class Runner:
         self._gathered += size
         if self._gathered >= GATHER:
             self._gathered = 0
-            self._is_turn_full = True
+            self._is_turn_full = self._loop.time() >= self._turn_ends
             self._process()
 
     def hold(self) -> None:
