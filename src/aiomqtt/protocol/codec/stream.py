@@ -125,8 +125,8 @@ class Decoder:
     def _complete(self, packets: list[Packet]) -> bytes:
         """Return what is held, or decode it and return what follows.
 
-        The latter for a PUBLISH in large chunks: as if it ended with the first one.
-        The payload grows by the others after that, so that it is joined just once.
+        The latter for a PUBLISH in large chunks: as if it ended soon in the first one.
+        The payload grows by the rest after that, so that it is copied just once.
         """
         held = self._held
         self._held = []
@@ -138,14 +138,20 @@ class Decoder:
         ):
             return b"".join(held)
         _, start = _remaining_length(opening, 0, len(opening))
+        head = opening[:SMALL]
         try:
-            packet = self._decode_packet(opening[0], opening, start, len(opening))
+            packet = self._decode_packet(head[0], head, start, len(head))
         except PacketError:
             return b"".join(held)
         if not isinstance(packet, Publish):
             return b"".join(held)
         cut = len(closing) - (self._held_size - self._needed)
-        parts = [packet.payload, *held[1:-1], memoryview(closing)[:cut]]
+        parts = [
+            packet.payload,
+            memoryview(opening)[len(head) :],
+            *held[1:-1],
+            memoryview(closing)[:cut],
+        ]
         packet.payload = b"".join(parts)
         packets.append(packet)
         return bytes(closing[cut:])
@@ -227,7 +233,8 @@ class Decoder:
 
     def _hold(self, data: bytes, position: int, stop: int) -> None:
         """Keep the beginning of a packet; what can be wrong about it is told now."""
-        check_first_byte(data[position], self.version, self._sender)
+        if _ROUTES[data[position]] == TABLE:
+            check_first_byte(data[position], self.version, self._sender)
         rest = data[position:] if position else data
         self._held.append(rest)
         self._held_size = len(rest)
