@@ -26,15 +26,16 @@ class SetUpError(Exception):
 @dataclass(frozen=True, slots=True)
 class Client:
     name: str
-    how: Literal["checkout", "package", "bare", "C"]
+    how: Literal["checkout", "package", "npm", "bare", "C"]
     program: str
-    # What pip installs, or options for the C compiler.
+    # What pip or npm installs (beside the checkout), or options for the C compiler.
     requirement: str = ""
     module: str = ""
     # The part of a workload's messages that it gets: a slow client measures as well
     # with fewer, and the others don't wait for it.
     share: float = 1.0
-    # The names of the workloads that it has; None is all that a client can have.
+    # The workloads that it has, as --workloads takes them; None is all that a client
+    # can have.
     workloads: tuple[str, ...] | None = None
     # Whether it has a call that publishes many messages.
     has_publish_many: bool = False
@@ -73,6 +74,15 @@ CLIENTS = (
         has_publish_many=True,
         variables=(("AIOMQTT_PURE", "1"),),
     ),
+    # On the event loop that `clients/common.py` takes where it is installed.
+    Client(
+        "aiomqtt-uvloop",
+        "checkout",
+        "run_aiomqtt.py",
+        "uvloop==0.23.0",
+        has_publish_many=True,
+        variables=(("AIOMQTT_REQUIRE_COMPILED", "1"),),
+    ),
     Client("mqttium", "package", "run_mqttium.py", "mqttium==1.2.1", "mqttium.api"),
     Client("gmqtt", "package", "run_gmqtt.py", "gmqtt==0.8.0", "gmqtt"),
     Client(
@@ -83,11 +93,55 @@ CLIENTS = (
         "aiomqtt",
         share=0.05,
     ),
+    # It asks for mqtt5 0.5, of which there is no wheel for Linux: it runs on 0.6 too.
+    Client(
+        "aiomqtt-3",
+        "package",
+        "run_aiomqtt3.py",
+        "--no-deps aiomqtt==3.0.0a1 mqtt5==0.6.0",
+        "aiomqtt",
+    ),
+    Client(
+        "paho-mqtt",
+        "package",
+        "run_paho.py",
+        "paho-mqtt==2.2.0",
+        "paho.mqtt.client",
+        share=0.7,
+    ),
+    Client("zmqtt", "package", "run_zmqtt.py", "zmqtt==0.2.5", "zmqtt", share=0.3),
+    Client(
+        "amqtt",
+        "package",
+        "run_amqtt.py",
+        "amqtt==0.12.1",
+        "amqtt.client",
+        share=0.2,
+    ),
+    # It refuses to publish at QoS 2.
+    Client(
+        "awscrt",
+        "package",
+        "run_awscrt.py",
+        "awscrt==0.38.1",
+        "awscrt.mqtt",
+        workloads=("receive*", "publish-qos0*", "publish-qos1*", "client"),
+    ),
+    # By ctypes, it runs libmosquitto in a thread of the Python process.
+    Client(
+        "pymosquitto",
+        "package",
+        "run_pymosquitto.py",
+        "pymosquitto==0.4.1",
+        "pymosquitto.aio",
+        share=0.25,
+    ),
+    Client("mqtt.js", "npm", "run_mqttjs.mjs", "mqtt@5.16.0"),
     Client(
         "bare-asyncio",
         "bare",
         "run_bare.py",
-        workloads=("receive-qos0", "publish-qos0", "latency"),
+        workloads=("receive-qos0*", "publish-qos0*", "publish-qos1*", "latency"),
     ),
 )
 
@@ -110,6 +164,10 @@ class Environment:
             return [str(self.executable), program, self.client.module]
         if self.client.how == "C":
             return [str(self.executable)]
+        if self.client.how == "npm":
+            # node looks for packages beside the program.
+            program = str(ENVIRONMENTS / self.client.name / self.client.program)
+            return [str(self.executable), "--expose-gc", program]
         return [str(self.executable), str(PROGRAMS / self.client.program)]
 
 
@@ -119,6 +177,8 @@ def set_up(client: Client, python: str) -> Environment:
         return Environment(client, _compile(client))
     if client.how == "bare":
         return Environment(client, Path(python))
+    if client.how == "npm":
+        return Environment(client, _node_modules(client))
     return Environment(client, _virtual_environment(client, python))
 
 
@@ -162,7 +222,9 @@ def _virtual_environment(client: Client, python: str) -> Path:
     )
     folder = ENVIRONMENTS / f"{client.name}-py{version}"
     stamp = folder / "contents.txt"
-    contents = _checkout_contents() if client.how == "checkout" else client.requirement
+    contents = client.requirement
+    if client.how == "checkout":
+        contents += _checkout_contents()
     interpreter = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     if stamp.exists() and stamp.read_text() == contents:
         return interpreter
@@ -170,14 +232,32 @@ def _virtual_environment(client: Client, python: str) -> Path:
         raise SetUpError(f"{CHECKOUT} has no pyproject.toml")
     print(f"setting up {folder.name}", file=sys.stderr)
     _run([python, "-m", "venv", "--clear", str(folder)], "venv")
+    what = client.requirement.split()
     if client.how == "checkout":
-        what = [str(_copy_checkout(folder / "source"))]
-    else:
-        what = client.requirement.split()
+        what.append(str(_copy_checkout(folder / "source")))
     pip = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check"]
     _run([*pip, *what], f"pip install {' '.join(what)}", **dict(client.variables))
     stamp.write_text(contents)
     return interpreter
+
+
+def _node_modules(client: Client) -> Path:
+    """node, for a copy of the client's program beside the packages that it needs."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise SetUpError("no node or npm; on Debian: apt-get install nodejs npm")
+    folder = ENVIRONMENTS / client.name
+    stamp = folder / "contents.txt"
+    if not stamp.exists() or stamp.read_text() != client.requirement:
+        print(f"setting up {folder.name}", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder)]
+        what = client.requirement.split()
+        _run([*install, *what], f"npm install {' '.join(what)}")
+        stamp.write_text(client.requirement)
+    shutil.copy2(PROGRAMS / client.program, folder)
+    return Path(node)
 
 
 def _copy_checkout(folder: Path) -> Path:

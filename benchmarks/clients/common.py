@@ -15,12 +15,16 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 HOST = "127.0.0.1"
 TOPIC = "bench/temperature"
+# What a subscriber asks for: that topic and all the others of a workload.
+FILTER = "bench/#"
+
+PROTOCOL_NAMES = {4: "3.1.1", 5: "5.0"}
 
 # Idle clients that connect before the first memory reading: they pay for the imports
 # that happen on use, for caches and for the allocator's first arenas.
@@ -120,9 +124,32 @@ def resident_bytes() -> int:
 Kind: TypeAlias = Callable[[Task, Meter], Awaitable[None]]
 
 
-def main(version: str, kinds: Mapping[str, Kind], *, build: str = "pure") -> None:
-    """Run the task that the arguments name and print its result."""
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's in an environment that has it: none has it for another reason."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def main(
+    version: str,
+    kinds: Mapping[str, Kind],
+    *,
+    build: str = "pure",
+    protocol: int | None = None,
+) -> None:
+    """Run the task that the arguments name and print its result.
+
+    `protocol` is the only one that the client speaks; None: it speaks both. Where it is
+    not the one that was asked for, the version says so.
+    """
     task = Task.from_arguments(sys.argv[1:])
+    if protocol is not None and protocol != task.protocol:
+        task = replace(task, protocol=protocol)
+        version = f"{version} (MQTT {PROTOCOL_NAMES[protocol]})"
     meter = Meter()
 
     async def run() -> None:
@@ -136,6 +163,7 @@ def main(version: str, kinds: Mapping[str, Kind], *, build: str = "pure") -> Non
         finally:
             meter.stop()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run())
     result = {"version": version, "build": build, "python": platform.python_version()}
     print(json.dumps(result | meter.result()), flush=True)

@@ -38,10 +38,11 @@ if __name__ == "__main__":
 
     import json
     import platform
-    from importlib.metadata import version
+    from importlib.metadata import packages_distributions, version
 
+    package = sys.argv[1].partition(".")[0]
     names = {
-        "version": version(sys.argv[1].partition(".")[0]),
+        "version": version(packages_distributions()[package][0]),
         "python": platform.python_version(),
     }
     print(json.dumps(names | result), flush=True)

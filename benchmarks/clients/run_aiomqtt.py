@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 
 from common import (
+    FILTER,
     HOST,
     IDLE_WARM_UP,
     LATENCY_WARM_UP,
@@ -41,7 +42,7 @@ async def receive(task: Task, meter: Meter) -> None:
     async with new_client(task) as client:
         meter.start()
         try:
-            await client.subscribe(TOPIC, qos=task.qos)
+            await client.subscribe(FILTER, qos=task.qos)
             async for message in client.messages:
                 payload_bytes += len(message.payload)
                 count += 1

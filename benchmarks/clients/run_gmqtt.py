@@ -14,6 +14,7 @@ from typing import Any
 
 import gmqtt
 from common import (
+    FILTER,
     HOST,
     IDLE_WARM_UP,
     LATENCY_WARM_UP,
@@ -54,7 +55,7 @@ async def receive(task: Task, meter: Meter) -> None:
         client.on_message = on_message
         meter.start()
         try:
-            client.subscribe(TOPIC, qos=task.qos)
+            client.subscribe(FILTER, qos=task.qos)
             await done.wait()
         finally:
             meter.stop()

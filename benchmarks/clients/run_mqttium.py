@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 
 from common import (
+    FILTER,
     HOST,
     IDLE_WARM_UP,
     LATENCY_WARM_UP,
@@ -43,7 +44,7 @@ async def receive(task: Task, meter: Meter) -> None:
         client = await connected(task, stack)
         meter.start()
         try:
-            await client.subscribe(TOPIC, qos=task.qos)
+            await client.subscribe(FILTER, qos=task.qos)
             async for message in client.messages():
                 payload_bytes += len(message.payload)
                 count += 1

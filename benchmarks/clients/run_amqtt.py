@@ -1,0 +1,129 @@
+"""The client program of amqtt's client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+from amqtt.client import MQTTClient
+from common import (
+    FILTER,
+    HOST,
+    IDLE_WARM_UP,
+    LATENCY_WARM_UP,
+    TOPIC,
+    Meter,
+    Task,
+    main,
+    new_identifier,
+    resident_bytes,
+)
+
+
+async def connected(task: Task, stack: AsyncExitStack) -> MQTTClient:
+    """A connected client that disconnects when the stack unwinds."""
+    client = MQTTClient(new_identifier())
+    await client.connect(f"mqtt://{HOST}:{task.port}/")
+    stack.push_async_callback(client.disconnect)
+    return client
+
+
+async def receive(task: Task, meter: Meter) -> None:
+    count = payload_bytes = 0
+    async with AsyncExitStack() as stack:
+        client = await connected(task, stack)
+        meter.start()
+        try:
+            await client.subscribe([(FILTER, task.qos)])
+            while count < task.messages:
+                message = await client.deliver_message()
+                if message is not None:
+                    payload_bytes += len(message.data)
+                    count += 1
+        finally:
+            meter.stop()
+            meter.count, meter.payload_bytes = count, payload_bytes
+
+
+async def publish(task: Task, meter: Meter) -> None:
+    payload = task.payload
+    async with AsyncExitStack() as stack:
+        client = await connected(task, stack)
+        meter.start()
+        for _ in range(task.messages):
+            await client.publish(TOPIC, payload, qos=task.qos)
+        meter.count = task.messages
+    # After the exit: it writes what publish only queued.
+    meter.stop()
+
+
+async def publish_window(task: Task, meter: Meter) -> None:
+    payload = task.payload
+    async with AsyncExitStack() as stack:
+        client = await connected(task, stack)
+        meter.start()
+        while meter.count < task.messages:
+            size = min(task.in_flight, task.messages - meter.count)
+            await asyncio.gather(
+                *(client.publish(TOPIC, payload, qos=task.qos) for _ in range(size))
+            )
+            meter.count += size
+        meter.stop()
+
+
+async def latency(task: Task, meter: Meter) -> None:
+    payload = task.payload
+    latencies: list[int] = []
+    async with AsyncExitStack() as stack:
+        client = await connected(task, stack)
+        for _ in range(LATENCY_WARM_UP):
+            await client.publish(TOPIC, payload, qos=task.qos)
+        meter.start()
+        for _ in range(task.messages):
+            started = time.perf_counter_ns()
+            await client.publish(TOPIC, payload, qos=task.qos)
+            latencies.append(time.perf_counter_ns() - started)
+        meter.stop()
+    meter.count = len(latencies)
+    meter.record_latencies(latencies)
+
+
+async def connect(task: Task, meter: Meter) -> None:
+    async with AsyncExitStack() as stack:
+        await connected(task, stack)  # imports and caches of the first connection
+    meter.start()
+    for _ in range(task.messages):
+        async with AsyncExitStack() as stack:
+            await connected(task, stack)
+        meter.count += 1
+    meter.stop()
+
+
+async def idle(task: Task, meter: Meter) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(IDLE_WARM_UP):
+            await connected(task, stack)
+        before = resident_bytes()
+        meter.start()
+        for _ in range(task.messages):
+            await connected(task, stack)
+            meter.count += 1
+        meter.stop()
+        meter.record_memory_per_client(before, resident_bytes(), meter.count)
+
+
+if __name__ == "__main__":
+    main(
+        version("amqtt"),
+        {
+            "receive": receive,
+            "publish": publish,
+            "publish-window": publish_window,
+            "latency": latency,
+            "connect": connect,
+            "idle": idle,
+        },
+        protocol=4,
+    )
