@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = range(1, 8)
 SUBSCRIBE, SUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 12, 13, 14
@@ -30,10 +33,16 @@ def encode_length(value: int) -> bytes:
     return bytes(encoded)
 
 
-def decode_length(data: bytes, position: int) -> tuple[int, int] | None:
-    """The variable byte integer at `position` and its end; None if it is cut short."""
+def decode_length(
+    data: Buffer, position: int, stop: int | None = None
+) -> tuple[int, int] | None:
+    """The variable byte integer at `position` and its end; None if it is cut short.
+
+    The data counts up to `stop`; None is all of it.
+    """
     value = shift = 0
-    for end in range(position, min(position + 4, len(data))):
+    stop = len(data) if stop is None else stop
+    for end in range(position, min(position + 4, stop)):
         value |= (data[end] & 0x7F) << shift
         if data[end] < 0x80:
             return value, end + 1
@@ -41,11 +50,26 @@ def decode_length(data: bytes, position: int) -> tuple[int, int] | None:
     return None
 
 
+def encode_string(text: str) -> bytes:
+    encoded = text.encode()
+    return struct.pack("!H", len(encoded)) + encoded
+
+
+def encode_connect(identifier: str) -> bytes:
+    """MQTT 3.1.1 with a clean session and no keep alive."""
+    body = b"\x00\x04MQTT\x04\x02\x00\x00" + encode_string(identifier)
+    return bytes([CONNECT << 4]) + encode_length(len(body)) + body
+
+
+def encode_subscribe(packet_id: int, topic_filter: str, qos: int) -> bytes:
+    body = struct.pack("!H", packet_id) + encode_string(topic_filter) + bytes([qos])
+    return bytes([SUBSCRIBE << 4 | 2]) + encode_length(len(body)) + body
+
+
 def encode_publish(
     topic: str, payload: bytes, qos: int, packet_id: int, *, version: int
 ) -> bytes:
-    name = topic.encode()
-    body = struct.pack("!H", len(name)) + name
+    body = encode_string(topic)
     if qos:
         body += struct.pack("!H", packet_id)
     if version == V5:
@@ -58,7 +82,7 @@ def encode_publish(
 class Run:
     """`count` packets in a row with the same first byte and the same length."""
 
-    data: bytes
+    data: Buffer
     head: int
     start: int
     body: int  # where the first packet's body starts, counted from `start`
@@ -69,7 +93,7 @@ class Run:
     def end(self) -> int:
         return self.start + self.length * self.count
 
-    def column(self, offset: int) -> bytes:
+    def column(self, offset: int) -> Buffer:
         """The byte at `offset` of the body of each packet."""
         return self.data[self.start + self.body + offset : self.end : self.length]
 
@@ -86,33 +110,37 @@ class Run:
         return bytes(answer)
 
 
-def split_runs(data: bytes) -> Iterator[Run]:
-    """Split what came into runs; the last packet may be cut short and is left out."""
+def split_runs(data: Buffer, stop: int | None = None) -> Iterator[Run]:
+    """Split what came into runs; the last packet may be cut short and is left out.
+
+    The data counts up to `stop`; None is all of it.
+    """
     start = 0
-    while start < len(data):
-        decoded = decode_length(data, start + 1)
+    stop = len(data) if stop is None else stop
+    while start < stop:
+        decoded = decode_length(data, start + 1, stop)
         if decoded is None:
             return
         remaining, body = decoded
         length = body - start + remaining
-        if start + length > len(data):
+        if start + length > stop:
             return
         header = data[start:body]
         count = 1
-        complete = (len(data) - start) // length
+        complete = (stop - start) // length
         while count < complete and data.startswith(header, start + count * length):
             count += 1
         yield Run(data, data[start], start, body - start, length, count)
         start += length * count
 
 
-def connect_version(body: bytes) -> int:
+def connect_version(body: Buffer) -> int:
     name_length = struct.unpack_from("!H", body)[0]
     version: int = body[2 + name_length] & 0x7F
     return version
 
 
-def receive_maximum(body: bytes) -> int:
+def receive_maximum(body: Buffer) -> int:
     """What the client allows in flight towards it (65,535 when it doesn't say)."""
     if connect_version(body) != V5:
         return 0xFFFF

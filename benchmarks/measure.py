@@ -1,17 +1,14 @@
-"""One run of one client against a fresh peer, and the verdict on it."""
+"""One run of one client against a fresh peer or broker, and the verdict on it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from other_ends import Mosquitto, OtherEnd, OtherEndError, Peer
 from workloads import Workload
-
-PEER = Path(__file__).resolve().parent / "peer.py"
 
 # What a client program gets on top of its own limit, to start and to end.
 GRACE_SECONDS = 15.0
@@ -21,11 +18,15 @@ GRACE_SECONDS = 15.0
 class Settings:
     """What is the same for every client of a run."""
 
-    size: int
+    size: int  # where the workload says none
     in_flight: int
     window: int
     protocol: int
     limit: float
+    broker: str  # "peer" or "mosquitto"
+
+    def size_of(self, workload: Workload) -> int:
+        return self.size if workload.size is None else workload.size
 
 
 @dataclass(slots=True)
@@ -48,40 +49,39 @@ def run_client(
     command: list[str], workload: Workload, messages: int, settings: Settings
 ) -> Outcome:
     outcome = Outcome()
-    peer_arguments = [
-        f"--messages={messages if workload.peer_sends else 0}",
-        f"--qos={workload.qos}",
-        f"--size={settings.size}",
-        f"--window={settings.window}",
-    ]
-    with subprocess.Popen(
-        [sys.executable, str(PEER), *peer_arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as peer:
-        assert peer.stdin is not None
-        assert peer.stdout is not None
-        port = json.loads(peer.stdout.readline())["port"]
-        numbers = (
-            port,
-            messages,
-            workload.qos,
-            settings.size,
-            settings.in_flight,
-            settings.protocol,
-            settings.limit,
-        )
-        try:
+    try:
+        with other_end(workload, messages, settings) as other:
+            numbers = (
+                other.port,
+                messages,
+                workload.qos,
+                settings.size_of(workload),
+                settings.in_flight,
+                settings.protocol,
+                settings.limit,
+            )
             arguments = [workload.kind, *map(str, numbers)]
             _run_client([*command, *arguments], settings.limit, outcome)
-            peer.stdin.close()
-            outcome.peer = json.loads(peer.stdout.readline())
-        finally:
-            peer.kill()
+            outcome.peer = other.counts()
+    except OtherEndError as error:
+        outcome.problem = outcome.problem or f"failed: {error}"
     if not outcome.problem:
         outcome.problem = judge(workload, messages, settings, outcome)
     return outcome
+
+
+def other_end(workload: Workload, messages: int, settings: Settings) -> OtherEnd:
+    plan = [
+        f"--messages={messages if workload.peer_sends else 0}",
+        f"--qos={workload.qos}",
+        f"--size={settings.size_of(workload)}",
+        f"--topics={workload.topics}",
+        f"--window={settings.window}",
+    ]
+    if settings.broker == "mosquitto":
+        size = settings.size_of(workload)
+        return Mosquitto(workload, messages, size, plan, settings.window)
+    return Peer(plan)
 
 
 def _run_client(command: list[str], limit: float, outcome: Outcome) -> None:
@@ -109,22 +109,24 @@ def judge(
 ) -> str:
     """What is wrong with a run; empty when nothing is."""
     result, peer = outcome.result, outcome.peer
+    count, size = result["count"], settings.size_of(workload)
     if workload.peer_sends:
-        # The last message is QoS 0 and comes when the others are acknowledged.
-        unacknowledged = messages - 1 - peer["acked"] if workload.qos else 0
         if peer["sent"] < messages:
-            return f"stalled ({unacknowledged} not acknowledged)"
-        if result["count"] < messages:
-            return f"lost {messages - result['count']}"
-        if result["payload_bytes"] != messages * settings.size:
-            return f"lost {messages * settings.size - result['payload_bytes']} bytes"
+            if workload.qos and "acked" in peer:
+                # The last message is QoS 0 and waits for the others.
+                return f"stalled ({messages - 1 - peer['acked']} not acknowledged)"
+            return f"stalled (at {count})"
+        if count < messages:
+            return f"lost {messages - count}"
+        if result["payload_bytes"] != messages * size:
+            return f"lost {messages * size - result['payload_bytes']} bytes"
     elif workload.peer_receives:
         if result.get("timed_out"):
-            return f"stalled (at {result['count']})"
+            return f"stalled (at {count})"
         if peer["received"] < messages:
             return f"lost {messages - peer['received']}"
-        if workload.qos == 2 and peer["completed"] < messages:
+        if workload.qos == 2 and peer.get("completed", messages) < messages:
             return f"left {messages - peer['completed']} incomplete"
-    if result.get("timed_out") or result["count"] < messages:
-        return f"stalled (at {result['count']})"
+    if result.get("timed_out") or count < messages:
+        return f"stalled (at {count})"
     return ""

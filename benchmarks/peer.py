@@ -19,7 +19,9 @@ from dataclasses import asdict, dataclass
 import frames
 from frames import Run
 
-RECEIVE_SIZE = 256 * 1024
+# What a connection reads at a time: little at first, since it may be one of a thousand.
+FIRST_READ_BYTES = 16 * 1024
+READ_BYTES = 256 * 1024
 
 # Packets that are sent again and again: enough for few calls, few enough for the cache.
 CYCLE_BYTES = 1024 * 1024
@@ -38,7 +40,8 @@ class Plan:
     messages: int
     qos: int
     payload: bytes
-    topic: str
+    # One after the other. Their names are equally long, and so are the packets.
+    topics: tuple[str, ...]
     window: int
 
 
@@ -70,21 +73,27 @@ class Delivery:
         self._counts = counts
         self._qos = plan.qos
         self._messages = plan.messages
-        first = frames.encode_publish(
-            plan.topic, plan.payload, plan.qos, 1, version=version
+        topics = plan.topics
+        self._length = len(
+            frames.encode_publish(topics[0], plan.payload, plan.qos, 1, version=version)
         )
-        self._length = len(first)
-        self._slots = max(1, min(window, CYCLE_BYTES // len(first)))
+        # Unacknowledged messages; at QoS 0, the messages of one call.
+        self._window = max(1, min(window, CYCLE_BYTES // self._length))
+        self._slots = max(self._window, len(topics))
         self._cycle = memoryview(
             b"".join(
                 frames.encode_publish(
-                    plan.topic, plan.payload, plan.qos, packet_id, version=version
+                    topics[slot % len(topics)],
+                    plan.payload,
+                    plan.qos,
+                    slot + 1,
+                    version=version,
                 )
-                for packet_id in range(1, self._slots + 1)
+                for slot in range(self._slots)
             )
         )
         self._last = frames.encode_publish(
-            plan.topic, plan.payload, 0, 0, version=version
+            topics[0], plan.payload, 0, 0, version=version
         )
         self._started = False
         self._sent = 0
@@ -105,9 +114,9 @@ class Delivery:
         before_last = self._messages - 1
         while self._sent < before_last:
             slot = self._sent % self._slots
-            count = min(self._slots - slot, before_last - self._sent)
+            count = min(self._window, self._slots - slot, before_last - self._sent)
             if self._qos:
-                count = min(count, self._acked + self._slots - self._sent)
+                count = min(count, self._acked + self._window - self._sent)
                 if not count:
                     return
             sock.sendall(
@@ -150,17 +159,25 @@ class Connection:
             self._sock.close()
 
     def _serve(self) -> None:
-        rest = b""
-        while data := self._sock.recv(RECEIVE_SIZE):
-            data = rest + data
+        data = bytearray(FIRST_READ_BYTES)
+        kept = 0  # bytes of a packet that was cut short, at the start of `data`
+        while True:
+            with memoryview(data) as view:
+                received = self._sock.recv_into(view[kept:])
+            if not received:
+                return
+            stop = kept + received
             end = 0
-            for run in frames.split_runs(data):
+            for run in frames.split_runs(data, stop):
                 end = run.end
                 kind = run.head >> 4
                 if kind == frames.DISCONNECT:
                     return
                 self._handlers[kind](run)
-            rest = data[end:]
+            kept = stop - end
+            data[:kept] = data[end:stop]
+            if stop == len(data) and (stop < READ_BYTES or not end):
+                data.extend(bytes(stop))
             if self._delivery is not None:
                 self._delivery.go_on(self._sock)
 
@@ -211,7 +228,7 @@ class Connection:
     def _on_pingreq(self, run: Run) -> None:
         self._answer(frames.PINGRESP, b"")
 
-    def _answer(self, kind: int, body: bytes) -> None:
+    def _answer(self, kind: int, body: frames.Buffer) -> None:
         self._sock.sendall(bytes([kind << 4]) + frames.encode_length(len(body)) + body)
 
 
@@ -225,31 +242,41 @@ def accept_all(listener: socket.socket, plan: Plan, counts: Counts) -> None:
         ).start()
 
 
-def parse_arguments() -> Plan:
-    parser = argparse.ArgumentParser(
-        description="The benchmark's peer; started by run.py."
-    )
+def topic_names(count: int) -> tuple[str, ...]:
+    """The names that the messages are on; all are equally long."""
+    if count == 1:
+        return ("bench/temperature",)
+    return tuple(f"bench/sensor-{number:05}/temperature" for number in range(count))
+
+
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--messages", type=int, default=0, help="to send to a subscriber"
     )
     parser.add_argument("--qos", type=int, default=0, choices=(0, 1, 2))
     parser.add_argument("--size", type=int, default=64, help="payload bytes")
-    parser.add_argument("--topic", default="bench/temperature")
+    parser.add_argument("--topics", type=int, default=1, help="to send on, in turn")
     parser.add_argument(
         "--window", type=int, default=100, help="unacknowledged at a time"
     )
-    arguments = parser.parse_args()
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
     return Plan(
         messages=arguments.messages,
         qos=arguments.qos,
         payload=b"x" * arguments.size,
-        topic=arguments.topic,
+        topics=topic_names(arguments.topics),
         window=arguments.window,
     )
 
 
 def main() -> None:
-    plan = parse_arguments()
+    parser = argparse.ArgumentParser(
+        description="The benchmark's peer; started by run.py."
+    )
+    add_plan_arguments(parser)
+    plan = plan_of(parser.parse_args())
     counts = Counts()
     threading.stack_size(THREAD_STACK_BYTES)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)

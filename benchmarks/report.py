@@ -1,12 +1,25 @@
-"""Medians with their spread, as a Markdown table."""
+"""The figures as Markdown: `report.py FILE` prints those of a `run.py --json FILE`.
+
+With `--into PAGE` they replace what is between the page's two comments
+`<!-- figures -->` and `<!-- end of figures -->`.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from workloads import UNITS, Metric, Workload
+from environments import CLIENTS, REFERENCE
+from workloads import GROUPS, UNITS, WORKLOADS, Metric, Workload
+
+OURS = frozenset(client.name for client in CLIENTS if client.how == "checkout")
+
+START, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 @dataclass(slots=True)
@@ -20,41 +33,131 @@ class Cell:
         values = self.values.get(metric)
         return None if self.problem or not values else statistics.median(values)
 
+    def spread(self, metric: Metric) -> float:
+        """How far the farthest round is from the median, as a part of it."""
+        values = self.values[metric]
+        median = statistics.median(values)
+        farthest = max(max(values) - median, median - min(values))
+        return farthest / median if median else 0.0
+
 
 Cells = dict[tuple[str, str], Cell]  # by workload and client
 
 
-def markdown_table(
-    workloads: Sequence[Workload], clients: Sequence[str], cells: Cells, reference: str
-) -> str:
-    """A row for each metric of each workload, a column for each client."""
-    rows = [["workload", "unit", *clients], ["---", "---", *("---:" for _ in clients)]]
-    for workload in workloads:
-        for metric in workload.metrics:
-            base_cell = cells.get((workload.name, reference))
-            base = base_cell.median(metric) if base_cell else None
-            figures = [
-                _figure(cells.get((workload.name, client)), metric, base)
-                for client in clients
+@dataclass(slots=True)
+class Report:
+    machine: dict[str, str]
+    # Their versions by their names, in the order of the rows; "" where it has none.
+    clients: dict[str, str]
+    cells: Cells
+    # Every run of every round: only for the JSON.
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Report:
+        cells = {
+            (cell["workload"], cell["client"]): Cell(cell["values"], cell["problem"])
+            for cell in content["cells"]
+        }
+        return cls(content["machine"], content["clients"], cells, content["runs"])
+
+    def as_json(self) -> dict[str, Any]:
+        cells = [
+            {
+                "workload": workload,
+                "client": client,
+                "problem": cell.problem,
+                "medians": {metric: cell.median(metric) for metric in cell.values},
+                "values": cell.values,
+            }
+            for (workload, client), cell in self.cells.items()
+        ]
+        return {
+            "machine": self.machine,
+            "clients": self.clients,
+            "cells": cells,
+            "runs": self.runs,
+        }
+
+    def markdown(self) -> str:
+        """The machine, and a table for each group of workloads."""
+        machine = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
+        sections = [machine]
+        measured = {workload for workload, _ in self.cells}
+        for group, title in GROUPS.items():
+            workloads = [
+                workload
+                for workload in WORKLOADS
+                if workload.group == group and workload.name in measured
             ]
-            rows.append([workload.title, UNITS[metric], *figures])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+            if workloads:
+                sections.append(self._table(title, workloads))
+        told: dict[tuple[str, str], list[str]] = {}  # by client and problem
+        for (workload, client), cell in self.cells.items():
+            if in_short(cell.problem) != cell.problem:
+                told.setdefault((client, cell.problem), []).append(workload)
+        if told:
+            problems = [
+                f"- {client}, {', '.join(workloads)}: {problem}"
+                for (client, problem), workloads in told.items()
+            ]
+            sections.append("\n".join(problems))
+        return "\n\n".join(sections)
+
+    def _table(self, title: str, workloads: Sequence[Workload]) -> str:
+        """A row for each client, a column for each metric of each workload."""
+        columns = [(w, metric) for w in workloads for metric in w.metrics]
+        units = {metric for _, metric in columns}
+        unit = f", {UNITS[columns[0][1]]}" if len(units) == 1 else ""
+        heads = [
+            w.title if unit else f"{w.title}, {UNITS[metric]}" for w, metric in columns
+        ]
+        rows = [["client", *heads]]
+        for client, version in self.clients.items():
+            figures = [self._figure(client, w, metric) for w, metric in columns]
+            if set(figures) != {"n/a"}:
+                name = client if version in client else f"{client} {version}"
+                rows.append([f"**{name}**" if client in OURS else name, *figures])
+        return f"**{title}{unit}**\n\n{_aligned(rows)}"
+
+    def _figure(self, client: str, workload: Workload, metric: Metric) -> str:
+        """Median, ratio to the reference and spread, or the problem."""
+        cell = self.cells.get((workload.name, client))
+        if cell is None:
+            return "n/a"
+        if cell.problem:
+            return f"*{in_short(cell.problem)}*"
+        median = cell.median(metric)
+        if median is None:
+            return "n/a"
+        text = number(median)
+        base_cell = self.cells.get((workload.name, REFERENCE))
+        base = base_cell.median(metric) if base_cell else None
+        if base and client != REFERENCE:
+            ratio = median / base
+            text += f" ({ratio:.0f}x)" if ratio >= 10 else f" ({ratio:.2f}x)"
+        if len(cell.values[metric]) > 1:
+            text += f" ±{cell.spread(metric):.0%}"
+        return text
 
 
-def _figure(cell: Cell | None, metric: Metric, base: float | None) -> str:
-    """Median, spread and ratio to the reference, or the problem."""
-    if cell is None:
-        return "n/a"
-    if cell.problem:
-        return "**" + cell.problem.replace("|", "/")[:80] + "**"
-    median = cell.median(metric)
-    if median is None:
-        return "n/a"
-    values = cell.values[metric]
-    text = f"{number(median)} ({number(min(values))}-{number(max(values))})"
-    if base is not None and base > 0:
-        text += f" {median / base:.2f}x"
-    return text
+def in_short(problem: str) -> str:
+    """Without what a program said when it failed: that is told below the tables."""
+    return problem.partition(":")[0]
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """A Markdown table whose source is readable too."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        [
+            text.rjust(width) if index else text.ljust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    ]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
 def number(value: float) -> str:
@@ -62,3 +165,25 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="what run.py --json wrote")
+    parser.add_argument("--into", type=Path, metavar="PAGE")
+    arguments = parser.parse_args()
+    content = json.loads(arguments.file.read_text(encoding="utf-8"))
+    markdown = Report.from_json(content).markdown()
+    if arguments.into is None:
+        print(markdown)
+        return
+    before, start, rest = arguments.into.read_text(encoding="utf-8").partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        parser.error(f"{arguments.into} has no {START} with {END} after it")
+    page = f"{before}{START}\n\n{markdown}\n\n{END}{after}"
+    arguments.into.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,8 @@
 """Compare MQTT clients: `python benchmarks/run.py` (standard library only).
 
 Every client runs in a process and an environment of its own, against the benchmark's
-peer. The rounds are interleaved: a change in the machine's load meets all clients.
+peer or a real broker. The rounds are interleaved: a change in the machine's load meets
+all clients.
 """
 
 from __future__ import annotations
@@ -11,17 +12,26 @@ import datetime as dt
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import report
-from environments import CLIENTS, REFERENCE, Client, SetUpError, set_up
+from environments import CLIENTS, Client, SetUpError, set_up
 from measure import Outcome, Settings, run_client, run_import
-from report import Cell, Cells
-from workloads import WORKLOADS, Workload, value_of
+from other_ends import OtherEndError, mosquitto_version
+from progress import Progress
+from report import Cell, Cells, Report
+from workloads import GROUPS, WORKLOADS, Workload, is_among, value_of
+
+# The idle clients need up to three files each, at both ends of their connections.
+OPEN_FILES = 4096
+
+# A slow client's share of the messages is not smaller.
+LEAST_MESSAGES = 1000
 
 Commands = dict[tuple[str, str], list[str]]  # by workload and client
 
@@ -29,43 +39,64 @@ Commands = dict[tuple[str, str], list[str]]  # by workload and client
 def main() -> int:
     arguments = parse_arguments()
     clients = [client for client in CLIENTS if client.name in arguments.clients]
-    workloads = [
-        workload for workload in WORKLOADS if workload.name in arguments.workloads
-    ]
+    workloads = [w for w in WORKLOADS if is_among(w, arguments.workloads)]
     settings = Settings(
         size=arguments.size,
         in_flight=arguments.in_flight,
         window=arguments.window,
         protocol=arguments.protocol,
         limit=arguments.limit,
+        broker=arguments.broker,
     )
+    try:
+        machine = describe_machine(arguments)
+    except OtherEndError as error:
+        print(error, file=sys.stderr)
+        return 2
+    allow_open_files()
     cells: Cells = {}
     commands = prepare(clients, workloads, arguments.python, cells)
     runs: list[dict[str, Any]] = []
-    total = arguments.rounds * len(commands)
+    try:
+        run_all(clients, workloads, commands, settings, arguments, cells, runs)
+    except KeyboardInterrupt:
+        print("\nended early; what was measured until now:", file=sys.stderr)
+
+    report = Report(machine, versions(clients, runs), cells, runs)
+    print(report.markdown())
+    if arguments.json:
+        text = json.dumps(report.as_json(), indent=1, ensure_ascii=False)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def run_all(
+    clients: Sequence[Client],
+    workloads: Sequence[Workload],
+    commands: Commands,
+    settings: Settings,
+    arguments: argparse.Namespace,
+    cells: Cells,
+    runs: list[dict[str, Any]],
+) -> None:
+    progress = Progress(arguments.rounds, list(commands))
     for number in range(arguments.rounds):
         # Each round starts with another client: none always has the same neighbour.
-        order = clients[number % len(clients) :] + clients[: number % len(clients)]
+        order = [*clients[number % len(clients) :], *clients[: number % len(clients)]]
         for workload in workloads:
             for client in order:
-                if (workload.name, client.name) not in commands:
+                key = (workload.name, client.name)
+                if key not in commands:
                     continue
-                show_progress(len(runs), total, number + 1, workload, client)
+                progress.show(key)
+                started = time.monotonic()
                 run = measure(
                     client, workload, commands, settings, arguments.messages, cells
                 )
                 runs.append({"round": number + 1} | run)
-    show_progress(total, total, arguments.rounds, None, None)
-
-    table = report.markdown_table(
-        workloads, [client.name for client in clients], cells, REFERENCE
-    )
-    machine = describe_machine(arguments)
-    print(", ".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
-    print(table)
-    if arguments.json:
-        write_json(arguments.json, machine, cells, runs)
-    return 0
+                took = time.monotonic() - started
+                progress.ran(key, took, again=not cells[key].problem)
+    progress.end()
 
 
 def prepare(
@@ -86,7 +117,7 @@ def prepare(
             continue
         for workload in workloads:
             command = environment.command(workload.kind)
-            has_it = client.workloads is None or workload.name in client.workloads
+            has_it = client.workloads is None or is_among(workload, client.workloads)
             if has_it and command is not None:
                 commands[workload.name, client.name] = command
     return commands
@@ -115,7 +146,8 @@ def measure(
     else:
         count = workload.messages
         if workload.is_per_message:
-            count = max(100, int((messages or count) * client.share))
+            count = messages or count
+            count = min(count, max(LEAST_MESSAGES, int(count * client.share)))
         about["messages"] = count
         outcome = run_client(command, workload, count, settings)
     cell.problem = outcome.problem
@@ -130,20 +162,27 @@ def measure(
     }
 
 
-def show_progress(
-    done: int, total: int, number: int, workload: Workload | None, client: Client | None
-) -> None:
-    if not sys.stderr.isatty():
-        return
-    text = f"[{done}/{total}] round {number}"
-    if workload is not None and client is not None:
-        text += f": {workload.name}, {client.name}"
-    print(
-        f"\r\x1b[K{text}",
-        end="\n" if done == total else "",
-        file=sys.stderr,
-        flush=True,
-    )
+def versions(clients: Sequence[Client], runs: list[dict[str, Any]]) -> dict[str, str]:
+    """The clients' versions as their programs told them."""
+    told: dict[str, str] = {}
+    # The program of `import` comes last: it knows no more than the package.
+    for run in sorted(runs, key=lambda run: run["workload"] == "import"):
+        if run.get("result"):
+            told.setdefault(run["client"], run["result"]["version"])
+    return {client.name: told.get(client.name, "") for client in clients}
+
+
+def allow_open_files() -> None:
+    """For this process and those that it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < OPEN_FILES:
+        print(
+            f"only {wanted} open files are allowed (ulimit -Hn): idle may fail",
+            file=sys.stderr,
+        )
 
 
 def version_of(python: str) -> str:
@@ -166,29 +205,13 @@ def describe_machine(arguments: argparse.Namespace) -> dict[str, str]:
         "system": platform.system(),
         "Python": version_of(arguments.python),
         "MQTT": {3: "3.1", 4: "3.1.1", 5: "5.0"}[arguments.protocol],
-        "payload": f"{arguments.size} bytes",
+        "against": "the benchmark's peer"
+        if arguments.broker == "peer"
+        else mosquitto_version(),
+        "payload": f"{arguments.size} bytes unless a size is named",
         "in flight": str(arguments.in_flight),
         "rounds": str(arguments.rounds),
     }
-
-
-def write_json(
-    file: Path, machine: dict[str, str], cells: Cells, runs: list[dict[str, Any]]
-) -> None:
-    medians = [
-        {
-            "workload": workload,
-            "client": client,
-            "problem": cell.problem,
-            "medians": {metric: cell.median(metric) for metric in cell.values},
-            "values": cell.values,
-        }
-        for (workload, client), cell in cells.items()
-    ]
-    content = {"machine": machine, "cells": medians, "runs": runs}
-    file.write_text(
-        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -196,16 +219,31 @@ def parse_arguments() -> argparse.Namespace:
     client_names = [client.name for client in CLIENTS]
     default_clients = [client.name for client in CLIENTS if client.default]
     workload_names = [workload.name for workload in WORKLOADS]
+    groups = ", ".join(GROUPS)
     parser.add_argument(
         "--clients", nargs="+", choices=client_names, default=default_clients
     )
     parser.add_argument(
-        "--workloads", nargs="+", choices=workload_names, default=workload_names
+        "--workloads",
+        nargs="+",
+        default=["*"],
+        metavar="NAME",
+        help=f"names, patterns (receive*) or groups ({groups});"
+        f" the names: {', '.join(workload_names)}",
+    )
+    parser.add_argument(
+        "--broker",
+        choices=("peer", "mosquitto"),
+        default="peer",
+        help="what the clients connect to (default: the benchmark's peer)",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, help="of each receive and publish run")
     parser.add_argument(
-        "--size", type=int, default=64, help="payload bytes (default: 64)"
+        "--size",
+        type=int,
+        default=64,
+        help="payload bytes of the workloads whose name has no size (default: 64)",
     )
     parser.add_argument(
         "--in-flight", type=int, default=100, help="publishes at a time (default: 100)"
@@ -226,7 +264,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write every figure there"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for pattern in arguments.workloads:
+        if not any(is_among(workload, [pattern]) for workload in WORKLOADS):
+            parser.error(f"no workload is named {pattern}; --help lists them")
+    return arguments
 
 
 if __name__ == "__main__":

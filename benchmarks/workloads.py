@@ -1,8 +1,10 @@
-"""The table of workloads: one row each."""
+"""The workloads: what is measured, with which messages, and in which table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 Metric = Literal[
@@ -25,18 +27,42 @@ UNITS: dict[Metric, str] = {
     "import_kib": "KiB",
 }
 
+# Each is one table of the report. `--workloads` knows them too.
+GROUPS = {
+    "receive": "Receiving",
+    "publish": "Publishing",
+    "1k": "Payloads of 1 KiB",
+    "64k": "Payloads of 64 KiB",
+    "client": "Latency, connecting, memory and import",
+}
+
+# How many names the messages of `receive-topics` are on, one after the other.
+TOPICS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     name: str
-    title: str
+    title: str  # without the payload's size
+    group: str
     # What the client program is asked for; "import" has a program of its own.
     kind: str
     qos: int
     # Messages (or connections) of one run, for a client of usual speed.
     messages: int
-    # The first one is compared; each gets a row of the table.
+    # The first one is compared; each gets a column of the table.
     metrics: tuple[Metric, ...] = ("cpu_us_per_message",)
+    # Payload bytes; None is what --size says.
+    size: int | None = None
+    topics: int = 1
+
+    @property
+    def full_title(self) -> str:
+        return (
+            self.title
+            if self.size is None
+            else f"{self.title}, {self.size // 1024} KiB"
+        )
 
     @property
     def peer_sends(self) -> bool:
@@ -52,28 +78,102 @@ class Workload:
         return self.peer_sends or self.peer_receives
 
 
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A payload size, with the messages of one run at QoS 0, 1 and 2."""
+
+    bytes: int | None
+    name: str  # of the group; it ends the workloads' names, after a hyphen
+    receive: tuple[int, int, int]
+    publish: tuple[int, int, int]
+
+
+PAYLOADS = (
+    Payload(None, "", (100_000, 40_000, 25_000), (80_000, 30_000, 15_000)),
+    Payload(1024, "1k", (70_000, 30_000, 15_000), (60_000, 20_000, 10_000)),
+    Payload(65_536, "64k", (4000, 4000, 4000), (4000, 4000, 4000)),
+)
+
+
+def _of_payload(payload: Payload) -> Iterator[Workload]:
+    """Receive and publish at each QoS."""
+    suffix = payload.name and f"-{payload.name}"
+    for qos, messages in enumerate(payload.receive):
+        yield Workload(
+            f"receive-qos{qos}{suffix}",
+            f"receive QoS {qos}",
+            payload.name or "receive",
+            "receive",
+            qos,
+            messages,
+            size=payload.bytes,
+        )
+    for qos, messages in enumerate(payload.publish):
+        yield Workload(
+            f"publish-qos{qos}{suffix}",
+            f"publish QoS {qos}",
+            payload.name or "publish",
+            # At QoS 0 one by one, else many in flight.
+            "publish-window" if qos else "publish",
+            qos,
+            messages,
+            size=payload.bytes,
+        )
+
+
 WORKLOADS = (
-    Workload("receive-qos0", "receive QoS 0", "receive", 0, 100_000),
-    Workload("receive-qos1", "receive QoS 1", "receive", 1, 50_000),
-    Workload("receive-qos2", "receive QoS 2", "receive", 2, 30_000),
-    Workload("publish-qos0", "publish QoS 0, one by one", "publish", 0, 100_000),
-    Workload("publish-qos1", "publish QoS 1, in flight", "publish-window", 1, 40_000),
-    Workload("publish-qos2", "publish QoS 2, in flight", "publish-window", 2, 20_000),
+    *_of_payload(PAYLOADS[0]),
     # For those who have a call for it; the reference does as it always does.
-    Workload("publish-many-qos1", "publish QoS 1, one call", "publish-many", 1, 40_000),
-    Workload("publish-many-qos2", "publish QoS 2, one call", "publish-many", 2, 20_000),
+    Workload(
+        "publish-many-qos1",
+        "publish QoS 1, one call",
+        "publish",
+        "publish-many",
+        1,
+        30_000,
+    ),
+    Workload(
+        "publish-many-qos2",
+        "publish QoS 2, one call",
+        "publish",
+        "publish-many",
+        2,
+        15_000,
+    ),
+    Workload(
+        "receive-topics",
+        f"receive QoS 0, {TOPICS:,} topics",
+        "receive",
+        "receive",
+        0,
+        80_000,
+        topics=TOPICS,
+    ),
+    *_of_payload(PAYLOADS[1]),
+    *_of_payload(PAYLOADS[2]),
     Workload(
         "latency",
-        "publish QoS 1, one by one",
+        "latency",
+        "client",
         "latency",
         1,
-        2_000,
+        2000,
         ("p50_us", "p99_us", "cpu_us_per_message"),
     ),
-    Workload("connect", "connect and disconnect", "connect", 0, 200, ("cpu_ms_each",)),
-    Workload("idle", "memory of an idle client", "idle", 0, 200, ("kib_each",)),
-    Workload("import", "import", "import", 0, 1, ("import_cpu_ms", "import_kib")),
+    Workload("connect", "connect", "client", "connect", 0, 200, ("cpu_ms_each",)),
+    Workload("idle", "idle client", "client", "idle", 0, 1000, ("kib_each",)),
+    Workload(
+        "import", "import", "client", "import", 0, 1, ("import_cpu_ms", "import_kib")
+    ),
 )
+
+
+def is_among(workload: Workload, patterns: Iterable[str]) -> bool:
+    """Whether one of them is its name, a pattern like `receive*`, or its group."""
+    return any(
+        pattern == workload.group or fnmatchcase(workload.name, pattern)
+        for pattern in patterns
+    )
 
 
 def value_of(metric: Metric, result: dict[str, float]) -> float:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import cast
+from typing import TypeVar, cast
 
-from common import HOST, LATENCY_WARM_UP, TOPIC, Meter, Task, main
+from common import FILTER, HOST, LATENCY_WARM_UP, TOPIC, Meter, Task, main
 
 SUBSCRIBE_ID = 1
 SUBACK_LENGTH = 5
@@ -34,8 +34,8 @@ def encode_connect() -> bytes:
 
 
 def encode_subscribe() -> bytes:
-    topic = TOPIC.encode()
-    body = SUBSCRIBE_ID.to_bytes(2) + len(topic).to_bytes(2) + topic + b"\x00"
+    name = FILTER.encode()
+    body = SUBSCRIBE_ID.to_bytes(2) + len(name).to_bytes(2) + name + b"\x00"
     return encode(0x82, body)
 
 
@@ -95,16 +95,49 @@ class Pipe(asyncio.Protocol):
         await self._closed.wait()
 
 
-async def connected(task: Task) -> Pipe:
+PipeType = TypeVar("PipeType", bound="Pipe")
+
+
+class Window(Pipe):
+    """Lets each packet wait for its four bytes, and joins those that leave together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gathered = bytearray()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._waiters:
+            super().data_received(data)
+            return
+        count, self.rest = divmod(self.rest + len(data), self.length)
+        for _ in range(count):
+            self._waiters.popleft().set_result(None)
+
+    async def publish(self, packet: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._gathered:
+            loop.call_soon(self._flush)
+        self._gathered += packet
+        waiter = loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _flush(self) -> None:
+        self.transport.write(bytes(self._gathered))
+        self._gathered.clear()
+
+
+async def connected(task: Task, kind: type[PipeType]) -> PipeType:
     loop = asyncio.get_running_loop()
-    _, pipe = await loop.create_connection(Pipe, HOST, task.port)
+    _, pipe = await loop.create_connection(kind, HOST, task.port)
     pipe.transport.write(encode_connect())
     await anext(pipe)
     return pipe
 
 
 async def receive(task: Task, meter: Meter) -> None:
-    pipe = await connected(task)
+    pipe = await connected(task, Pipe)
     pipe.length = len(encode_publish(task))
     # The SUBACK is shorter: with this the first message ends where its packet does.
     pipe.rest = -SUBACK_LENGTH
@@ -123,7 +156,7 @@ async def receive(task: Task, meter: Meter) -> None:
 async def publish(task: Task, meter: Meter) -> None:
     """One call a message, and one write for what gathered."""
     packet = encode_publish(task)
-    pipe = await connected(task)
+    pipe = await connected(task, Pipe)
     gathered = bytearray()
 
     async def publish_one() -> None:
@@ -142,10 +175,23 @@ async def publish(task: Task, meter: Meter) -> None:
     meter.stop()
 
 
+async def publish_window(task: Task, meter: Meter) -> None:
+    """A task and a future for each message, as with any client's gathered publishes."""
+    packet = encode_publish(task)
+    pipe = await connected(task, Window)
+    meter.start()
+    while meter.count < task.messages:
+        size = min(task.in_flight, task.messages - meter.count)
+        await asyncio.gather(*(pipe.publish(packet) for _ in range(size)))
+        meter.count += size
+    meter.stop()
+    await pipe.close()
+
+
 async def latency(task: Task, meter: Meter) -> None:
     packet = encode_publish(task)
     latencies: list[int] = []
-    pipe = await connected(task)
+    pipe = await connected(task, Pipe)
     for index in range(LATENCY_WARM_UP + task.messages):
         if index == LATENCY_WARM_UP:
             meter.start()
@@ -161,4 +207,12 @@ async def latency(task: Task, meter: Meter) -> None:
 
 
 if __name__ == "__main__":
-    main("", {"receive": receive, "publish": publish, "latency": latency})
+    main(
+        "",
+        {
+            "receive": receive,
+            "publish": publish,
+            "publish-window": publish_window,
+            "latency": latency,
+        },
+    )
