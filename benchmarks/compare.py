@@ -14,7 +14,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from in_process import WORKLOADS
@@ -43,6 +45,9 @@ class Build:
 def main() -> int:
     arguments = parse_arguments()
     try:
+        # valgrind would run the shell script that a version manager has in its place.
+        command = [arguments.python, "-c", "import sys; print(sys.executable)"]
+        arguments.python = run(command, arguments.python).stdout.strip()
         if arguments.profile:
             head = build(arguments.head, arguments)
             profile(head, arguments.profile, arguments.python)
@@ -105,9 +110,20 @@ def profile(build: Build, name: str, python: str) -> None:
     subprocess.run(annotate, check=True)
 
 
+@cache
+def without_randomization() -> tuple[str, ...]:
+    """What has a program's addresses the same each time; a container may forbid it."""
+    command = ("setarch", "-R")
+    try:
+        subprocess.run([*command, "true"], capture_output=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return ()
+    return command
+
+
 def under_callgrind(file: Path) -> list[str]:
     return [
-        *(["setarch", "-R"] if shutil.which("setarch") else []),
+        *without_randomization(),
         "valgrind",
         "--tool=callgrind",
         "--instr-atstart=no",
@@ -140,8 +156,12 @@ def collector() -> Path:
 def build(revision: str, arguments: argparse.Namespace) -> Build:
     """Install a revision into a directory of its own, unless it is there already."""
     CACHE.mkdir(exist_ok=True)
-    source = CACHE / "source"
-    shutil.rmtree(source, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        return build_in(Path(directory), revision, arguments)
+
+
+def build_in(directory: Path, revision: str, arguments: argparse.Namespace) -> Build:
+    source = directory / "source"
     source.mkdir()
     if revision == WORK_TREE:
         for name in CONTENTS:
@@ -152,20 +172,25 @@ def build(revision: str, arguments: argparse.Namespace) -> Build:
                 shutil.copy2(CHECKOUT / name, source)
     else:
         found = git("rev-parse", "--verify", "--short", f"{revision}^{{commit}}")
-        archive = CACHE / "source.tar"
+        archive = directory / "source.tar"
         git("archive", f"--output={archive}", found)
         shutil.unpack_archive(archive, source, "tar", filter="data")
-        archive.unlink()
         revision = found
     way = {"AIOMQTT_PURE": "1"} if arguments.pure else {"AIOMQTT_REQUIRE_COMPILED": "1"}
     site = CACHE / digest(source, arguments.python, *way)
-    if not (site / "complete").exists():
+    if not site.exists():
         print(f"building {revision}", file=sys.stderr)
-        shutil.rmtree(site, ignore_errors=True)
+        made = directory / "site"
         pip = [arguments.python, "-m", "pip", "install", "--disable-pip-version-check"]
-        options = ["--no-deps", "--target", str(site), str(source)]
+        options = ["--no-deps", "--target", str(made), str(source)]
         run([*pip, *options], f"the build of {revision}", **way)
-        (site / "complete").touch()
+        try:
+            # At once, so that what is there is complete.
+            made.rename(site)
+        except OSError:
+            # Another comparison was quicker.
+            if not site.exists():
+                raise
     return Build(revision, site)
 
 
