@@ -15,7 +15,9 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -122,6 +124,34 @@ def resident_bytes() -> int:
 
 
 Kind: TypeAlias = Callable[[Task, Meter], Awaitable[None]]
+# Connects a client, which disconnects when the stack unwinds.
+Enter: TypeAlias = Callable[[Task, AsyncExitStack], Awaitable[object]]
+
+
+async def connect(task: Task, meter: Meter, enter: Enter) -> None:
+    """Connect and disconnect, one client after the other."""
+    async with AsyncExitStack() as stack:
+        await enter(task, stack)  # imports and caches of the first connection
+    meter.start()
+    for _ in range(task.messages):
+        async with AsyncExitStack() as stack:
+            await enter(task, stack)
+        meter.count += 1
+    meter.stop()
+
+
+async def idle(task: Task, meter: Meter, enter: Enter) -> None:
+    """Hold clients that do nothing."""
+    async with AsyncExitStack() as stack:
+        for _ in range(IDLE_WARM_UP):
+            await enter(task, stack)
+        before = resident_bytes()
+        meter.start()
+        for _ in range(task.messages):
+            await enter(task, stack)
+            meter.count += 1
+        meter.stop()
+        meter.record_memory_per_client(before, resident_bytes(), meter.count)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -137,11 +167,14 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 def main(
     version: str,
     kinds: Mapping[str, Kind],
+    enter: Enter | None = None,
     *,
     build: str = "pure",
     protocol: int | None = None,
 ) -> None:
     """Run the task that the arguments name and print its result.
+
+    With `enter`, the kinds "connect" and "idle" need not be among `kinds`.
 
     `protocol` is the only one that the client speaks; None: it speaks both. Where it is
     not the one that was asked for, the version says so.
@@ -151,6 +184,12 @@ def main(
         task = replace(task, protocol=protocol)
         version = f"{version} (MQTT {PROTOCOL_NAMES[protocol]})"
     meter = Meter()
+    if enter is not None:
+        kinds = {
+            "connect": partial(connect, enter=enter),
+            "idle": partial(idle, enter=enter),
+            **kinds,
+        }
 
     async def run() -> None:
         # The limit ends a client that waits for messages that don't come; what it has

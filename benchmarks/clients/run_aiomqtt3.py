@@ -23,9 +23,9 @@ from common import (
     TOPIC,
     Meter,
     Task,
+    idle,
     main,
     new_identifier,
-    resident_bytes,
 )
 
 import aiomqtt
@@ -131,36 +131,17 @@ async def latency(task: Task, meter: Meter) -> None:
     meter.record_latencies(latencies)
 
 
-async def connect(task: Task, meter: Meter) -> None:
-    async with new_client(task):
-        pass  # imports and caches of the first connection
-    meter.start()
-    for _ in range(task.messages):
-        async with new_client(task):
-            meter.count += 1
-    meter.stop()
-
-
-async def idle(task: Task, meter: Meter) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    try:
-        await hold_idle(task, meter)
-    except MemoryError:
-        limit = f"{MEMORY_BYTES // 1024**3} GiB"
-        sys.exit(f"{limit} were full after {IDLE_WARM_UP + meter.count} clients")
+async def enter(task: Task, stack: AsyncExitStack) -> None:
+    await stack.enter_async_context(new_client(task))
 
 
 async def hold_idle(task: Task, meter: Meter) -> None:
-    async with AsyncExitStack() as stack:
-        for _ in range(IDLE_WARM_UP):
-            await stack.enter_async_context(new_client(task))
-        before = resident_bytes()
-        meter.start()
-        for _ in range(task.messages):
-            await stack.enter_async_context(new_client(task))
-            meter.count += 1
-        meter.stop()
-        meter.record_memory_per_client(before, resident_bytes(), meter.count)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    try:
+        await idle(task, meter, enter)
+    except MemoryError:
+        limit = f"{MEMORY_BYTES // 1024**3} GiB"
+        sys.exit(f"{limit} were full after {IDLE_WARM_UP + meter.count} clients")
 
 
 if __name__ == "__main__":
@@ -171,8 +152,8 @@ if __name__ == "__main__":
             "publish": publish,
             "publish-window": publish_window,
             "latency": latency,
-            "connect": connect,
-            "idle": idle,
+            "idle": hold_idle,
         },
+        enter,
         protocol=5,
     )

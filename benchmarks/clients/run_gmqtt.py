@@ -16,14 +16,12 @@ import gmqtt
 from common import (
     FILTER,
     HOST,
-    IDLE_WARM_UP,
     LATENCY_WARM_UP,
     TOPIC,
     Meter,
     Task,
     main,
     new_identifier,
-    resident_bytes,
 )
 from gmqtt.storage import PersistentStorage
 
@@ -113,30 +111,6 @@ async def latency(task: Task, meter: Meter) -> None:
     meter.record_latencies(latencies)
 
 
-async def connect(task: Task, meter: Meter) -> None:
-    async with AsyncExitStack() as stack:
-        await connected(task, stack)  # imports and caches of the first connection
-    meter.start()
-    for _ in range(task.messages):
-        async with AsyncExitStack() as stack:
-            await connected(task, stack)
-        meter.count += 1
-    meter.stop()
-
-
-async def idle(task: Task, meter: Meter) -> None:
-    async with AsyncExitStack() as stack:
-        for _ in range(IDLE_WARM_UP):
-            await connected(task, stack)
-        before = resident_bytes()
-        meter.start()
-        for _ in range(task.messages):
-            await connected(task, stack)
-            meter.count += 1
-        meter.stop()
-        meter.record_memory_per_client(before, resident_bytes(), meter.count)
-
-
 if __name__ == "__main__":
     main(
         version("gmqtt"),
@@ -145,7 +119,6 @@ if __name__ == "__main__":
             "publish": publish,
             "publish-window": publish_window,
             "latency": latency,
-            "connect": connect,
-            "idle": idle,
         },
+        connected,
     )

@@ -15,14 +15,12 @@ import paho.mqtt.client as paho
 from common import (
     FILTER,
     HOST,
-    IDLE_WARM_UP,
     LATENCY_WARM_UP,
     TOPIC,
     Meter,
     Task,
     main,
     new_identifier,
-    resident_bytes,
 )
 
 # Its thread waits by select(): a connection whose file has a number from 1,024 on never
@@ -126,27 +124,8 @@ async def latency(task: Task, meter: Meter) -> None:
     meter.record_latencies(latencies)
 
 
-async def connect(task: Task, meter: Meter) -> None:
-    async with connected(task):
-        pass  # imports and caches of the first connection
-    meter.start()
-    for _ in range(task.messages):
-        async with connected(task):
-            meter.count += 1
-    meter.stop()
-
-
-async def idle(task: Task, meter: Meter) -> None:
-    async with AsyncExitStack() as stack:
-        for _ in range(IDLE_WARM_UP):
-            await stack.enter_async_context(connected(task))
-        before = resident_bytes()
-        meter.start()
-        for _ in range(task.messages):
-            await stack.enter_async_context(connected(task))
-            meter.count += 1
-        meter.stop()
-        meter.record_memory_per_client(before, resident_bytes(), meter.count)
+async def enter(task: Task, stack: AsyncExitStack) -> None:
+    await stack.enter_async_context(connected(task))
 
 
 if __name__ == "__main__":
@@ -157,7 +136,6 @@ if __name__ == "__main__":
             "publish": publish,
             "publish-window": publish_window,
             "latency": latency,
-            "connect": connect,
-            "idle": idle,
         },
+        enter,
     )

@@ -10,14 +10,12 @@ from importlib.metadata import version
 from common import (
     FILTER,
     HOST,
-    IDLE_WARM_UP,
     LATENCY_WARM_UP,
     TOPIC,
     Meter,
     Task,
     main,
     new_identifier,
-    resident_bytes,
 )
 from zmqtt import MQTTClient, QoS
 
@@ -89,27 +87,8 @@ async def latency(task: Task, meter: Meter) -> None:
     meter.record_latencies(latencies)
 
 
-async def connect(task: Task, meter: Meter) -> None:
-    async with new_client(task):
-        pass  # imports and caches of the first connection
-    meter.start()
-    for _ in range(task.messages):
-        async with new_client(task):
-            meter.count += 1
-    meter.stop()
-
-
-async def idle(task: Task, meter: Meter) -> None:
-    async with AsyncExitStack() as stack:
-        for _ in range(IDLE_WARM_UP):
-            await stack.enter_async_context(new_client(task))
-        before = resident_bytes()
-        meter.start()
-        for _ in range(task.messages):
-            await stack.enter_async_context(new_client(task))
-            meter.count += 1
-        meter.stop()
-        meter.record_memory_per_client(before, resident_bytes(), meter.count)
+async def enter(task: Task, stack: AsyncExitStack) -> None:
+    await stack.enter_async_context(new_client(task))
 
 
 if __name__ == "__main__":
@@ -120,7 +99,6 @@ if __name__ == "__main__":
             "publish": publish,
             "publish-window": publish_window,
             "latency": latency,
-            "connect": connect,
-            "idle": idle,
         },
+        enter,
     )
