@@ -89,6 +89,31 @@ async def test_a_task_that_goes_on_publishing_does_not_hold_the_exit(version):
         assert caught.value.rc == 4
 
 
+async def test_the_exit_does_not_wait_for_what_was_withdrawn_meanwhile(version):
+    """More than may be in flight: the rest is queued until its publisher is gone."""
+
+    async def script(peer):
+        await accept(peer, version)
+        for _ in range(20):
+            await peer.expect(PUBLISH)
+        leaving.set()
+        await goodbye(peer)
+
+    async def leave(server):
+        async with new_client(
+            server, version, timeout=3600, max_inflight_messages=20
+        ) as client:
+            messages = [("a", b"", 1)] * 100
+            task = asyncio.create_task(client.publish_many(messages, window=100))
+            await within(leaving.wait())
+            asyncio.get_running_loop().call_later(0.05, task.cancel)
+        assert task.cancelled()
+
+    leaving = asyncio.Event()
+    async with serve(script) as server:
+        await within(leave(server))
+
+
 async def test_calls_that_are_pending_in_other_tasks_finish(version):
     none = b"\x00" if version == 5 else b""
     leaving = asyncio.Event()

@@ -279,6 +279,8 @@ class Runner:
         """
         if not self._over:
             self._engine.withdraw(delivery)
+        if self._idle is not None:
+            self._report_idle()
 
     def push(self, size: int) -> None:
         """Let what the engine was given leave: at once when it is the first of this
@@ -307,6 +309,7 @@ class Runner:
         if not self._is_scheduled:
             self._is_scheduled = True
             self._gathered = 0
+            self._turn_ends = self._loop.time() + TURN
             self._loop.call_soon(self._end_turn)
 
     def flush(self) -> None:
