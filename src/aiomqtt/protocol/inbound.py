@@ -62,12 +62,50 @@ class Inbound:
         is_new = packet_id not in self._received
         self._counted.add(packet_id)
         if len(self._counted) > self._receive_maximum:
-            raise PacketError(
-                0x93, f"more than {self._receive_maximum} messages are unacknowledged"
-            )
+            raise _exceeded(self._receive_maximum)
         self._received.add(packet_id)
         out.append(encode_ack(PUBREC, packet_id))
         return is_new
+
+    # The same in two steps, for who finds out in between what to answer.
+
+    def admit(self, packet: Publish) -> bool:
+        """Handle a PUBLISH with QoS 1 or 2; `answer` acknowledges it.
+
+        Returns:
+            Whether to deliver it; False for a repetition.
+
+        Raises:
+            PacketError: It exceeds the Receive Maximum (0x93).
+        """
+        if packet.qos == 1:
+            return True
+        self._counted.add(packet.mid)
+        if len(self._counted) > self._receive_maximum:
+            raise _exceeded(self._receive_maximum)
+        return packet.mid not in self._received
+
+    def answer(self, packet: Publish, reason_code: int, out: list[bytes]) -> None:
+        """Acknowledge a PUBLISH that was admitted.
+
+        Args:
+            packet: The PUBLISH.
+            reason_code: 0 for success; from 0x80 on it is refused, and its flow ends
+                (§4.3.3). Below 5.0 there is no way to say so.
+            out: Where to write.
+        """
+        packet_id = packet.mid
+        first = PUBACK if packet.qos == 1 else PUBREC
+        if self._version < V5 or not reason_code:
+            ack = encode_ack(first, packet_id)
+        else:
+            ack = bytes((first, 3, packet_id >> 8, packet_id & 0xFF, reason_code))
+        out.append(ack)
+        if packet.qos == 2:
+            if self._version >= V5 and reason_code >= 0x80:
+                self._counted.discard(packet_id)
+            else:
+                self._received.add(packet_id)
 
     def release(self, ack: Ack, out: list[bytes]) -> None:
         """Handle a PUBREL and complete it, also when its PUBLISH is not known."""
@@ -79,3 +117,7 @@ class Inbound:
         else:
             # Packet Identifier not found (§3.7.2.1).
             out.append(bytes((PUBCOMP, 3, packet_id >> 8, packet_id & 0xFF, 0x92)))
+
+
+def _exceeded(maximum: int) -> PacketError:
+    return PacketError(0x93, f"more than {maximum} messages are unacknowledged")

@@ -71,8 +71,9 @@ class Delivery:
         self.reason_code = SUCCESS
         self.reason_string: str | None = None
         # Makes the two parts anew when it is written: with a topic alias they
-        # depend on what was written before, on the same connection.
-        self.render: Callable[[], tuple[bytes, bytes]] | None = None
+        # depend on what was written before, on the same connection. None instead of
+        # them: it is not to be sent any more, as it has expired.
+        self.render: Callable[[], tuple[bytes, bytes] | None] | None = None
         self.waiter: object = None
 
     @property
@@ -188,6 +189,16 @@ class Outbound:
                 return
         self._queued[delivery] = None
 
+    def unreceived(self) -> list[Delivery]:
+        """Return what the peer has not acknowledged in any way, in order."""
+        return [*self._sent.values(), *self._queued]
+
+    def replace(self, delivery: Delivery, head: bytes, tail: bytes) -> None:
+        """Give an unreceived delivery other parts."""
+        self.size -= delivery.size
+        delivery.head, delivery.tail = head, tail
+        self.size += delivery.size
+
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a delivery that has not been written; False: it has been."""
         if delivery.state != QUEUED:
@@ -204,31 +215,38 @@ class Outbound:
         room = self._limit - self.in_flight
         while room > 0 and self._resend:
             delivery, _ = self._resend.popitem(last=False)
-            self._write(delivery, out, dup=True)
+            self._send_again(delivery, out)
             room -= 1
         while room > 0 and self._queued:
             packet_id = self._allocate()
             if not packet_id:
                 return
             delivery, _ = self._queued.popitem(last=False)
-            self._send_first(delivery, packet_id, out)
-            room -= 1
+            if self._send_first(delivery, packet_id, out):
+                room -= 1
 
-    def _send_first(self, delivery: Delivery, packet_id: int, out: list[bytes]) -> None:
+    def _send_first(self, delivery: Delivery, packet_id: int, out: list[bytes]) -> bool:
+        """Write a delivery for the first time; False: it is not to be sent any more."""
+        head, tail = delivery.head, delivery.tail
+        if delivery.render is not None:
+            parts = delivery.render()
+            if parts is None:
+                self._drop_packet(delivery)
+                delivery.state = DONE
+                return False
+            head, tail = parts
         delivery.packet_id = packet_id
         delivery.state = SENT
         self._sent[packet_id] = delivery
-        self._write(delivery, out, dup=False)
+        _write(head, tail, packet_id, out)
+        return True
 
-    def _write(self, delivery: Delivery, out: list[bytes], dup: bool) -> None:
+    def _send_again(self, delivery: Delivery, out: list[bytes]) -> None:
+        """Write a delivery that the peer may have had already: it can't expire."""
         head, tail = delivery.head, delivery.tail
         if delivery.render is not None:
-            head, tail = delivery.render()
-        if dup:
-            head = with_dup(head)
-        out.append(head + delivery.packet_id.to_bytes(2, "big"))
-        if tail:
-            out.append(tail)
+            head, tail = delivery.render() or (head, tail)
+        _write(with_dup(head), tail, delivery.packet_id, out)
 
     # --- resuming ---------------------------------------------------------------
 
@@ -379,3 +397,9 @@ class Outbound:
         self.size -= delivery.size
         delivery.head = delivery.tail = b""
         delivery.render = None
+
+
+def _write(head: bytes, tail: bytes, packet_id: int, out: list[bytes]) -> None:
+    out.append(head + packet_id.to_bytes(2, "big"))
+    if tail:
+        out.append(tail)

@@ -88,6 +88,11 @@ class Decoder:
         self._held_size = 0
         self._needed = 0
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the beginning of a packet has come, and not yet its end."""
+        return len(self._held) > 0
+
     def feed(self, data: bytes) -> list[Packet]:
         """Decode all packets that end within a chunk.
 
