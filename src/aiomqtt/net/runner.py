@@ -20,13 +20,12 @@ from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 
 from .deadlines import Deadlines
+from .writing import write_pieces
 
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
 OVERHEAD: Final = 64
 # Packets gather until the end of a turn of the loop, or up to this many bytes.
 GATHER: Final = 64 * 1024
-# From this size on the copying of a payload costs more than a second system call.
-LARGE: Final = 16 * 1024
 # What may be unfinished, in messages and bytes, before a publish that does not wait
 # is refused.
 MAXIMUM_UNFINISHED: Final = 65_536
@@ -442,16 +441,7 @@ class Runner:
         output = self._engine.take()
         transport = self._transport
         if output.data and transport is not None and not transport.is_closing():
-            if len(output.data) == 1:
-                transport.write(output.data[0])
-            elif len(output.data[-1]) >= LARGE:
-                # Where the transport can, it writes them without joining them.
-                transport.writelines(output.data)
-                # Before 3.12.9 and 3.13.2, asyncio looks at the buffer's limits when
-                # they are set, and not in `writelines` (CVE-2024-12254).
-                transport.set_write_buffer_limits()
-            else:
-                transport.write(b"".join(output.data))
+            write_pieces(transport, output.data)
         if output.messages:
             size = 0
             for message in output.messages:

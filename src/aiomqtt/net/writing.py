@@ -1,0 +1,21 @@
+"""Writing many pieces to a transport."""
+
+import asyncio
+from typing import Final
+
+# From this size on the copying of a payload costs more than a second system call.
+LARGE: Final = 16 * 1024
+
+
+def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
+    """Write pieces, at least one, as cheaply as they allow."""
+    if len(pieces) == 1:
+        transport.write(pieces[0])
+    elif len(pieces[-1]) >= LARGE:
+        # Where the transport can, it writes them without joining them.
+        transport.writelines(pieces)
+        # Before 3.12.9 and 3.13.2, asyncio looks at the buffer's limits when they are
+        # set, and not in `writelines` (CVE-2024-12254).
+        transport.set_write_buffer_limits()
+    else:
+        transport.write(b"".join(pieces))
