@@ -376,6 +376,40 @@ def test_what_is_still_to_come_says_so_at_construction(arguments, match):
         Client("localhost", **arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"tls_context": ssl.create_default_context()},
+        {"tls_params": TLSParameters()},
+        {"tls_insecure": True},
+        {"bind_address": "127.0.0.1"},
+        {"bind_port": 5},
+        {"socket_options": [(1, 2, 3)]},
+        {"socket_options": iter([(1, 2, 3)])},
+        {"proxy": PROXY},
+    ],
+    ids=lambda arguments: "".join(arguments),
+)
+def test_what_needs_a_socket_is_refused_in_memory(arguments):
+    name = "".join(arguments)
+    with pytest.raises(ValueError, match=f"{name} can't be combined.*neither a socket"):
+        Client("broker", transport="memory", **arguments)
+
+
+def test_what_says_nothing_of_a_socket_is_fine_in_memory():
+    Client(
+        "broker",
+        transport="memory",
+        tls_context=None,
+        tls_params=None,
+        tls_insecure=False,
+        bind_address="",
+        bind_port=0,
+        socket_options=iter([]),
+        proxy=None,
+    )
+
+
 @pytest.mark.parametrize("word", ["secret", b"secret"])
 def test_secrets_are_in_no_error_and_no_repr(word):
     client = Client("localhost", username="u", password=word)

@@ -35,16 +35,33 @@ def check_type(name: str, value: object, *types: type) -> None:
         raise TypeError(msg)
 
 
-def check_transport(transport: str, proxy: ProxySettings | None) -> None:
-    if transport not in ("tcp", "websockets", "unix"):
-        msg = f"transport must be 'tcp', 'websockets' or 'unix', not {transport!r}"
+def check_transport(transport: str) -> None:
+    if transport not in ("tcp", "websockets", "unix", "memory"):
+        msg = (
+            "transport must be 'tcp', 'websockets', 'unix' or 'memory',"
+            f" not {transport!r}"
+        )
         raise ValueError(msg)
-    if transport != "tcp":
-        msg = f"transport {transport!r} is not implemented yet; 'tcp' is"
+    if transport in ("websockets", "unix"):
+        msg = f"transport {transport!r} is not implemented yet; 'tcp' and 'memory' are"
         raise NotImplementedError(msg)
+
+
+def check_proxy(proxy: ProxySettings | None) -> None:
     if proxy is not None:
         msg = "proxy is not implemented yet"
         raise NotImplementedError(msg)
+
+
+def check_memory(**arguments: object) -> None:
+    """Refuse arguments that say something about a socket: in memory there is none."""
+    for name, value in arguments.items():
+        if value:
+            msg = (
+                f"{name} can't be combined with transport 'memory', which has neither"
+                " a socket nor TLS"
+            )
+            raise ValueError(msg)
 
 
 def check_tls(

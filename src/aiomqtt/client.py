@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, Self, cast
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
     check_hostname,
+    check_memory,
+    check_proxy,
     check_range,
     check_timeout,
     check_tls,
@@ -30,8 +32,8 @@ from .exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentran
 from .inbox import Inbox, QueueInbox
 from .message import Message
 from .messages import MessagesIterator
+from .net.open import Target, open_connection
 from .net.runner import OVERHEAD, Runner, copy_error
-from .net.tcp import Target, open_tcp
 from .net.waiting import close, wait_for_answer, wait_for_room
 from .paho import to_properties
 from .payload import PayloadType, encode_payload
@@ -91,8 +93,8 @@ class Client:
     the session meanwhile, it is sent as a new message (MQTT 5.0 §4.4, §3.2.2.1.1).
 
     Args:
-        hostname: The broker's host name or address.
-        port: The broker's port.
+        hostname: The broker's host name or address; in memory, the broker's name.
+        port: The broker's port; in memory, ignored.
         username: The user name; ``None``: none.
         password: The password; ``None``: none.
         logger: Where to log; ``None``: the logger named "mqtt".
@@ -104,7 +106,10 @@ class Client:
         will: What the broker publishes if this client vanishes; ``None``: nothing.
         clean_session: Whether the broker forgets the session when the connection
             ends (3.1 and 3.1.1 only); ``None``: it does.
-        transport: "tcp". The others are still to come.
+        transport: "tcp"; or "memory", for a broker that runs in the same event loop,
+            such as `Broker`: without a socket, and so without TLS, `proxy`,
+            `bind_address`, `bind_port` and `socket_options`. The others are still to
+            come.
         timeout: How many seconds any operation may take; ``None``: 10;
             ``math.inf``: forever.
         keepalive: The keep alive interval in seconds, 0 to 65535; 0: none.
@@ -159,7 +164,7 @@ class Client:
         protocol: ProtocolVersion | int | None = None,
         will: Will | None = None,
         clean_session: bool | None = None,
-        transport: Literal["tcp", "websockets", "unix"] = "tcp",
+        transport: Literal["tcp", "websockets", "unix", "memory"] = "tcp",
         timeout: float | None = None,
         keepalive: int = 60,
         bind_address: str = "",
@@ -179,7 +184,20 @@ class Client:
         websocket_headers: WebSocketHeaders | None = None,
     ) -> None:
         """Check the arguments; nothing is connected yet."""
-        check_transport(transport, proxy)
+        check_transport(transport)
+        options = to_socket_options(socket_options)
+        is_local = transport == "memory"
+        if is_local:
+            check_memory(
+                tls_context=tls_context,
+                tls_params=tls_params,
+                tls_insecure=tls_insecure,
+                bind_address=bind_address,
+                bind_port=bind_port,
+                socket_options=options,
+                proxy=proxy,
+            )
+        check_proxy(proxy)
         check_tls(tls_context, tls_params, tls_insecure)
         check_type("bind_address", bind_address, str, type(None))
         check_type("queue_type", queue_type, type, type(None))
@@ -187,10 +205,11 @@ class Client:
         version = to_version(protocol)
         self._target = Target(
             check_hostname(hostname),
-            check_range("port", port, 1),
+            port if is_local else check_range("port", port, 1),
+            transport,
             bind_address or "",
             check_range("bind_port", bind_port, 0),
-            to_socket_options(socket_options),
+            options,
             tls_context,
             tls_params,
             bool(tls_insecure),
@@ -595,7 +614,7 @@ class Client:
         try:
             async with asyncio.timeout(limit):
                 self._engine.connect()
-                await open_tcp(self._target, lambda: protocol)
+                await open_connection(self._target, lambda: protocol)
                 runner.start()
                 error = await runner.connected
         except TimeoutError:

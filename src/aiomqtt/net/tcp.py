@@ -5,31 +5,12 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import NamedTuple
 
 from aiomqtt.exceptions import MqttError
-from aiomqtt.types import SocketOption, TLSParameters
+from aiomqtt.types import SocketOption
 
+from .open import Target
 from .tls import load_context
-
-
-class Target(NamedTuple):
-    """Where to connect to, and how."""
-
-    hostname: str
-    port: int
-    # The local side: "" and 0 leave the choice to the system.
-    bind_address: str = ""
-    bind_port: int = 0
-    socket_options: tuple[SocketOption, ...] = ()
-    tls_context: ssl.SSLContext | None = None
-    tls_params: TLSParameters | None = None
-    tls_insecure: bool = False
-
-    def __str__(self) -> str:
-        """Return host and port, for messages."""
-        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
-        return f"{host}:{self.port}"
 
 
 async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> None:

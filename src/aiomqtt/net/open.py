@@ -1,0 +1,56 @@
+"""Opening a connection, by whichever transport.
+
+Each transport is a module with one function; it is imported when it is first used.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aiomqtt.types import SocketOption, TLSParameters
+
+
+class Target(NamedTuple):
+    """Where to connect to, and how."""
+
+    # The host's name or address; for "memory" the name of the broker.
+    hostname: str
+    port: int
+    transport: str = "tcp"
+    # The local side: "" and 0 leave the choice to the system.
+    bind_address: str = ""
+    bind_port: int = 0
+    socket_options: tuple[SocketOption, ...] = ()
+    tls_context: ssl.SSLContext | None = None
+    tls_params: TLSParameters | None = None
+    tls_insecure: bool = False
+
+    def __str__(self) -> str:
+        """Return host and port, or what stands for them, for messages."""
+        if self.transport == "memory":
+            return f"memory:{self.hostname}"
+        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
+        return f"{host}:{self.port}"
+
+
+async def open_connection(
+    target: Target, factory: Callable[[], asyncio.Protocol]
+) -> None:
+    """Connect a protocol to a target; returns when bytes can be sent.
+
+    `connection_made` has been called then. When cancelled, or on an error, nothing is
+    left behind, unless the protocol has its transport already: then it is the
+    protocol's to close.
+
+    Raises:
+        MqttError: It failed; the message says to where and why.
+    """
+    if target.transport == "memory":
+        from .memory import open_memory
+
+        await open_memory(target.hostname, factory)
+    else:
+        from .tcp import open_tcp
+
+        await open_tcp(target, factory)
