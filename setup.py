@@ -25,6 +25,7 @@ HOT = (
     "aiomqtt/messages.py",
     "aiomqtt/net/deadlines.py",
     "aiomqtt/net/runner.py",
+    "aiomqtt/net/writing.py",
     "aiomqtt/protocol/codec/fast.py",
     "aiomqtt/protocol/codec/properties.py",
     "aiomqtt/protocol/codec/stream.py",
@@ -38,6 +39,21 @@ HOT = (
     "aiomqtt/protocol/wire.py",
     "aiomqtt/watchers.py",
 )
+# The same for the broker: a library of its own, as most programs never load it.
+HOT_IN_BROKER = (
+    "aiomqtt/broker/core.py",
+    "aiomqtt/broker/message.py",
+    "aiomqtt/broker/outlet.py",
+    "aiomqtt/broker/peer.py",
+    "aiomqtt/broker/requests.py",
+    "aiomqtt/broker/retained.py",
+    "aiomqtt/broker/session.py",
+    "aiomqtt/broker/statistics.py",
+    "aiomqtt/broker/subscriptions.py",
+    "aiomqtt/broker/timers.py",
+    "aiomqtt/routing/trie.py",
+)
+GROUPS = {"aiomqtt": HOT, "aiomqtt_broker": HOT_IN_BROKER}
 
 
 def is_set(variable: str) -> bool:
@@ -88,12 +104,17 @@ class BuildHot(build_ext):
 def compile_to_c() -> list[Extension]:
     from mypyc.build import mypycify
 
+    groups = [([str(SOURCE / n) for n in names], group) for group, names in GROUPS.items()]
     extensions: list[Extension] = mypycify(
         # Its own options: what the project's linter says must not stop a build.
-        ["--config-file=", "--python-version=3.11", *(str(SOURCE / n) for n in HOT)],
+        [
+            "--config-file=",
+            "--python-version=3.11",
+            *(path for paths, _ in groups for path in paths),
+        ],
         opt_level="2",
         debug_level="0",
-        group_name="aiomqtt",
+        separate=groups,
     )
     if sys.platform != "win32":
         for extension in extensions:
@@ -107,7 +128,8 @@ setup(
     # Until it is known whether they can be compiled.
     ext_modules=[
         Extension(name.removesuffix(".py").replace("/", "."), [str(SOURCE / name)])
-        for name in HOT
+        for names in GROUPS.values()
+        for name in names
     ]
     if is_wanted
     else [],

@@ -30,6 +30,7 @@ NAMES_OF_2_5 = {
 }
 # What 2.6 adds.
 ADDED = {
+    "Broker",
     "MqttConnectError",
     "MqttLimitError",
     "Properties",

@@ -1,5 +1,7 @@
 """The asyncio MQTT client for Python, with its own protocol engine."""
 
+from typing import TYPE_CHECKING, Any
+
 from .build import __build__  # first: it decides what the others load
 from .client import (
     Client,
@@ -22,10 +24,14 @@ from .publishing import Receipt
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .watchers import Publication
 
+if TYPE_CHECKING:
+    from .broker import Broker
+
 __version__ = "2.6.0"
 __version_tuple__ = (2, 6, 0)
 
 __all__ = [
+    "Broker",
     "Client",
     "Message",
     "MessagesIterator",
@@ -51,3 +57,13 @@ __all__ = [
     "__version__",
     "__version_tuple__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the broker when it is asked for: most programs need none."""
+    if name == "Broker":
+        from .broker import Broker
+
+        return Broker
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

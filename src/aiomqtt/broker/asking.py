@@ -1,0 +1,145 @@
+"""Asking the program's hooks; a hook that fails denies."""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from .events import Began, Question
+from .hooks import (
+    Action,
+    Authenticate,
+    Authorize,
+    ClientInfo,
+    EnhancedAuthentication,
+    Refusal,
+    to_refusal,
+)
+from .peer import Peer
+
+BAD_USER_NAME_OR_PASSWORD: Final = 0x86
+NOT_AUTHORIZED: Final = 0x87
+BAD_AUTHENTICATION_METHOD: Final = 0x8C
+UNSPECIFIED_ERROR: Final = 0x80
+FAILED: Final = "The hook %s failed: the client is denied"
+_ACTIONS: Final[dict[str, Action]] = {"publish": "publish", "subscribe": "subscribe"}
+
+
+class Exchange:
+    """An enhanced authentication that goes on; see `hooks.Authentication`."""
+
+    def __init__(self, peer: Peer, flush: Callable[[], None], began: Began) -> None:
+        """Begin with what the client sent first."""
+        self.client: ClientInfo = peer.info
+        self.method: str = began.method
+        self.data: bytes | None = began.data
+        self._peer = peer
+        self._flush = flush
+        self._answer: asyncio.Future[bytes | None] | None = None
+
+    async def challenge(self, data: bytes | None = None) -> bytes | None:
+        """Send the client an AUTH that continues; return the data that it answers.
+
+        When the connection ends, the hook is cancelled.
+
+        Args:
+            data: The Authentication Data to send; ``None``: none.
+        """
+        self._answer = asyncio.get_running_loop().create_future()
+        self._peer.challenge(data)
+        self._flush()
+        return await self._answer
+
+    def answered(self, data: bytes | None) -> None:
+        """Take the client's answer; one that nobody waits for is dropped."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(data)
+
+
+class Hooks:
+    """All that the program decides."""
+
+    def __init__(
+        self,
+        credentials: Mapping[str, str] | None,
+        authenticate: Authenticate | None,
+        authorize: Authorize | None,
+        enhanced: EnhancedAuthentication | None,
+        logger: logging.Logger,
+    ) -> None:
+        """Take the hooks; None: everything is allowed."""
+        self._credentials = credentials
+        self._authenticate = authenticate
+        self._authorize = authorize
+        self._enhanced = enhanced
+        self._logger = logger
+
+    @property
+    def decide_who_connects(self) -> bool:
+        """Whether not everybody may connect."""
+        return self._credentials is not None or self._authenticate is not None
+
+    @property
+    def decide_about_topics(self) -> bool:
+        """Whether not everybody may publish and subscribe."""
+        return self._authorize is not None
+
+    async def decide(
+        self, client: ClientInfo, question: Question
+    ) -> list[Refusal | None]:
+        """Answer a question of a peer."""
+        if question.action == "connect":
+            return [await self._may_connect(client)]
+        action = _ACTIONS[question.action]
+        return [await self._may(client, action, topic) for topic in question.topics]
+
+    async def _may_connect(self, client: ClientInfo) -> Refusal | None:
+        if self._credentials is not None:
+            if client.username is None:
+                return Refusal(NOT_AUTHORIZED, "a user name is needed")
+            expected = self._credentials.get(client.username)
+            given = client.password or b""
+            # As long for a wrong name as for a wrong password.
+            is_right = hmac.compare_digest((expected or "").encode(), given)
+            if expected is None or not is_right:
+                return Refusal(BAD_USER_NAME_OR_PASSWORD)
+        if self._authenticate is None:
+            return None
+        try:
+            verdict = await self._authenticate(client)
+            return to_refusal(verdict, BAD_USER_NAME_OR_PASSWORD)
+        except Exception:
+            self._logger.exception(FAILED, "authenticate")
+            return Refusal(UNSPECIFIED_ERROR)
+
+    async def _may(
+        self, client: ClientInfo, action: Action, topic: str
+    ) -> Refusal | None:
+        if self._authorize is None:
+            return None
+        try:
+            verdict = await self._authorize(client, action, topic)
+            return to_refusal(verdict, NOT_AUTHORIZED)
+        except Exception:
+            self._logger.exception(FAILED, "authorize")
+            return Refusal(UNSPECIFIED_ERROR)
+
+    async def authenticate(
+        self, exchange: Exchange
+    ) -> tuple[Refusal | None, bytes | None]:
+        """Authenticate a client in several steps.
+
+        Returns:
+            Why it is refused, or None; and the data that ends the exchange.
+        """
+        if self._enhanced is None:
+            return Refusal(BAD_AUTHENTICATION_METHOD), None
+        try:
+            verdict = await self._enhanced(exchange)
+            if isinstance(verdict, bytes):
+                return None, verdict
+            return to_refusal(verdict, NOT_AUTHORIZED), None
+        except Exception:
+            self._logger.exception(FAILED, "enhanced_authentication")
+            return Refusal(UNSPECIFIED_ERROR), None

@@ -1,0 +1,521 @@
+"""The broker as a program sees it."""
+
+import asyncio
+import itertools
+import logging
+import os
+import ssl
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from aiomqtt.exceptions import MqttError
+from aiomqtt.message import Message
+from aiomqtt.net import memory
+from aiomqtt.paho import to_properties
+from aiomqtt.payload import PayloadType, encode_payload
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.codec.encode import check_qos, check_topic_name
+from aiomqtt.protocol.codec.properties import check_properties
+from aiomqtt.protocol.spec import PacketType, Role
+from aiomqtt.topic import Topic
+
+from .asking import Hooks
+from .core import Core
+from .door import Door
+from .handshake import to_disconnect_code
+from .hooks import (
+    Authenticate,
+    Authorize,
+    ClientInfo,
+    EnhancedAuthentication,
+    Refusal,
+)
+from .limits import Limits
+from .link import Link
+from .message import ApplicationMessage
+from .server import Server
+from .statistics import Statistics
+from .timers import Timer
+
+LOGGER: Final = logging.getLogger("aiomqtt.broker")
+
+ADMINISTRATIVE_ACTION: Final = 0x98
+SERVER_SHUTTING_DOWN: Final = 0x8B
+USE_ANOTHER_SERVER: Final = 0x9C
+SERVER_MOVED: Final = 0x9D
+# How many seconds clients may take to close their side when the broker stops.
+FAREWELL: Final = 0.5
+# How many connections the system may hold until they are accepted.
+BACKLOG: Final = 1024
+
+_numbers = itertools.count(1)
+
+
+class Listener(NamedTuple):
+    """An address that a broker listens on."""
+
+    host: str
+    port: int
+    url: str
+
+
+class Broker:
+    """An MQTT broker inside the process, as an asynchronous context manager.
+
+    It speaks MQTT 3.1, 3.1.1 and 5.0 and is for tests, demos, development and small
+    programs of a single process. Entering starts it, leaving disconnects all clients.
+    Nothing is written to disk, but sessions and retained messages stay with the object:
+    entering it again is the restart of a broker that has kept them. All methods belong
+    to the event loop that it was entered in.
+
+    Args:
+        host: The address to listen on; ``None``: none, for the memory transport only.
+        port: The port; 0: a free one.
+        name: By which name ``Client(name, transport="memory")`` finds it in this
+            process; ``None``: a generated one.
+        ssl_context: The context for TLS, made for a server; ``None``: no TLS.
+        credentials: The passwords by user name; ``None``: anybody may connect. Clients
+            without a user name are refused with 0x87, wrong ones with 0x86.
+        authenticate: Decides who may connect: called with a `ClientInfo` it returns
+            ``True``, ``False`` (0x86), a reason code or a `Refusal`.
+        authorize: Decides who may publish and subscribe: called with a `ClientInfo`,
+            ``"publish"`` or ``"subscribe"``, and the topic or filter, for each of them,
+            it returns ``True``, ``False`` (0x87) or a reason code.
+        enhanced_authentication: Decides about clients with an Authentication Method
+            (MQTT 5.0 §4.12): called with an `Authentication` when they connect and when
+            they authenticate anew, it returns ``True``, the last Authentication Data,
+            ``False`` (0x87), a reason code or a `Refusal`. ``None``: such clients are
+            refused with 0x8C.
+        limits: What it offers and how much it spends; ``None``: `Limits()`.
+        sys_interval: How often the ``$SYS`` topics are brought up to date, in seconds;
+            0: there are none.
+        logger: Where to log: at INFO who comes and goes, at DEBUG all packets;
+            ``None``: the logger named "aiomqtt.broker".
+
+    Raises:
+        ValueError: The name is taken, when entered.
+        OSError: The address can't be listened on, when entered.
+    """
+
+    def __init__(
+        self,
+        host: str | None = "127.0.0.1",
+        port: int = 0,
+        *,
+        name: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        credentials: Mapping[str, str] | None = None,
+        authenticate: Authenticate | None = None,
+        authorize: Authorize | None = None,
+        enhanced_authentication: EnhancedAuthentication | None = None,
+        limits: Limits | None = None,
+        sys_interval: float = 10.0,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        """Keep the arguments; nothing listens yet."""
+        if not isinstance(port, int) or not 0 <= port <= 0xFFFF:
+            msg = f"port must be 0 to 65535, not {port!r}"
+            raise ValueError(msg)
+        if sys_interval < 0:
+            msg = f"sys_interval must be 0 or more seconds, not {sys_interval}"
+            raise ValueError(msg)
+        self.name = name or f"broker-{next(_numbers)}"
+        self._host = host
+        self._port = port
+        self._ssl_context = ssl_context
+        self._logger = LOGGER if logger is None else logger
+        self._hooks = Hooks(
+            credentials,
+            authenticate,
+            authorize,
+            enhanced_authentication,
+            self._logger,
+        )
+        self._limits = Limits() if limits is None else limits
+        self._sys_interval = sys_interval
+        self._core: Core | None = None
+        self._server: Server | None = None
+        self._started = 0.0
+        self._sys_timer: Timer | None = None
+        self._listeners: list[Listener] = []
+        self._servers: list[asyncio.Server | Door] = []
+        self._memory: memory.MemoryServer | None = None
+
+    # --- starting and stopping ------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Start it; see `start`."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Stop it; see `stop`."""
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start it; returns when it listens.
+
+        A port that the system chose stays the same when it is started again.
+
+        Raises:
+            OSError: The address can't be listened on.
+            ValueError: Another broker has the name.
+            RuntimeError: It is running.
+        """
+        if self._server is not None:
+            msg = "The broker is running."
+            raise RuntimeError(msg)
+        loop = asyncio.get_running_loop()
+        if self._core is None:
+            self._core = Core(
+                self._limits, _new_identifier, self._logger.info, loop.time()
+            )
+            self._core.asks_to_connect = self._hooks.decide_who_connects
+            self._core.asks_for_topics = self._hooks.decide_about_topics
+        self._server = Server(self._core, self._hooks, self._logger)
+        try:
+            self._memory = memory.listen(self.name, self._link)
+            if self._host is not None:
+                first = await self.listen(
+                    self._host, self._port, ssl_context=self._ssl_context
+                )
+                self._port = first.port
+        except BaseException:
+            await self.stop()
+            raise
+        self._started = loop.time()
+        if self._sys_interval:
+            self._show_statistics(self._started)
+        self._server.arm()
+
+    async def listen(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> Listener:
+        """Listen on one more address, until the broker stops.
+
+        Args:
+            host: The address.
+            port: The port; 0: a free one.
+            ssl_context: The context for TLS, made for a server; ``None``: no TLS.
+
+        Returns:
+            Where it listens.
+
+        Raises:
+            OSError: The address can't be listened on.
+            RuntimeError: The broker is not running.
+        """
+        running = self._running()
+        if ssl_context is None:
+            server = await asyncio.get_running_loop().create_server(
+                self._link, host, port, backlog=BACKLOG
+            )
+            self._servers.append(server)
+            port = server.sockets[0].getsockname()[1]
+        else:
+            door = await Door.open(running, ssl_context, host, port, BACKLOG)
+            self._servers.append(door)
+            port = door.port
+        scheme = "mqtt" if ssl_context is None else "mqtts"
+        shown = f"[{host}]" if ":" in host else host
+        listener = Listener(host, port, f"{scheme}://{shown}:{port}")
+        self._listeners.append(listener)
+        return listener
+
+    async def stop(self) -> None:
+        """Disconnect all clients (0x8B) and stop; returns when all is closed.
+
+        Sessions and retained messages are kept for the next start. A broker that is not
+        running is left as it is.
+        """
+        server = self._server
+        if server is None:
+            return
+        listening = self._close()
+        for peer in [*server.core.peers.values()]:
+            peer.end(SERVER_SHUTTING_DOWN, "the broker is being stopped")
+        for link in [*server.links]:
+            link.peer.connection_lost("the broker is being stopped", server.now)
+            link.flush()
+        server.flush()
+        await server.close(FAREWELL)
+        for one in listening:
+            await one.wait_closed()
+
+    def kill(self) -> None:
+        """Stop as in a crash: nobody is told, no will is published.
+
+        Sessions and retained messages are kept for the next start, as by a broker that
+        writes them to disk at once. A broker that is not running is left as it is.
+        """
+        server = self._server
+        if server is None:
+            return
+        self._close()
+        for peer in server.core.peers.values():
+            if peer.session is not None:
+                peer.session.will = None
+        for link in [*server.links]:
+            link.peer.connection_lost("the broker was killed", server.now)
+            link.flush()
+            link.abort()
+        server.flush()
+
+    def _close(self) -> list[asyncio.Server | Door]:
+        """Accept nothing more; return what listened."""
+        server, self._server = self._server, None
+        assert server is not None
+        server.core.timers.cancel(self._sys_timer)
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+        listening, self._servers = self._servers, []
+        self._listeners.clear()
+        for one in listening:
+            one.close()
+        server.pause(False)
+        return listening
+
+    def clear(self) -> None:
+        """Forget the sessions without a connection, and all that is retained."""
+        if self._core is not None:
+            self._core.clear()
+
+    def _link(self) -> Link:
+        return Link(self._running())
+
+    def _running(self) -> Server:
+        if self._server is None:
+            msg = "The broker is not running."
+            raise RuntimeError(msg)
+        return self._server
+
+    # --- what can be read -------------------------------------------------------------
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return self._first.host
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._first.port
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as ``mqtt://127.0.0.1:40123``."""
+        return self._first.url
+
+    @property
+    def _first(self) -> Listener:
+        if not self._listeners:
+            msg = "The broker does not listen: it is not running, or has no host."
+            raise RuntimeError(msg)
+        return self._listeners[0]
+
+    @property
+    def limits(self) -> Limits:
+        """Its limits."""
+        return self._limits
+
+    @property
+    def clients(self) -> dict[str, ClientInfo]:
+        """The connected clients by client identifier."""
+        core = self._core
+        return {} if core is None else {k: peer.info for k, peer in core.peers.items()}
+
+    @property
+    def sessions(self) -> set[str]:
+        """The client identifiers of all sessions, connected or not."""
+        return set() if self._core is None else set(self._core.sessions)
+
+    @property
+    def retained(self) -> Mapping[str, Message]:
+        """The retained messages by topic, without those of the broker (``$SYS``)."""
+        core = self._core
+        if core is None:
+            return {}
+        found = core.retained.all(self._now())
+        return MappingProxyType(
+            {
+                message.topic: Message(
+                    Topic(message.topic),
+                    message.payload,
+                    message.qos,
+                    True,
+                    0,
+                    message.properties,
+                )
+                for message in found
+                if not message.topic.startswith("$SYS/")
+            }
+        )
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it has counted up to now."""
+        if self._core is None:
+            return Statistics()
+        statistics = self._core.count()
+        if self._server is not None:
+            statistics.uptime = self._now() - self._started
+        return statistics
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    # --- what can be done -------------------------------------------------------------
+
+    def publish(
+        self,
+        topic: str,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | Any | None = None,
+    ) -> int:
+        """Publish a message to all who have subscribed (MQTT 5.0 §3.3).
+
+        Args:
+            topic: The topic name.
+            payload: The payload; a str as UTF-8, a number as its decimal text, ``None``
+                as nothing.
+            qos: 0, 1 or 2.
+            retain: Whether to retain the message.
+            properties: The properties for clients of 5.0; ``None``: none.
+
+        Returns:
+            To how many sessions it goes, connected or not.
+
+        Raises:
+            ValueError: An argument breaks a rule; nothing was published.
+            TypeError: An argument is of a wrong type; nothing was published.
+            MqttError: It can't be retained: there is no room.
+            RuntimeError: The broker is not running.
+        """
+        server = self._running()
+        check_qos(qos)
+        check_topic_name(topic)
+        encoded = encode_payload(payload)
+        given = to_properties("properties", properties)
+        check_properties(given, PacketType.PUBLISH, sender=Role.CLIENT)
+        server.core.shared.now = now = self._now()
+        message = ApplicationMessage(topic, encoded, qos, bool(retain), given, now)
+        count = server.core.publish(message, None)
+        server.flush()
+        if count < 0:
+            msg = "Could not retain the message: too much is retained already"
+            raise MqttError(msg)
+        return count
+
+    def disconnect(
+        self,
+        client_id: str,
+        reason_code: int = ADMINISTRATIVE_ACTION,
+        *,
+        reason_string: str | None = None,
+        server_reference: str | None = None,
+    ) -> bool:
+        """Disconnect a client (MQTT 5.0 §3.14); its will is published.
+
+        Args:
+            client_id: The client identifier.
+            reason_code: Why; clients below 5.0 are not told.
+            reason_string: Why, for people; ``None``: the name of the code.
+            server_reference: Which server to use instead, with 0x9C and 0x9D.
+
+        Returns:
+            Whether it was connected.
+
+        Raises:
+            ValueError: A broker's DISCONNECT has no such code.
+            RuntimeError: The broker is not running.
+        """
+        server = self._running()
+        if to_disconnect_code(reason_code) != reason_code:
+            msg = f"reason_code {reason_code:#04x} is not allowed in DISCONNECT"
+            raise ValueError(msg)
+        peer = server.core.peers.get(client_id)
+        if peer is None:
+            return False
+        peer.end(reason_code, reason_string or "", server_reference)
+        server.flush()
+        return True
+
+    def abort(self, client_id: str | None = None) -> int:
+        """Cut connections without a word, as a network does that breaks.
+
+        Args:
+            client_id: The client; ``None``: all connections.
+
+        Returns:
+            How many were cut.
+        """
+        server = self._running()
+        links = [
+            link
+            for link in server.links
+            if client_id is None or link.peer.info.client_id == client_id
+        ]
+        for link in links:
+            link.abort()
+        return len(links)
+
+    def redirect(
+        self, server_reference: str | None, *, permanent: bool = False
+    ) -> None:
+        """Send all clients to another server (MQTT 5.0 §4.13).
+
+        Those of 5.0 get 0x9C (permanent: 0x9D) with the reference, now if they are
+        connected, and when they connect. Others are refused as "server unavailable".
+
+        Args:
+            server_reference: Which one, such as ``"other.example:1883"``; ``None``:
+                serve clients again.
+            permanent: Whether they need not come back.
+        """
+        server = self._running()
+        if server_reference is None:
+            server.core.redirection = None
+            return
+        code = SERVER_MOVED if permanent else USE_ANOTHER_SERVER
+        server.core.redirection = Refusal(code, None, server_reference)
+        for peer in [*server.core.peers.values()]:
+            peer.end(code, "", server_reference)
+        server.flush()
+
+    def pause(self) -> None:
+        """Read and answer nothing, as a host does that hangs, until `resume`."""
+        self._running().pause(True)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._running().pause(False)
+
+    def _show_statistics(self, now: float) -> None:
+        """Bring the $SYS topics up to date, and again after the interval."""
+        server = self._server
+        if server is None:
+            return
+        core = server.core
+        core.statistics.uptime = now - self._started
+        core.show_statistics(now)
+        self._sys_timer = core.timers.add(
+            now + self._sys_interval, self._show_statistics
+        )
+
+
+def _new_identifier() -> str:
+    """Make a client identifier for a client that has none."""
+    return f"auto-{os.urandom(8).hex().upper()}"

@@ -1,0 +1,269 @@
+"""The broker itself: sessions, routing and wills, without I/O and without a clock."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.packets import WillMessage
+from aiomqtt.protocol.wire import PacketError
+
+from .hooks import Refusal
+from .limits import Limits
+from .message import ApplicationMessage, for_others
+from .outlet import Outlet
+from .retained import RetainedMessages
+from .session import FOREVER, Session, Shared, Subscription
+from .statistics import Statistics
+from .subscriptions import Subscriptions, Target
+from .timers import Timers
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+QUOTA_EXCEEDED: Final = 0x97
+SESSION_TAKEN_OVER: Final = 0x8E
+
+
+class Core:
+    """All that the connections of a broker have in common.
+
+    Args:
+        limits: The limits.
+        new_identifier: Makes a client identifier that nobody else has.
+        note: Takes what is to be logged.
+        now: The time, in seconds of the clock that all calls share.
+
+    Attributes:
+        sessions: The sessions by client identifier, connected or not.
+        peers: The connected clients by client identifier.
+        ready: Those who have something to write; the caller clears it.
+        asks_to_connect: Whether somebody else decides who may connect.
+        asks_for_topics: Whether somebody else decides who may publish and subscribe.
+        redirection: Where all clients are sent; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        new_identifier: Callable[[], str],
+        note: Callable[[str], None],
+        now: float,
+    ) -> None:
+        """Start without sessions."""
+        self._note = note
+        self.limits = limits
+        self.new_identifier = new_identifier
+        self.statistics = Statistics()
+        self.shared = Shared(limits, self.statistics, now)
+        self.timers = Timers()
+        self.subscriptions = Subscriptions()
+        self.retained = RetainedMessages(limits)
+        self.sessions: dict[str, Session] = {}
+        self.peers: dict[str, Peer] = {}
+        self.ready: list[Outlet] = []
+        self.asks_to_connect = False
+        self.asks_for_topics = False
+        self.redirection: Refusal | None = None
+
+    # --- time ---------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """Return when to call `tick` at the latest; None: there is no need to."""
+        return self.timers.deadline()
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self.shared.now = now
+        self.timers.run(now)
+
+    # --- messages -----------------------------------------------------------------
+
+    def publish(self, message: ApplicationMessage, sender: Session | None) -> int:
+        """Retain a message, if it is to be, and send it to who has subscribed.
+
+        Args:
+            message: The message.
+            sender: The session of its publisher; None: the broker itself.
+
+        Returns:
+            To how many sessions it goes; -1: it can't be retained for want of room.
+        """
+        if message.retain and not self.retained.keep(message):
+            self.route(message, sender)
+            return -1
+        return self.route(message, sender)
+
+    def route(self, message: ApplicationMessage, sender: Session | None) -> int:
+        """Send a message to who has subscribed; return to how many sessions it goes."""
+        matches = self.subscriptions.find(message.topic)
+        publisher = None if sender is None else sender.outlet
+        for target in matches.targets:
+            wanted: Target | None = target
+            if target.session is sender:
+                wanted = target.of_own
+                if wanted is None:
+                    continue
+            assert wanted is not None
+            wanted.session.deliver(
+                message,
+                min(message.qos, wanted.qos),
+                message.retain and wanted.retain_as_published,
+                wanted.identifiers,
+                publisher,
+            )
+        for group in matches.groups:
+            chosen = group.choose()
+            chosen.session.deliver(
+                message,
+                min(message.qos, chosen.qos),
+                message.retain and chosen.retain_as_published,
+                (chosen.identifier,) if chosen.identifier else (),
+                publisher,
+            )
+        return len(matches.targets) + len(matches.groups)
+
+    def send_retained(self, subscription: Subscription) -> None:
+        """Send a session the retained messages of a subscription (§3.3.1.3)."""
+        identifier = subscription.identifier
+        for message in self.retained.matching(
+            subscription.topic_filter, self.shared.now
+        ):
+            subscription.session.deliver(
+                message,
+                min(message.qos, subscription.qos),
+                True,
+                (identifier,) if identifier else (),
+                None,
+            )
+
+    def is_too_deep(self, topic: str) -> bool:
+        """Whether a topic or filter has more levels than are allowed."""
+        return topic.count("/") >= self.limits.maximum_topic_levels
+
+    def show_statistics(self, now: float) -> None:
+        """Publish what has changed of the ``$SYS`` topics, retained."""
+        self.shared.now = now
+        self.count()
+        for topic, value in self.statistics.topics():
+            last = self.retained.matching(topic, now)
+            payload = value.encode()
+            if not last or last[0].payload != payload:
+                self.publish(
+                    ApplicationMessage(topic, payload, 0, True, None, now), None
+                )
+
+    def count(self) -> Statistics:
+        """Bring the counts of what there is up to date."""
+        statistics = self.statistics
+        statistics.clients_connected = len(self.peers)
+        statistics.clients_total = len(self.sessions)
+        statistics.subscriptions = len(self.subscriptions)
+        statistics.retained_messages = len(self.retained)
+        return statistics
+
+    # --- sessions -----------------------------------------------------------------
+
+    def attach(self, peer: "Peer", client_id: str, clean_start: bool) -> bool:
+        """Give a connection its session, and take that from any other (§3.1.4).
+
+        Returns:
+            Whether the session was there before.
+
+        Raises:
+            PacketError: There are too many sessions (0x97).
+        """
+        other = self.peers.get(client_id)
+        if other is not None:
+            # [MQTT-3.1.4-3]
+            other.end(SESSION_TAKEN_OVER, "another connection uses the identifier")
+        session = self.sessions.get(client_id)
+        if session is not None and clean_start:
+            self.end_session(session)
+            session = None
+        is_present = session is not None
+        if session is None:
+            if len(self.sessions) >= self.limits.maximum_sessions:
+                raise PacketError(QUOTA_EXCEEDED, "there are too many sessions")
+            session = self.sessions[client_id] = Session(client_id, self.shared)
+        self.timers.cancel(session.expiry_timer)
+        # The client is back before its will was due ([MQTT-3.1.3-9]).
+        self.timers.cancel(session.will_timer)
+        session.will = None
+        peer.session = session
+        self.peers[client_id] = peer
+        return is_present
+
+    def detach(self, session: Session, is_will_due: bool) -> None:
+        """End a session's connection; publish its will, unless it was taken back."""
+        now = self.shared.now
+        session.detach()
+        del self.peers[session.client_id]
+        will, expiry = session.will, session.expiry
+        if will is not None and is_will_due:
+            delay = _delay_of(will)
+            if delay and expiry:
+                session.will_timer = self.timers.add(
+                    now + delay, partial(self._publish_will, session)
+                )
+            else:
+                self._publish_will(session, now)
+        else:
+            session.will = None
+        if not expiry:
+            self.end_session(session)
+        elif expiry != FOREVER:
+            session.expiry_timer = self.timers.add(
+                now + expiry, partial(self._expire, session)
+            )
+
+    def end_session(self, session: Session) -> None:
+        """Forget a session that has no connection."""
+        self.timers.cancel(session.expiry_timer)
+        # A will that is delayed comes no later than this (§3.1.3.2.2).
+        self._publish_will(session, self.shared.now)
+        self.subscriptions.remove_all(session)
+        session.outbound.clear()
+        del self.sessions[session.client_id]
+
+    def clear(self) -> None:
+        """Forget the sessions that have no connection, and all retained messages."""
+        for session in [*self.sessions.values()]:
+            if session.outlet is None:
+                session.will = None
+                self.end_session(session)
+        self.retained.clear()
+
+    def _expire(self, session: Session, now: float) -> None:
+        self._note(f"Expiring client {session.client_id} due to timeout.")
+        self.end_session(session)
+
+    def _publish_will(self, session: Session, now: float) -> None:
+        self.timers.cancel(session.will_timer)
+        will, session.will = session.will, None
+        if will is not None:
+            self.publish(
+                ApplicationMessage(
+                    will.topic,
+                    will.payload,
+                    will.qos,
+                    will.retain,
+                    _properties_of(will),
+                    now,
+                ),
+                session,
+            )
+
+
+def _delay_of(will: WillMessage) -> int:
+    """Return the Will Delay Interval in seconds (§3.1.3.2.2)."""
+    return 0 if will.properties is None else will.properties.will_delay_interval or 0
+
+
+def _properties_of(will: WillMessage) -> Properties | None:
+    properties = for_others(will.properties)
+    if properties is not None and properties.will_delay_interval is not None:
+        values = dict(properties.__dict__)
+        del values["will_delay_interval"]
+        return Properties._decoded(values) if values else None  # noqa: SLF001
+    return properties

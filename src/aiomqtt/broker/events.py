@@ -1,0 +1,51 @@
+"""What a peer asks of its caller, and tells it."""
+
+from typing import NamedTuple
+
+from aiomqtt.protocol.packets import Connect, Publish, Subscribe
+
+from .hooks import ClientInfo
+
+
+class Question(NamedTuple):
+    """May the client do this? All that it sends waits for the `answer`.
+
+    Attributes:
+        action: "connect", "publish" or "subscribe".
+        topics: The topics or filters; none for "connect".
+        packet: The packet that waits.
+    """
+
+    action: str
+    topics: list[str]
+    packet: Connect | Publish | Subscribe
+
+
+class Began(NamedTuple):
+    """The client began an authentication of several steps (§4.12)."""
+
+    method: str
+    data: bytes | None
+
+
+class Continued(NamedTuple):
+    """The client sent the next step of its authentication."""
+
+    data: bytes | None
+
+
+class Accepted(NamedTuple):
+    """The client is connected."""
+
+    info: ClientInfo
+    clean_start: bool
+    keep_alive: int
+
+
+class Ended(NamedTuple):
+    """The connection is over: write what is left, close it."""
+
+    reason: str
+
+
+Event = Question | Began | Continued | Accepted | Ended

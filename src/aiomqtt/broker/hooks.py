@@ -1,0 +1,109 @@
+"""What a program decides for its broker: who may connect, publish and subscribe."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.spec import ProtocolVersion
+
+
+@dataclass(frozen=True)
+class ClientInfo:
+    """A client, as it presents itself.
+
+    Attributes:
+        client_id: The client identifier, also when the broker assigned it.
+        version: The version of MQTT.
+        username: The user name, or ``None``.
+        password: The password, or ``None``; it is not shown.
+        properties: The properties of the CONNECT; ``None`` below 5.0.
+        address: Where it connects from: ``"127.0.0.1:5123"`` or ``"memory"``.
+        certificate: The client's certificate, as ``ssl.SSLSocket.getpeercert``
+            returns it; ``None``: it gave none.
+    """
+
+    client_id: str
+    version: ProtocolVersion
+    username: str | None = None
+    password: bytes | None = field(default=None, repr=False)
+    properties: Properties | None = None
+    address: str = ""
+    certificate: dict[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a client is refused.
+
+    Args:
+        reason_code: The reason code of 5.0, from 0x80 on; below 5.0 a client is told
+            the return code that comes nearest.
+        reason_string: Some words for people; ``None``: none.
+        server_reference: Which server to use instead, with 0x9C and 0x9D
+            (MQTT 5.0 §4.13); ``None``: none.
+
+    Raises:
+        ValueError: The code is no reason code of a CONNACK that refuses.
+    """
+
+    reason_code: int
+    reason_string: str | None = None
+    server_reference: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the code."""
+        if not 0x80 <= self.reason_code <= 0xFF:
+            msg = f"reason_code must be 0x80 to 0xFF, not {self.reason_code:#04x}"
+            raise ValueError(msg)
+
+
+class Authentication(Protocol):
+    """An exchange of AUTH packets with a client (MQTT 5.0 §4.12).
+
+    Attributes:
+        client: The client.
+        method: Its Authentication Method.
+        data: The Authentication Data that it began with, or ``None``.
+    """
+
+    client: ClientInfo
+    method: str
+    data: bytes | None
+
+    async def challenge(self, data: bytes | None = None) -> bytes | None:
+        """Send the client an AUTH that continues; return the data that it answers."""
+
+
+# Whether it is allowed: True; False: it is not; or the reason code of the refusal.
+Verdict: TypeAlias = bool | int | Refusal
+Action: TypeAlias = Literal["publish", "subscribe"]
+Authenticate: TypeAlias = Callable[[ClientInfo], Awaitable[Verdict]]
+Authorize: TypeAlias = Callable[[ClientInfo, Action, str], Awaitable[bool | int]]
+EnhancedAuthentication: TypeAlias = Callable[
+    [Authentication], Awaitable[Verdict | bytes]
+]
+
+
+def to_refusal(verdict: object, otherwise: int) -> Refusal | None:
+    """Return the refusal that a hook's answer stands for; None: it is allowed.
+
+    Args:
+        verdict: What the hook returned.
+        otherwise: The reason code of False.
+
+    Raises:
+        TypeError: The answer is none of what a hook may return. None is not, so that
+            a hook without a `return` lets nobody in.
+        ValueError: The answer is a number, and not a reason code of a refusal.
+    """
+    if verdict is True:
+        return None
+    if verdict is False:
+        return Refusal(otherwise)
+    if isinstance(verdict, Refusal):
+        return verdict
+    if isinstance(verdict, int):
+        return Refusal(int(verdict)) if verdict else None
+    msg = f"a hook must return a bool, an int or a Refusal, not {verdict!r}"
+    raise TypeError(msg)

@@ -1,0 +1,108 @@
+"""What a broker offers, and how much of its process it gives to its clients."""
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+MEBIBYTE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The limits of a broker; a client of 5.0 is told those that concern it.
+
+    Args:
+        maximum_qos: The highest QoS that may be published and is granted: 0, 1 or 2.
+        retain_available: Whether messages can be retained.
+        wildcard_subscriptions: Whether topic filters may have wildcards.
+        subscription_identifiers: Whether subscriptions may have identifiers.
+        shared_subscriptions: Whether there are shared subscriptions.
+        receive_maximum: How many messages with QoS 1 and 2 a client may have
+            unacknowledged, 1 to 65535. Below 5.0, where nothing can be announced, it
+            does not count.
+        topic_alias_maximum: The highest topic alias, 0 to 65535. As many are used
+            towards a client, if it allows them.
+        maximum_packet_size: The largest packet in bytes; ``None``: the standard's,
+            256 MiB.
+        server_keep_alive: The keep alive in seconds that replaces what a client of 5.0
+            asks for; ``None``: the client's own counts.
+        maximum_session_expiry: How many seconds a session may last without its
+            client; ``None``: as long as the client asks, below 5.0 forever.
+        maximum_queued_messages: How many messages with QoS 1 and 2 may wait for one
+            session's client, connected or not. Further ones are dropped and counted.
+        maximum_queued_bytes: The same in bytes. As many may wait to be written to one
+            connection; then messages with QoS 0 to it are dropped and counted.
+        maximum_retained_messages: How many messages may be retained.
+        maximum_retained_bytes: The same in bytes.
+        maximum_subscriptions: How many subscriptions one session may have.
+        maximum_sessions: How many sessions there may be, connected or not.
+        maximum_connections: How many connections there may be.
+        maximum_topic_levels: How many levels a topic may have.
+        connect_timeout: How many seconds a new connection may take until its CONNECT
+            has come.
+        packet_timeout: How many seconds a packet may take from its first byte to its
+            last.
+
+    Raises:
+        ValueError: A value is out of its range; it is named.
+    """
+
+    maximum_qos: int = 2
+    retain_available: bool = True
+    wildcard_subscriptions: bool = True
+    subscription_identifiers: bool = True
+    shared_subscriptions: bool = True
+    receive_maximum: int = 1000
+    topic_alias_maximum: int = 100
+    maximum_packet_size: int | None = 16 * MEBIBYTE
+    server_keep_alive: int | None = None
+    maximum_session_expiry: int | None = None
+    maximum_queued_messages: int = 10_000
+    maximum_queued_bytes: int = 64 * MEBIBYTE
+    maximum_retained_messages: int = 100_000
+    maximum_retained_bytes: int = 256 * MEBIBYTE
+    maximum_subscriptions: int = 100_000
+    maximum_sessions: int = 100_000
+    maximum_connections: int = 20_000
+    maximum_topic_levels: int = 128
+    connect_timeout: float = 10.0
+    packet_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.name in _OPTIONAL:
+                continue
+            if not isinstance(value, int | float):
+                msg = f"{field.name} must be a number, not {type(value).__name__}"
+                raise TypeError(msg)
+            low, high = _RANGES.get(field.name, (1, None))
+            if value < low or (high is not None and value > high):
+                allowed = f"at least {low}" if high is None else f"{low} to {high}"
+                msg = f"{field.name} must be {allowed}, not {value}"
+                raise ValueError(msg)
+
+
+_OPTIONAL: Final = {
+    "maximum_packet_size",
+    "server_keep_alive",
+    "maximum_session_expiry",
+}
+_RANGES: Final[dict[str, tuple[float, int | None]]] = {
+    "maximum_qos": (0, 2),
+    "retain_available": (0, 1),
+    "wildcard_subscriptions": (0, 1),
+    "subscription_identifiers": (0, 1),
+    "shared_subscriptions": (0, 1),
+    "receive_maximum": (1, 0xFFFF),
+    "topic_alias_maximum": (0, 0xFFFF),
+    "maximum_packet_size": (1, 0xFFFF_FFFF),
+    "server_keep_alive": (0, 0xFFFF),
+    "maximum_session_expiry": (0, 0xFFFF_FFFF),
+    "maximum_queued_messages": (0, None),
+    "maximum_queued_bytes": (0, None),
+    "maximum_retained_messages": (0, None),
+    "maximum_retained_bytes": (0, None),
+    "connect_timeout": (0, None),
+    "packet_timeout": (0, None),
+}

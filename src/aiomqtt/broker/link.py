@@ -1,0 +1,284 @@
+"""One network connection of the broker: bytes in and out, and the program's hooks."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from aiomqtt.net.writing import write_pieces
+
+from .asking import Exchange
+from .events import Accepted, Began, Continued, Ended, Event, Question
+from .peer import Peer
+from .trace import Trace
+
+if TYPE_CHECKING:
+    from .server import Server
+
+# So much may wait to be written to a client before those who publish to it wait.
+HIGH_WATER: Final = 256 * 1024
+# After the last byte was written, the client has this long to close its side, in
+# seconds: closing while bytes of it are unread would reset the connection, and a reset
+# can destroy what was written last.
+LINGER: Final = 1.0
+
+
+class Link(asyncio.Protocol):
+    """Moves bytes between a transport and a peer."""
+
+    def __init__(self, server: "Server") -> None:
+        """Wait for `connection_made`."""
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        # What came while nothing was to be read: uvloop does not pause a transport in
+        # `connection_made`.
+        self._early: list[bytes] = []
+        self._trace: Trace | None = None
+        self._is_reading = True
+        # Those that ask the program; and the exchange of an enhanced authentication.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._exchange: Exchange | None = None
+        self._linger: asyncio.TimerHandle | None = None
+
+    # --- what the event loop calls --------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, and wait for a CONNECT."""
+        self._transport = cast(asyncio.Transport, transport)
+        server = self._server
+        if server.is_full:
+            server.refused(address_of(transport))
+            self._transport.abort()
+            return
+        address = address_of(transport)
+        certificate = _certificate(transport.get_extra_info("ssl_object"))
+        self.peer = Peer(server.core, address, certificate, self, self._loop.time())
+        server.links.add(self)
+        server.core.statistics.connections += 1
+        if server.logger.isEnabledFor(logging.DEBUG):
+            self._trace = Trace(server.logger)
+        self._transport.set_write_buffer_limits(HIGH_WATER)
+        self.read_or_not()
+        server.arm()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle bytes and all that they cause."""
+        if self._server.is_paused:
+            self._early.append(data)
+            self._loop.call_soon(self.read_or_not)
+            return
+        server = self._server
+        server.core.statistics.bytes_received += len(data)
+        if self._trace is not None:
+            self._trace.received(data)
+        self.peer.receive(data, self._loop.time())
+        self.flush()
+        server.flush()
+
+    def eof_received(self) -> None:
+        """The client writes no more: the transport closes by itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what is left of the connection."""
+        self._transport = None
+        server = self._server
+        if self not in server.links:
+            return
+        if self._linger is not None:
+            self._linger.cancel()
+        reason = str(exc) or type(exc).__name__ if exc else "the client closed it"
+        self.peer.connection_lost(reason, self._loop.time())
+        self.peer.outlet.data = []
+        server.forget(self)
+        server.flush()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is written to."""
+        self.peer.outlet.is_paused = True
+
+    def resume_writing(self) -> None:
+        """What was written has left."""
+        outlet = self.peer.outlet
+        outlet.is_paused = False
+        if self.peer.is_closed:
+            self._loop.call_soon(self._end_writing)
+        else:
+            outlet.unsent = 0
+            outlet.release_if_drained()
+            self._server.flush()
+
+    # --- what the server calls --------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what there is, then do what happened."""
+        peer, transport = self.peer, self._transport
+        outlet = peer.outlet
+        data = outlet.data
+        if data:
+            outlet.data = []
+            if transport is not None:
+                self._write(transport, data)
+        if peer.events:
+            events, peer.events = peer.events, []
+            for event in events:
+                self._handle(event)
+        if self._is_reading == peer.is_waiting:
+            self.read_or_not()
+
+    def _write(self, transport: asyncio.Transport, data: list[bytes]) -> None:
+        size = sum(map(len, data))
+        self._server.core.statistics.bytes_sent += size
+        if self._trace is not None:
+            self._trace.sent(b"".join(data))
+        write_pieces(transport, data)
+        self.peer.outlet.unsent = transport.get_write_buffer_size()
+
+    def read_or_not(self) -> None:
+        """Read, unless the client has to wait for an answer or for other clients."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._take_early()
+        wanted = self.peer.is_closed or not (
+            self.peer.is_waiting or self._server.is_paused
+        )
+        if wanted != self._is_reading:
+            self._is_reading = wanted
+            if wanted:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def _take_early(self) -> None:
+        if self._early and not self._server.is_paused:
+            early, self._early = self._early, []
+            self.data_received(b"".join(early))
+
+    def abort(self) -> None:
+        """Cut the connection without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close_soon(self, seconds: float) -> None:
+        """Cut the connection in so many seconds, if it is still there."""
+        if self._transport is not None:
+            if self._linger is not None:
+                self._linger.cancel()
+            self._linger = self._loop.call_later(seconds, self.abort)
+
+    # --- what happens -----------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        logger = self._server.logger
+        if isinstance(event, Question):
+            self._start(self._ask(event))
+        elif isinstance(event, Began):
+            self._exchange = Exchange(self.peer, self._server.flush, event)
+            self._start(self._authenticate(self._exchange))
+        elif isinstance(event, Continued):
+            if self._exchange is not None:
+                self._exchange.answered(event.data)
+        elif isinstance(event, Accepted):
+            info = event.info
+            if self._trace is not None:
+                self._trace.name = info.client_id
+            logger.info(
+                "New client connected from %s as %s (p%d, c%d, k%d%s).",
+                info.address,
+                info.client_id,
+                # mosquitto's numbers.
+                {3: 1, 4: 2, 5: 5}[info.version],
+                event.clean_start,
+                event.keep_alive,
+                f", u{info.username!r}" if info.username is not None else "",
+            )
+        else:
+            self._end(event)
+
+    def _end(self, event: Ended) -> None:
+        info = self.peer.info
+        name = info.client_id or info.address
+        if event.reason:
+            self._server.logger.info("Client %s disconnected: %s.", name, event.reason)
+        else:
+            self._server.logger.info("Client %s disconnected.", name)
+        for task in self._tasks:
+            task.cancel()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.read_or_not()
+        self.close_soon(LINGER)
+        if transport.get_write_buffer_size():
+            # From here on the buffer counts as drained when it is empty.
+            transport.set_write_buffer_limits(0)
+        else:
+            self._end_writing()
+
+    def _end_writing(self) -> None:
+        """Close our side, now that all is written, and let the client close its own."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not transport.can_write_eof():
+            transport.close()
+            return
+        with contextlib.suppress(OSError):
+            transport.write_eof()
+
+    def _start(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, question: Question) -> None:
+        """Ask the program, as long as there is something to ask."""
+        peer = self.peer
+        asking: Question | None = question
+        while asking is not None:
+            verdicts = await self._server.hooks.decide(peer.info, asking)
+            for topic, verdict in zip(asking.topics, verdicts, strict=False):
+                if verdict is not None:
+                    self._server.logger.info(
+                        "Denied %s from %s (%r)",
+                        asking.packet.kind.name,
+                        peer.info.client_id,
+                        topic,
+                    )
+            peer.answer(verdicts, self._loop.time())
+            asking = None
+            # What comes next, without a task of its own.
+            if len(peer.events) == 1:
+                event = peer.events[0]
+                if isinstance(event, Question):
+                    peer.events.clear()
+                    asking = event
+        self.flush()
+        self._server.flush()
+
+    async def _authenticate(self, exchange: Exchange) -> None:
+        refusal, data = await self._server.hooks.authenticate(exchange)
+        if refusal is None:
+            self.peer.authenticated(data, self._loop.time())
+        else:
+            self.peer.refuse(refusal)
+        self.flush()
+        self._server.flush()
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """Return in words where a client connects from."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        host, port = name[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(name) if name else "unknown"
+
+
+def _certificate(tls: Any) -> dict[str, Any] | None:
+    """Return the client's certificate, if it gave one that was verified."""
+    if tls is None or not isinstance(tls.context, ssl.SSLContext):
+        return None
+    return tls.getpeercert() or None

@@ -1,0 +1,136 @@
+"""An application message on its way through the broker (MQTT 5.0 §3.3)."""
+
+from math import ceil
+from typing import Final
+
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.codec.fast import encode_publish
+from aiomqtt.protocol.spec import ProtocolVersion, Role
+
+SERVER: Final = Role.SERVER
+V5: Final = ProtocolVersion.V5
+V311: Final = ProtocolVersion.V311
+
+
+class ApplicationMessage:
+    """One message, encoded just once for all who get it alike.
+
+    Attributes:
+        topic: The topic name.
+        payload: The payload.
+        qos: The QoS that it was published with.
+        retain: The RETAIN flag that it was published with.
+        properties: Its properties, without those of the publisher's connection; None:
+            there are none.
+        arrived: When it came, by the broker's clock.
+        expires: When it expires; None: never.
+    """
+
+    __slots__ = (
+        "_encoded",
+        "arrived",
+        "expires",
+        "payload",
+        "properties",
+        "qos",
+        "retain",
+        "topic",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+        now: float,
+    ) -> None:
+        """Take fields that have been checked."""
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+        self.properties = properties
+        self.arrived = now
+        self.expires: float | None = None
+        if properties is not None:
+            interval = properties.message_expiry_interval
+            if interval is not None:
+                self.expires = now + interval
+        # By QoS, RETAIN flag and version.
+        self._encoded: dict[int, tuple[bytes, bytes]] = {}
+
+    def has_aged(self, now: float) -> bool:
+        """Whether its Message Expiry Interval is no longer what it came with."""
+        return self.expires is not None and now != self.arrived
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return len(self.topic) + len(self.payload)
+
+    def parts(self, is_v5: bool, qos: int, retain: bool) -> tuple[bytes, bytes]:
+        """Encode it as it came in, in two parts; the packet identifier goes between."""
+        key = qos << 2 | (2 if retain else 0) | (1 if is_v5 else 0)
+        found = self._encoded.get(key)
+        if found is None:
+            found = encode_publish(
+                self.topic,
+                self.payload,
+                qos,
+                retain,
+                self.properties if is_v5 else None,
+                V5 if is_v5 else V311,
+                SERVER,
+            )
+            self._encoded[key] = found
+        return found
+
+    def parts_of_own(
+        self,
+        qos: int,
+        retain: bool,
+        identifiers: tuple[int, ...],
+        now: float,
+        alias: int = 0,
+        is_known: bool = False,
+    ) -> tuple[bytes, bytes]:
+        """Encode it for one client of 5.0 alone.
+
+        Args:
+            qos: The QoS to send it with.
+            retain: The RETAIN flag to send it with.
+            identifiers: The identifiers of the subscriptions that matched.
+            now: The time: what is left of the Message Expiry Interval is sent on
+                ([MQTT-3.3.2-6]).
+            alias: The topic alias; 0: none.
+            is_known: Whether the client knows what the alias stands for.
+        """
+        values = {} if self.properties is None else dict(self.properties.__dict__)
+        if self.expires is not None:
+            values["message_expiry_interval"] = max(0, ceil(self.expires - now))
+        if identifiers:
+            values["subscription_identifier"] = list(identifiers)
+        if alias:
+            values["topic_alias"] = alias
+        return encode_publish(
+            "" if is_known else self.topic,
+            self.payload,
+            qos,
+            retain,
+            Properties._decoded(values),  # noqa: SLF001
+            V5,
+            SERVER,
+        )
+
+
+def for_others(properties: Properties | None) -> Properties | None:
+    """Return the properties of a PUBLISH that are passed on (§3.3.2.3)."""
+    if properties is None or not properties.__dict__:
+        return None
+    if properties.topic_alias is None:
+        return properties
+    values = dict(properties.__dict__)
+    del values["topic_alias"]
+    return Properties._decoded(values) if values else None  # noqa: SLF001

@@ -1,0 +1,165 @@
+"""The writing end of a connection: what is about to leave for one client."""
+
+from typing import Any, Final
+
+from aiomqtt.protocol.spec import ProtocolVersion
+
+from .message import ApplicationMessage
+from .timers import Timer, Timers
+
+V5: Final = ProtocolVersion.V5
+# How many seconds those who publish to a client wait for it, at the most.
+PATIENCE: Final = 1.0
+# What a topic alias adds to a packet.
+ALIAS_SIZE: Final = 3
+# An identifier of a subscription in a PUBLISH, at the most.
+IDENTIFIER_SIZE: Final = 5
+
+
+class Outlet:
+    """What is about to be written to one client, and how it wants it.
+
+    Attributes:
+        data: The bytes to write. Call `wake` before adding to them.
+        unsent: How many bytes wait to be sent, roughly.
+        is_paused: Whether the network takes no more for now.
+        is_crowded: Whether very many messages wait for the client's acknowledgements.
+        held: How many clients this one has to wait for before it may publish more.
+        owner: Whatever the caller wants to find here to write the data.
+    """
+
+    __slots__ = (
+        "_alias_maximum",
+        "_aliases",
+        "_gave_up",
+        "_ready",
+        "_timer",
+        "_timers",
+        "_waiting",
+        "data",
+        "held",
+        "is_crowded",
+        "is_paused",
+        "is_v5",
+        "maximum_packet_size",
+        "owner",
+        "unsent",
+    )
+
+    def __init__(self, ready: "list[Outlet]", timers: Timers, owner: Any) -> None:
+        """Announce itself in a list when there is something to do for the owner."""
+        self._ready = ready
+        self._timers = timers
+        self.owner = owner
+        self.data: list[bytes] = []
+        self.unsent = 0
+        self.is_paused = False
+        self.is_crowded = False
+        self.held = 0
+        # Those who publish to this client and have to wait until it has caught up,
+        # and until when; whether they have waited long enough.
+        self._waiting: set[Outlet] = set()
+        self._timer: Timer | None = None
+        self._gave_up = False
+        self.is_v5 = False
+        self.maximum_packet_size = 0
+        self._alias_maximum = 0
+        self._aliases: dict[str, int] = {}
+
+    def open(self, version: int, maximum_packet_size: int, aliases: int) -> None:
+        """Begin with what the client's CONNECT says.
+
+        Args:
+            version: The version of MQTT.
+            maximum_packet_size: The client's Maximum Packet Size; 0: no limit.
+            aliases: How many topic aliases to use: no more than its maximum.
+        """
+        self.is_v5 = version >= V5
+        self.maximum_packet_size = maximum_packet_size
+        self._alias_maximum = aliases
+
+    def wake(self) -> None:
+        """Announce that there will be something to write."""
+        if not self.data:
+            self._ready.append(self)
+
+    # --- slow clients -------------------------------------------------------------
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client is slower than those who publish to it."""
+        return self.is_paused or self.is_crowded
+
+    def hold(self, publisher: "Outlet", now: float) -> None:
+        """Have a client that publishes to this one wait until it has caught up.
+
+        Not for long: a client that takes nothing must not hold up others. What it does
+        not take then is queued for it, and dropped beyond the limits.
+        """
+        if self._gave_up or publisher in self._waiting:
+            return
+        if self._timer is None:
+            self._timer = self._timers.add(now + PATIENCE, self._give_up)
+        self._waiting.add(publisher)
+        publisher.held += 1
+
+    def release_if_drained(self) -> None:
+        """Let those go on who wait, now that the client may have caught up."""
+        if not self.is_behind:
+            self._gave_up = False
+            self._release()
+
+    def close(self) -> None:
+        """Let those go on who wait: the client is gone."""
+        self._gave_up = True
+        self._release()
+
+    def _give_up(self, now: float) -> None:
+        self._gave_up = True
+        self._release()
+
+    def _release(self) -> None:
+        self._timers.cancel(self._timer)
+        self._timer = None
+        for publisher in self._waiting:
+            publisher.held -= 1
+            publisher.wake()
+        self._waiting.clear()
+
+    # --- encoding -----------------------------------------------------------------
+
+    @property
+    def uses_aliases(self) -> bool:
+        """Whether packets depend on what was written before them."""
+        return self._alias_maximum > 0
+
+    def render(
+        self,
+        message: ApplicationMessage,
+        qos: int,
+        retain: bool,
+        identifiers: tuple[int, ...],
+        now: float,
+    ) -> tuple[bytes, bytes]:
+        """Encode a message to be written next, in two parts."""
+        if not self.is_v5 or not (
+            self._alias_maximum or identifiers or message.has_aged(now)
+        ):
+            return message.parts(self.is_v5, qos, retain)
+        alias, is_known = 0, False
+        if self._alias_maximum:
+            alias, is_known = self._alias_of(message.topic)
+        return message.parts_of_own(qos, retain, identifiers, now, alias, is_known)
+
+    def _alias_of(self, topic: str) -> tuple[int, bool]:
+        """Return the alias of a topic, and whether the client knows it (§3.3.2.3.4).
+
+        The first topics get one each; that will do where topics repeat.
+        """
+        alias = self._aliases.get(topic, 0)
+        if alias:
+            return alias, True
+        if len(self._aliases) >= self._alias_maximum:
+            return 0, False
+        alias = self._aliases[topic] = len(self._aliases) + 1
+        return alias, False

@@ -1,0 +1,596 @@
+"""The broker's side of one connection: what a client may send, and what it causes.
+
+The caller hands in bytes (`receive`) and answers (`answer`, `authenticated`, ...), and
+then does what `events` says and what the outlet holds. No method blocks, sleeps or
+calls back.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
+
+from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.connection import InboundAliases
+from aiomqtt.protocol.packets import (
+    Ack,
+    Connack,
+    Connect,
+    Packet,
+    Ping,
+    Publish,
+    Signal,
+    Subscribe,
+    Unsubscribe,
+)
+from aiomqtt.protocol.spec import (
+    DEFAULT_RECEIVE_MAXIMUM,
+    PacketType,
+    ProtocolVersion,
+    Role,
+)
+from aiomqtt.protocol.wire import PROTOCOL_ERROR, PacketError
+
+from .core import Core
+from .events import Accepted, Began, Continued, Ended, Event, Question
+from .handshake import (
+    OPENING,
+    connack_properties,
+    encode_within,
+    refusal_in,
+    refusal_of,
+    to_disconnect_code,
+    version_of,
+)
+from .hooks import ClientInfo, Refusal
+from .outlet import Outlet
+from .requests import publish, refusal_of_publish, subscribe, unsubscribe
+from .retained import SYSTEM
+from .session import FOREVER, Session
+from .subscriptions import split_shared
+
+CLIENT: Final = Role.CLIENT
+SERVER: Final = Role.SERVER
+V31: Final = ProtocolVersion.V31
+V311: Final = ProtocolVersion.V311
+V5: Final = ProtocolVersion.V5
+PUBREL: Final = PacketType.PUBREL
+
+NOT_AUTHORIZED: Final = 0x87
+KEEP_ALIVE_TIMEOUT: Final = 0x8D
+BAD_AUTHENTICATION_METHOD: Final = 0x8C
+NO_MATCHING_SUBSCRIBERS: Final = 0x10
+NO_SUBSCRIPTION_EXISTED: Final = 0x11
+CONTINUE_AUTHENTICATION: Final = 0x18
+REAUTHENTICATE: Final = 0x19
+WITH_WILL: Final = 0x04
+# A client is looked after at least this often, in seconds.
+ROUND: Final = 30.0
+
+_PINGRESP: Final = b"\xd0\x00"
+
+
+class PeerState(Enum):
+    """The states of a connection, as the broker sees it."""
+
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+class Peer:
+    """One connection of a broker.
+
+    Args:
+        core: The broker.
+        address: Where the client connects from.
+        certificate: Its certificate, or None.
+        owner: What the outlet is to have as its owner.
+
+    Attributes:
+        outlet: What to write.
+        events: What happened since the caller last looked; the caller clears it.
+        session: The session; None until the client is connected.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        address: str,
+        certificate: dict[str, Any] | None,
+        owner: object,
+        now: float,
+    ) -> None:
+        """Wait for the CONNECT."""
+        self._core = core
+        limits = core.limits
+        self.outlet = Outlet(core.ready, core.timers, owner)
+        self.events: list[Event] = []
+        self.session: Session | None = None
+        self.info = ClientInfo("", V5, address=address, certificate=certificate)
+        self._decoder = Decoder(V5, CLIENT, limits.maximum_packet_size)
+        self._enter(PeerState.CONNECTING)
+        self._version = V311
+        self._connect = Connect(V311)
+        self._is_assigned = False
+        self._aliases = InboundAliases(0)
+        # What waits for an answer, and what came after it.
+        self._question: Question | None = None
+        self._later: list[Packet] = []
+        self._is_authenticating = False
+        self._final_data: bytes | None = None
+        # The first bytes, which tell the version of a CONNECT that can't be decoded.
+        self._opening = b""
+        # Until when the next packet has to come; and since when one is coming.
+        self._patience = limits.connect_timeout
+        self._heard = now
+        self._partial_since: float | None = None
+        self._timer = core.timers.add(self._next_check(now), self._check)
+
+    def _enter(self, state: PeerState) -> None:
+        self.state = state
+        self._is_connected = state is PeerState.CONNECTED
+        self._handlers = _HANDLERS_OF[state]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is over."""
+        return self.state is PeerState.CLOSED
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer has to come before more is read."""
+        return self._question is not None or self.outlet.held > 0
+
+    # --- time ---------------------------------------------------------------------
+
+    def _next_check(self, now: float) -> float:
+        limits = self._core.limits
+        wait = min(ROUND, limits.packet_timeout)
+        if self._patience:
+            wait = min(wait, max(0.0, self._heard + self._patience - now))
+        return now + wait
+
+    def _check(self, now: float) -> None:
+        """Give up a client that has been silent for too long (§3.1.2.10)."""
+        if self.is_closed:
+            return
+        if self.is_waiting:
+            # What it sends is not being read.
+            self._heard = now
+            if self._partial_since is not None:
+                self._partial_since = now
+        elif self._patience and now >= self._heard + self._patience:
+            if self._is_connected:
+                self._fail(KEEP_ALIVE_TIMEOUT, "nothing came within 1.5 keep alives")
+            else:
+                self._close("it did not connect in time")
+            return
+        elif (
+            self._partial_since is not None
+            and now >= self._partial_since + self._core.limits.packet_timeout
+        ):
+            self._fail(PROTOCOL_ERROR, "the rest of a packet did not come in time")
+            return
+        self._timer = self._core.timers.add(self._next_check(now), self._check)
+
+    # --- what comes from the client -----------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Handle bytes of the client.
+
+        Args:
+            data: The bytes, cut anywhere.
+            now: The time, in seconds of the broker's clock.
+        """
+        if self.is_closed:
+            return
+        self._core.shared.now = now
+        self._heard = now
+        decoder = self._decoder
+        if self.state is PeerState.CONNECTING:
+            self._opening += data[: OPENING - len(self._opening)]
+        packets = decoder.feed(data)
+        if not decoder.is_partial:
+            self._partial_since = None
+        elif packets or self._partial_since is None:
+            self._partial_since = now
+        if self._question is not None:
+            self._later += packets
+        else:
+            self._handle(packets)
+
+    def _handle(self, packets: list[Packet]) -> None:
+        try:
+            for index, packet in enumerate(packets):
+                # The two rows of the table that every message takes, without it.
+                if self._is_connected and isinstance(packet, Publish):
+                    self._on_publish(packet)
+                elif self._is_connected and isinstance(packet, Ack):
+                    self._on_ack(packet)
+                else:
+                    handler = self._handlers[packet.kind]
+                    if handler is None:
+                        raise PacketError(
+                            PROTOCOL_ERROR,
+                            f"{packet.kind.name} while {self.state.value}",
+                        )
+                    handler(self, packet)
+                if self._question is not None:
+                    self._later = packets[index + 1 :]
+                    return
+                if self.is_closed:
+                    return
+            if self._decoder.error is not None:
+                raise self._decoder.error
+        except PacketError as error:
+            self._fail(error.reason_code, error.text)
+
+    def connection_lost(self, reason: str, now: float) -> None:
+        """Take note that the network connection has ended."""
+        if not self.is_closed:
+            self._core.shared.now = now
+            self._close(reason)
+
+    def end(
+        self,
+        reason_code: int,
+        text: str,
+        server_reference: str | None = None,
+    ) -> None:
+        """End the connection with a DISCONNECT, below 5.0 without a word."""
+        if not self.is_closed:
+            self._write_disconnect(reason_code, text, server_reference)
+            self._close(text)
+
+    def _fail(self, reason_code: int, text: str) -> None:
+        """End the connection because the client broke a rule (§4.13)."""
+        if self._is_connected:
+            self._write_disconnect(reason_code, text)
+        elif self.state is PeerState.CONNECTING:
+            version = version_of(self._opening)
+            if version is not None:
+                self._version = version
+                self._write_connack(Refusal(reason_code, text))
+        else:
+            self._write_connack(Refusal(reason_code, text))
+        self._close(text)
+
+    def _close(self, reason: str, is_will_due: bool = True) -> None:
+        self._enter(PeerState.CLOSED)
+        self._core.timers.cancel(self._timer)
+        self._question = None
+        self._later = []
+        outlet, session = self.outlet, self.session
+        outlet.wake()
+        outlet.close()
+        self.events.append(Ended(reason))
+        if session is not None:
+            self.session = None
+            self._core.detach(session, is_will_due)
+
+    def _write(self, packet: Packet) -> None:
+        self.outlet.wake()
+        self.outlet.data.append(encode(packet, self._version, SERVER))
+
+    def _write_disconnect(
+        self, reason_code: int, text: str, server_reference: str | None = None
+    ) -> None:
+        if self._version < V5 or not self._is_connected:
+            return
+        packet = Signal(
+            PacketType.DISCONNECT,
+            to_disconnect_code(reason_code),
+            Properties(reason_string=text or None, server_reference=server_reference),
+        )
+        self.outlet.wake()
+        self.outlet.data.append(
+            encode_within(packet, V5, self.outlet.maximum_packet_size)
+        )
+
+    # --- connecting ---------------------------------------------------------------
+
+    def _on_connect(self, packet: Connect) -> None:
+        core = self._core
+        self._connect = packet
+        self._version = packet.version
+        limits = core.limits
+        properties = packet.properties or Properties()
+        self._enter(PeerState.AUTHENTICATING)
+        maximum = properties.maximum_packet_size or 0
+        self.outlet.open(
+            packet.version,
+            maximum,
+            min(limits.topic_alias_maximum, properties.topic_alias_maximum or 0),
+        )
+        self._aliases = InboundAliases(limits.topic_alias_maximum)
+        refusal = core.redirection or refusal_of(packet, limits)
+        if refusal is None and packet.will is not None:
+            if core.is_too_deep(packet.will.topic):
+                refusal = Refusal(0x90, "the will's topic has too many levels")
+            elif packet.will.topic.startswith(SYSTEM):
+                refusal = Refusal(NOT_AUTHORIZED, "the broker's own topics")
+        if refusal is not None:
+            self.refuse(refusal)
+            return
+        client_id = packet.client_id
+        if not client_id:
+            client_id = core.new_identifier()
+            self._is_assigned = True
+        self.info = ClientInfo(
+            client_id,
+            packet.version,
+            packet.username,
+            packet.password,
+            packet.properties,
+            self.info.address,
+            self.info.certificate,
+        )
+        method = properties.authentication_method
+        if method is not None:
+            self._is_authenticating = True
+            self.events.append(Began(method, properties.authentication_data))
+        elif core.asks_to_connect:
+            self._ask(Question("connect", [], packet))
+        else:
+            self._go_on()
+
+    def _ask(self, question: Question) -> None:
+        self._question = question
+        self.events.append(question)
+
+    def answer(self, verdicts: list[Refusal | None], now: float) -> None:
+        """Answer the question that was asked last.
+
+        Args:
+            verdicts: One for each topic; for "connect" one.
+            now: The time.
+        """
+        question, self._question = self._question, None
+        if question is None or self.is_closed:
+            return
+        self._core.shared.now = now
+        # Its own waiting does not count against the client.
+        self._heard = now
+        try:
+            packet = question.packet
+            if isinstance(packet, Publish):
+                self._publish(packet, _code_of(verdicts[0]))
+            elif isinstance(packet, Subscribe):
+                self._subscribe(packet, [_code_of(verdict) for verdict in verdicts])
+            elif verdicts[0] is not None:
+                self.refuse(verdicts[0])
+            elif question.action == "connect":
+                self._go_on()
+            else:
+                self._accept()
+        except PacketError as error:
+            self._fail(error.reason_code, error.text)
+        if self._question is None and not self.is_closed:
+            later, self._later = self._later, []
+            self._handle(later)
+
+    def challenge(self, data: bytes | None) -> None:
+        """Send the client an AUTH that continues its authentication."""
+        if not self.is_closed:
+            self._write(self._auth(CONTINUE_AUTHENTICATION, data))
+
+    def authenticated(self, data: bytes | None, now: float) -> None:
+        """End an authentication of several steps: the client is who it says."""
+        if self.is_closed or not self._is_authenticating:
+            return
+        self._core.shared.now = now
+        self._is_authenticating = False
+        if self._is_connected:
+            self._write(self._auth(0, data))
+            return
+        try:
+            self._go_on(data)
+        except PacketError as error:
+            self._fail(error.reason_code, error.text)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Refuse the client, or what it is when it is connected already (§4.12.1)."""
+        if self.is_closed:
+            return
+        text = refusal.reason_string or ReasonCode(refusal.reason_code).name
+        if self._is_connected:
+            self.end(refusal.reason_code, text)
+            return
+        self._write_connack(refusal)
+        self._close(f"refused: {text}", is_will_due=False)
+
+    def _auth(self, reason_code: int, data: bytes | None) -> Signal:
+        announced = self._connect.properties or Properties()
+        return Signal(
+            PacketType.AUTH,
+            reason_code,
+            Properties(
+                authentication_method=announced.authentication_method,
+                authentication_data=data,
+            ),
+        )
+
+    def _go_on(self, data: bytes | None = None) -> None:
+        """Go on with a client that is who it says: may it have its will?"""
+        self._final_data = data
+        will = self._connect.will
+        if will is not None and self._core.asks_for_topics:
+            self._ask(Question("publish", [will.topic], self._connect))
+        else:
+            self._accept()
+
+    def _accept(self) -> None:
+        core, connect = self._core, self._connect
+        properties = connect.properties or Properties()
+        is_present = core.attach(self, self.info.client_id, connect.clean_start)
+        session = self.session
+        assert session is not None
+        session.expiry = self._expiry_of(properties.session_expiry_interval)
+        session.will = connect.will
+        keep_alive = connect.keep_alive
+        if self._version >= V5 and core.limits.server_keep_alive is not None:
+            keep_alive = core.limits.server_keep_alive
+        self._patience = 1.5 * keep_alive
+        session.attach(
+            self.outlet,
+            self._version,
+            properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
+        )
+        if not is_present:
+            session.inbound.clear()
+        self._enter(PeerState.CONNECTED)
+        self._write(
+            Connack(
+                is_present and self._version > V31,
+                ReasonCode(0),
+                connack_properties(
+                    connect,
+                    core.limits,
+                    self.info.client_id if self._is_assigned else None,
+                    session.expiry,
+                    self._final_data,
+                ),
+            )
+        )
+        self.events.append(Accepted(self.info, connect.clean_start, keep_alive))
+        session.resume()
+        if self._patience:
+            core.timers.cancel(self._timer)
+            self._timer = core.timers.add(
+                self._next_check(core.shared.now), self._check
+            )
+
+    def _expiry_of(self, interval: int | None) -> int:
+        """Return how many seconds the session is to outlive the connection."""
+        if self._version < V5:
+            interval = 0 if self._connect.clean_start else FOREVER
+        maximum = self._core.limits.maximum_session_expiry
+        if maximum is None:
+            return interval or 0
+        return min(interval or 0, maximum)
+
+    def _write_connack(self, refusal: Refusal) -> None:
+        packet = refusal_in(self._version, refusal)
+        self.outlet.wake()
+        self.outlet.data.append(
+            encode_within(packet, self._version, self.outlet.maximum_packet_size)
+        )
+
+    # --- packets of a connected client ----------------------------------------------
+
+    def _on_publish(self, packet: Publish) -> None:
+        core = self._core
+        core.statistics.messages_received += 1
+        if packet.properties is not None:
+            self._aliases.resolve(packet)
+        code = refusal_of_publish(core, packet)
+        if not code and core.asks_for_topics:
+            self._ask(Question("publish", [packet.topic.value], packet))
+        else:
+            self._publish(packet, code)
+
+    def _publish(self, packet: Publish, code: int) -> None:
+        session = self.session
+        assert session is not None
+        publish(self._core, session, packet, code)
+
+    def _on_ack(self, ack: Ack) -> None:
+        session = self.session
+        assert session is not None
+        if ack.kind is PUBREL:
+            self.outlet.wake()
+            session.inbound.release(ack, self.outlet.data)
+        else:
+            session.acknowledge(ack)
+
+    def _on_subscribe(self, packet: Subscribe) -> None:
+        if self._core.asks_for_topics:
+            filters = [split_shared(name)[1] for name, _ in packet.subscriptions]
+            self._ask(Question("subscribe", filters, packet))
+        else:
+            self._subscribe(packet, [0] * len(packet.subscriptions))
+
+    def _subscribe(self, packet: Subscribe, codes: list[int]) -> None:
+        session = self.session
+        assert session is not None
+        answers, wanted = subscribe(self._core, session, packet, codes)
+        self._write(answers)
+        for subscription in wanted:
+            self._core.send_retained(subscription)
+
+    def _on_unsubscribe(self, packet: Unsubscribe) -> None:
+        session = self.session
+        assert session is not None
+        self._write(unsubscribe(self._core, session, packet))
+
+    def _on_pingreq(self, packet: Ping) -> None:
+        self.outlet.wake()
+        self.outlet.data.append(_PINGRESP)
+
+    def _on_disconnect(self, packet: Signal) -> None:
+        session = self.session
+        interval = None
+        if packet.properties is not None:
+            interval = packet.properties.session_expiry_interval
+        if session is not None and interval is not None:
+            announced = self._connect.properties or Properties()
+            if interval and not announced.session_expiry_interval:
+                # §3.14.2.2.2
+                raise PacketError(
+                    PROTOCOL_ERROR, "a session of 0 seconds can't be made to last"
+                )
+            session.expiry = self._expiry_of(interval)
+        self._close("", is_will_due=bool(packet.reason_code))
+
+    def _on_auth(self, packet: Signal) -> None:
+        announced = self._connect.properties or Properties()
+        properties = packet.properties or Properties()
+        method = announced.authentication_method
+        if method is None or properties.authentication_method != method:
+            raise PacketError(
+                PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
+            )
+        data = properties.authentication_data
+        if packet.reason_code == REAUTHENTICATE:
+            if self._is_authenticating or not self._is_connected:
+                raise PacketError(PROTOCOL_ERROR, "an authentication has begun already")
+            self._is_authenticating = True
+            self.events.append(Began(method, data))
+        elif self._is_authenticating:
+            self.events.append(Continued(data))
+        else:
+            raise PacketError(PROTOCOL_ERROR, "AUTH continues no authentication")
+
+
+def _code_of(verdict: Refusal | None) -> int:
+    return 0 if verdict is None else verdict.reason_code
+
+
+# What each state accepts; what is absent is a protocol error.
+_Handler = Callable[[Peer, Any], None]
+_HANDLERS: Final[dict[tuple[PeerState, PacketType], _Handler]] = {
+    (PeerState.CONNECTING, PacketType.CONNECT): Peer._on_connect,
+    (PeerState.AUTHENTICATING, PacketType.AUTH): Peer._on_auth,
+    (PeerState.AUTHENTICATING, PacketType.DISCONNECT): Peer._on_disconnect,
+    (PeerState.CONNECTED, PacketType.PUBLISH): Peer._on_publish,
+    (PeerState.CONNECTED, PacketType.PUBACK): Peer._on_ack,
+    (PeerState.CONNECTED, PacketType.PUBREC): Peer._on_ack,
+    (PeerState.CONNECTED, PacketType.PUBREL): Peer._on_ack,
+    (PeerState.CONNECTED, PacketType.PUBCOMP): Peer._on_ack,
+    (PeerState.CONNECTED, PacketType.SUBSCRIBE): Peer._on_subscribe,
+    (PeerState.CONNECTED, PacketType.UNSUBSCRIBE): Peer._on_unsubscribe,
+    (PeerState.CONNECTED, PacketType.PINGREQ): Peer._on_pingreq,
+    (PeerState.CONNECTED, PacketType.DISCONNECT): Peer._on_disconnect,
+    (PeerState.CONNECTED, PacketType.AUTH): Peer._on_auth,
+}
+# The same by packet type, for each state.
+_HANDLERS_OF: Final = {
+    state: [
+        _HANDLERS.get((state, PacketType(number))) if number else None
+        for number in range(PacketType.WILL)
+    ]
+    for state in PeerState
+}

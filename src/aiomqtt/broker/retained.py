@@ -1,0 +1,93 @@
+"""The retained messages (MQTT 5.0 §3.3.1.3)."""
+
+from typing import Final
+
+from aiomqtt.routing.trie import Trie
+
+from .limits import Limits
+from .message import ApplicationMessage
+
+# Topics that only the broker publishes to; what is retained there does not count.
+SYSTEM: Final = "$SYS/"
+
+
+class RetainedMessages:
+    """At most one message for each topic."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Start without any."""
+        self._limits = limits
+        self._by_topic: dict[str, ApplicationMessage] = {}
+        self._trie: Trie[ApplicationMessage] = Trie()
+        # Without those of the broker itself.
+        self._count = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Return the number of messages, with those that have expired unnoticed."""
+        return self._count
+
+    def keep(self, message: ApplicationMessage) -> bool:
+        """Retain a message in the place of the topic's last one; without payload: none.
+
+        Returns:
+            False when there is no room for it; then the last one is gone all the same,
+            as it is no longer what the topic says.
+        """
+        topic = message.topic
+        last = self._by_topic.pop(topic, None)
+        if last is not None:
+            self._tally(last, -1)
+        if message.payload and self._has_room(message):
+            self._by_topic[topic] = message
+            self._trie.set(topic, message)
+            self._tally(message, 1)
+            return True
+        if last is not None:
+            self._trie.remove(topic)
+        return not message.payload
+
+    def _tally(self, message: ApplicationMessage, sign: int) -> None:
+        if not message.topic.startswith(SYSTEM):
+            self._count += sign
+            self._size += sign * message.size
+
+    def _has_room(self, message: ApplicationMessage) -> bool:
+        limits = self._limits
+        return message.topic.startswith(SYSTEM) or (
+            self._count < limits.maximum_retained_messages
+            and self._size + message.size <= limits.maximum_retained_bytes
+        )
+
+    def matching(self, topic_filter: str, now: float) -> list[ApplicationMessage]:
+        """Return what is retained under a filter; what has expired is removed."""
+        if "+" in topic_filter or "#" in topic_filter:
+            found = self._trie.matched_by(topic_filter)
+        else:
+            message = self._by_topic.get(topic_filter)
+            found = [] if message is None else [message]
+        lasting = []
+        for message in found:
+            if message.expires is not None and now >= message.expires:
+                self._remove(message)
+            else:
+                lasting.append(message)
+        return lasting
+
+    def all(self, now: float) -> list[ApplicationMessage]:
+        """Return all of them but those that have expired, which are removed."""
+        for message in [*self._by_topic.values()]:
+            if message.expires is not None and now >= message.expires:
+                self._remove(message)
+        return [*self._by_topic.values()]
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        self._by_topic.clear()
+        self._trie = Trie()
+        self._count = self._size = 0
+
+    def _remove(self, message: ApplicationMessage) -> None:
+        del self._by_topic[message.topic]
+        self._trie.remove(message.topic)
+        self._tally(message, -1)

@@ -1,0 +1,301 @@
+"""The state of a session (MQTT 5.0 §4.1): what the broker keeps of one client."""
+
+from typing import Final
+
+from aiomqtt.protocol.inbound import Inbound
+from aiomqtt.protocol.outbound import Delivery, Outbound
+from aiomqtt.protocol.packets import Ack, WillMessage
+from aiomqtt.protocol.spec import ProtocolVersion
+
+from .limits import Limits
+from .message import ApplicationMessage
+from .outlet import ALIAS_SIZE, IDENTIFIER_SIZE, Outlet
+from .statistics import Statistics
+from .timers import Timer
+
+V5: Final = ProtocolVersion.V5
+# A Session Expiry Interval that means never.
+FOREVER: Final = 0xFFFF_FFFF
+# Below 5.0 a client announces no Receive Maximum.
+IN_FLIGHT_V3: Final = 100
+# With so many messages waiting, those who publish to a client have to wait for it.
+CROWDED: Final = 1000
+
+
+class Shared:
+    """What all sessions of a broker share.
+
+    Attributes:
+        now: The time of the call that is being handled.
+    """
+
+    __slots__ = ("limits", "now", "statistics")
+
+    def __init__(self, limits: Limits, statistics: Statistics, now: float) -> None:
+        """Take them."""
+        self.limits = limits
+        self.statistics = statistics
+        self.now = now
+
+
+class Subscription:
+    """One subscription of a session (§3.8.3.1)."""
+
+    __slots__ = (
+        "identifier",
+        "no_local",
+        "qos",
+        "retain_as_published",
+        "session",
+        "topic_filter",
+    )
+
+    def __init__(
+        self,
+        session: "Session",
+        topic_filter: str,
+        qos: int,
+        no_local: bool,
+        retain_as_published: bool,
+        identifier: int,
+    ) -> None:
+        """Take the fields; an identifier of 0 is none."""
+        self.session = session
+        self.topic_filter = topic_filter
+        self.qos = qos
+        self.no_local = no_local
+        self.retain_as_published = retain_as_published
+        self.identifier = identifier
+
+
+class Letter:
+    """A message with QoS 1 or 2 for one session, so that it can be encoded anew."""
+
+    __slots__ = ("identifiers", "message", "qos", "retain", "session")
+
+    def __init__(
+        self,
+        session: "Session",
+        message: ApplicationMessage,
+        qos: int,
+        retain: bool,
+        identifiers: tuple[int, ...],
+    ) -> None:
+        """Take the fields."""
+        self.session = session
+        self.message = message
+        self.qos = qos
+        self.retain = retain
+        self.identifiers = identifiers
+
+    def render(self) -> tuple[bytes, bytes] | None:
+        """Encode it for the connection that there is; None: it has expired."""
+        session = self.session
+        outlet = session.outlet
+        now = session.shared.now
+        expires = self.message.expires
+        if outlet is None or (expires is not None and now >= expires):
+            session.shared.statistics.messages_expired += 1
+            return None
+        return outlet.render(self.message, self.qos, self.retain, self.identifiers, now)
+
+
+class Session:
+    """What the broker keeps of one client.
+
+    Attributes:
+        client_id: What it is filed under.
+        outlet: Where to write to the client; None while it is not connected.
+        subscriptions: Its subscriptions by topic filter.
+        is_v5: Whether its client speaks 5.0, or did when it was connected last.
+        expiry: How many seconds it lasts without a connection.
+        will: What to publish when the client is gone; None: nothing.
+        will_timer: When a will that is delayed is due.
+        expiry_timer: When the session ends.
+    """
+
+    __slots__ = (
+        "client_id",
+        "expiry",
+        "expiry_timer",
+        "inbound",
+        "is_v5",
+        "outbound",
+        "outlet",
+        "shared",
+        "subscriptions",
+        "will",
+        "will_timer",
+    )
+
+    def __init__(self, client_id: str, shared: Shared) -> None:
+        """Start without a connection and without subscriptions."""
+        self.client_id = client_id
+        self.shared = shared
+        # Valid for the session.
+        self.outbound = Outbound()
+        self.inbound = Inbound()
+        self.subscriptions: dict[str, Subscription] = {}
+        self.expiry = 0
+        self.will: WillMessage | None = None
+        self.will_timer: Timer | None = None
+        self.expiry_timer: Timer | None = None
+        self.is_v5 = False
+        # Valid for the connection.
+        self.outlet: Outlet | None = None
+
+    # --- connections --------------------------------------------------------------
+
+    def attach(
+        self, outlet: Outlet, version: ProtocolVersion, receive_maximum: int
+    ) -> None:
+        """Begin a connection; `resume` writes what waits, after the CONNACK."""
+        self.outlet = outlet
+        limits = self.shared.limits
+        self.inbound.open(version, limits.receive_maximum if version >= V5 else 0xFFFF)
+        self.outbound.open(version, receive_maximum if version >= V5 else IN_FLIGHT_V3)
+        if self.is_v5 != outlet.is_v5:
+            self.is_v5 = outlet.is_v5
+            self._encode_anew()
+
+    def resume(self) -> None:
+        """Go on where the last connection ended (§4.4)."""
+        outlet = self.outlet
+        assert outlet is not None
+        outlet.wake()
+        self.outbound.resume(outlet.data, self._refusal)
+
+    def detach(self) -> None:
+        """End the connection; what is not done waits for the next one."""
+        self.outlet = None
+        self.outbound.close()
+
+    def _encode_anew(self) -> None:
+        """Take what waits from one version of MQTT to another."""
+        for delivery in self.outbound.unreceived():
+            letter = delivery.waiter
+            assert isinstance(letter, Letter)
+            head, tail = letter.message.parts(self.is_v5, letter.qos, letter.retain)
+            self.outbound.replace(delivery, head, tail)
+            delivery.render = letter.render
+
+    def _refusal(self, first: int, size: int) -> int:
+        """Return with which reason the client does not take a packet ([3.1.2-24])."""
+        outlet = self.outlet
+        if outlet is None or not outlet.maximum_packet_size:
+            return 0
+        return 0x95 if size > outlet.maximum_packet_size else 0
+
+    # --- messages -----------------------------------------------------------------
+
+    def deliver(
+        self,
+        message: ApplicationMessage,
+        qos: int,
+        retain: bool,
+        identifiers: tuple[int, ...],
+        publisher: Outlet | None,
+    ) -> None:
+        """Send a message to the client, now or when it is back.
+
+        Args:
+            message: The message.
+            qos: The QoS to send it with.
+            retain: The RETAIN flag to send it with.
+            identifiers: The identifiers of the subscriptions that matched.
+            publisher: Who is to wait when this client does not keep up; None: nobody.
+        """
+        outlet = self.outlet
+        shared = self.shared
+        if outlet is not None and publisher is not None and outlet.is_behind:
+            outlet.hold(publisher, shared.now)
+        if qos:
+            self._deliver_surely(message, qos, retain, identifiers)
+            return
+        if outlet is None:
+            return
+        if outlet.unsent > shared.limits.maximum_queued_bytes:
+            shared.statistics.messages_dropped += 1
+            return
+        # An alias would be set by what is not written.
+        if outlet.maximum_packet_size:
+            head, tail = message.parts(outlet.is_v5, 0, retain)
+            size = len(head) + len(tail) + _extra(outlet, identifiers)
+            if size > outlet.maximum_packet_size:
+                shared.statistics.messages_dropped += 1
+                return
+        if not (identifiers or outlet.uses_aliases or message.has_aged(shared.now)):
+            head, tail = message.parts(outlet.is_v5, 0, retain)
+        else:
+            head, tail = outlet.render(message, 0, retain, identifiers, shared.now)
+        if not outlet.data:
+            outlet.wake()
+        outlet.data.append(head)
+        outlet.data.append(tail)
+        outlet.unsent += len(head) + len(tail)
+        shared.statistics.messages_sent += 1
+
+    def _deliver_surely(
+        self,
+        message: ApplicationMessage,
+        qos: int,
+        retain: bool,
+        identifiers: tuple[int, ...],
+    ) -> None:
+        outbound = self.outbound
+        shared = self.shared
+        limits = shared.limits
+        outlet = self.outlet
+        head, tail = message.parts(self.is_v5, qos, retain)
+        if (
+            outbound.size + len(tail) > limits.maximum_queued_bytes
+            or len(outbound) >= limits.maximum_queued_messages
+        ):
+            shared.statistics.messages_dropped += 1
+            return
+        if outlet is not None and outlet.maximum_packet_size:
+            size = len(head) + len(tail) + 2 + _extra(outlet, identifiers)
+            if size > outlet.maximum_packet_size:
+                shared.statistics.messages_dropped += 1
+                return
+        delivery = Delivery(head, tail, qos)
+        letter = Letter(self, message, qos, retain, identifiers)
+        delivery.waiter = letter
+        if (
+            identifiers
+            or message.expires is not None
+            or (outlet is not None and outlet.uses_aliases)
+        ):
+            delivery.render = letter.render
+        if outlet is None:
+            outbound.send(delivery, [])
+            return
+        if not outlet.data:
+            outlet.wake()
+        outbound.send(delivery, outlet.data)
+        outlet.unsent += len(tail)
+        shared.statistics.messages_sent += 1
+        if not outlet.is_crowded and outbound.queued > CROWDED:
+            outlet.is_crowded = True
+
+    def acknowledge(self, ack: Ack) -> None:
+        """Handle a PUBACK, PUBREC or PUBCOMP of the client.
+
+        Raises:
+            PacketError: The packet identifier is that of another kind of flow.
+        """
+        outlet, outbound = self.outlet, self.outbound
+        assert outlet is not None
+        outlet.wake()
+        if outbound.acknowledge(ack, outlet.data) is not None:
+            outbound.pump(outlet.data)
+        if outlet.is_crowded and outbound.queued < CROWDED // 2:
+            outlet.is_crowded = False
+            outlet.release_if_drained()
+
+
+def _extra(outlet: Outlet, identifiers: tuple[int, ...]) -> int:
+    """Return how much larger a packet gets by what is this client's own, at most."""
+    return (ALIAS_SIZE if outlet.uses_aliases else 0) + IDENTIFIER_SIZE * len(
+        identifiers
+    )

@@ -1,0 +1,198 @@
+"""Who gets a message: all subscriptions of all sessions (MQTT 5.0 §4.7, §4.8)."""
+
+from typing import Final
+
+from aiomqtt.routing.trie import Trie
+
+from .session import Session, Subscription
+
+# Topics repeat: what was found for so many of them is kept.
+CACHED: Final = 4096
+
+
+class Target:
+    """A session that gets a message, once, by all of its subscriptions that match.
+
+    Attributes:
+        session: The session.
+        qos: The highest QoS of these subscriptions ([MQTT-3.3.4-2]).
+        retain_as_published: Whether one of them wants the RETAIN flag as it was.
+        identifiers: Their identifiers ([MQTT-3.3.4-3]).
+        of_own: The same for what the session's own client publishes: without those
+            that have No Local; None: there are none left.
+    """
+
+    __slots__ = ("identifiers", "of_own", "qos", "retain_as_published", "session")
+
+    def __init__(self, subscriptions: list[Subscription]) -> None:
+        """Join the subscriptions of one session."""
+        self.session: Session = subscriptions[0].session
+        self.qos = 0
+        self.retain_as_published = False
+        identifiers: list[int] = []
+        not_local: list[Subscription] = []
+        for subscription in subscriptions:
+            self.qos = max(self.qos, subscription.qos)
+            if subscription.retain_as_published:
+                self.retain_as_published = True
+            if subscription.identifier:
+                identifiers.append(subscription.identifier)
+            if not subscription.no_local:
+                not_local.append(subscription)
+        self.identifiers = tuple(identifiers)
+        self.of_own: Target | None = self
+        if len(not_local) < len(subscriptions):
+            self.of_own = Target(not_local) if not_local else None
+
+
+class Group:
+    """The subscriptions that share one filter under one name (§4.8.2)."""
+
+    __slots__ = ("_next", "members")
+
+    def __init__(self) -> None:
+        """Start without members."""
+        self.members: list[Subscription] = []
+        self._next = 0
+
+    def choose(self) -> Subscription:
+        """Return whose turn it is: of those who are connected and keep up, if any."""
+        count = len(self.members)
+        best = -1
+        best_rank = -1
+        for step in range(count):
+            index = (self._next + step) % count
+            outlet = self.members[index].session.outlet
+            rank = 0
+            if outlet is not None:
+                rank = 1 if outlet.is_behind else 2
+            if rank > best_rank:
+                best, best_rank = index, rank
+            if rank == 2:
+                break
+        self._next = (best + 1) % count
+        return self.members[best]
+
+
+class Matches:
+    """Who gets the messages of one topic."""
+
+    __slots__ = ("groups", "targets")
+
+    def __init__(self, targets: list[Target], groups: list[Group]) -> None:
+        """Take the sessions, and the groups of which one member each gets it."""
+        self.targets = targets
+        self.groups = groups
+
+
+class _Filter:
+    """All subscriptions to one topic filter."""
+
+    __slots__ = ("groups", "subscriptions")
+
+    def __init__(self) -> None:
+        self.subscriptions: dict[Session, Subscription] = {}
+        # By share name; most filters have none.
+        self.groups: dict[str, Group] | None = None
+
+
+class Subscriptions:
+    """All subscriptions, found by topic."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._trie: Trie[_Filter] = Trie()
+        self._found: dict[str, Matches] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Return the number of subscriptions."""
+        return self._count
+
+    def add(self, subscription: Subscription) -> bool:
+        """Add a subscription, or put it in the place of the session's earlier one.
+
+        Returns:
+            Whether it is new.
+        """
+        self._found.clear()
+        name, topic_filter = split_shared(subscription.topic_filter)
+        found = self._trie.get(topic_filter)
+        if found is None:
+            found = _Filter()
+            self._trie.set(topic_filter, found)
+        session = subscription.session
+        is_new = subscription.topic_filter not in session.subscriptions
+        session.subscriptions[subscription.topic_filter] = subscription
+        self._count += is_new
+        if not name:
+            found.subscriptions[session] = subscription
+            return is_new
+        if found.groups is None:
+            found.groups = {}
+        group = found.groups.get(name)
+        if group is None:
+            group = found.groups[name] = Group()
+        for index, member in enumerate(group.members):
+            if member.session is session:
+                group.members[index] = subscription
+                return is_new
+        group.members.append(subscription)
+        return is_new
+
+    def remove(self, session: Session, full_filter: str) -> bool:
+        """Remove a subscription; return whether there was one."""
+        subscription = session.subscriptions.pop(full_filter, None)
+        if subscription is None:
+            return False
+        self._found.clear()
+        self._count -= 1
+        name, topic_filter = split_shared(full_filter)
+        found = self._trie.get(topic_filter)
+        assert found is not None
+        if not name:
+            del found.subscriptions[session]
+        else:
+            assert found.groups is not None
+            found.groups[name].members.remove(subscription)
+            if not found.groups[name].members:
+                del found.groups[name]
+        if not found.subscriptions and not found.groups:
+            self._trie.remove(topic_filter)
+        return True
+
+    def remove_all(self, session: Session) -> None:
+        """Remove all subscriptions of a session."""
+        for full_filter in [*session.subscriptions]:
+            self.remove(session, full_filter)
+
+    def find(self, topic: str) -> Matches:
+        """Return who gets the messages of a topic."""
+        found = self._found.get(topic)
+        if found is None:
+            if len(self._found) >= CACHED:
+                self._found.clear()
+            found = self._found[topic] = self._search(topic)
+        return found
+
+    def _search(self, topic: str) -> Matches:
+        matched: dict[Session, list[Subscription]] = {}
+        groups: list[Group] = []
+        for found in self._trie.matching(topic):
+            for session, subscription in found.subscriptions.items():
+                several = matched.get(session)
+                if several is None:
+                    matched[session] = [subscription]
+                else:
+                    several.append(subscription)
+            if found.groups is not None:
+                groups.extend(found.groups.values())
+        return Matches([Target(several) for several in matched.values()], groups)
+
+
+def split_shared(topic_filter: str) -> tuple[str, str]:
+    """Return share name and filter of a shared subscription, else "" and the filter."""
+    if not topic_filter.startswith("$share/"):
+        return "", topic_filter
+    _, name, rest = topic_filter.split("/", 2)
+    return name, rest
