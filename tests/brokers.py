@@ -28,6 +28,8 @@ class Broker:
     host = "127.0.0.1"
     username = "u"
     password = "p"
+    # How clients of the tests reach it.
+    transport = "tcp"
 
     def __init__(
         self,
@@ -36,12 +38,18 @@ class Broker:
         passwords: bool = False,
         certificates: Certificates | None = None,
         persistence: bool = False,
+        limits: dict[str, int] | None = None,
+        rules: dict[str, str] | None = None,
         settings: str = "",
     ) -> None:
         self.directory = directory
         self.passwords = passwords
         self.certificates = certificates
         self.persistence = persistence
+        # By the names of mosquitto.conf, such as max_packet_size.
+        self.limits = limits or {}
+        # "read" or "readwrite" by topic filter; with any, all others are denied.
+        self.rules = rules or {}
         self.settings = settings  # further lines of mosquitto.conf
         self.log_file = directory / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +60,11 @@ class Broker:
         self.tls_port = free_port()
         self.wrong_name_port = free_port()
         self.mutual_tls_port = free_port()
+
+    @property
+    def address(self) -> str:
+        """What a client's errors call it."""
+        return f"{self.host}:{self.port}"
 
     @property
     def ca_file(self) -> Path:
@@ -155,7 +168,6 @@ class Broker:
             "log_dest stderr",
             "log_type all",
             "set_tcp_nodelay true",
-            "max_queued_messages 0",  # unlimited: a test loses no message here
             f"persistence {'true' if self.persistence else 'false'}",
         ]
         if self.persistence:
@@ -180,6 +192,15 @@ class Broker:
                     f"keyfile {pair.key}",
                 ]
             lines += [f"cafile {tls.ca_file}", "require_certificate true"]
+        # Unlimited: a test loses no message here.
+        limits = {"max_queued_messages": 0, **self.limits}
+        lines[2:2] = [f"{name} {value}" for name, value in limits.items()]
+        if self.rules:
+            file = self.directory / "rules"
+            file.write_text(
+                "".join(f"topic {how} {name}\n" for name, how in self.rules.items())
+            )
+            lines.insert(2, f"acl_file {file}")
         return "\n".join([*lines, self.settings, ""])
 
     def _password_file(self) -> Path:

@@ -1,15 +1,33 @@
-"""Brokers for the tests. A broker that is missing is a failure, not a skip."""
+"""Brokers for the tests. A broker that is missing is a failure, not a skip.
 
-from collections.abc import Callable, Iterator
+A test that takes `broker`, `password_broker`, `private_broker` or `start_broker` runs
+on mosquitto, on the library's own broker over sockets, and on it in memory. One that
+takes `mosquitto` or `private_mosquitto` is about that one.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from tests.brokers import Broker
 from tests.certificates import Certificates, make_certificates
+from tests.integration.programs import start, stop
+from tests.own_broker import OwnBroker
 
-StartBroker = Callable[..., Broker]
+AnyBroker: TypeAlias = Broker | OwnBroker
+StartBroker: TypeAlias = Callable[..., Awaitable[AnyBroker]]
+
+# The own one by its transport.
+KINDS = {"mosquitto": "", "own": "tcp", "memory": "memory"}
+
+
+@pytest.fixture(params=KINDS)
+def broker_kind(request: pytest.FixtureRequest) -> str:
+    """Which broker a test runs on."""
+    kind: str = request.param
+    return kind
 
 
 @pytest.fixture(scope="session")
@@ -17,11 +35,61 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, broker_kind: str) -> AnyBroker:
+    """A broker without passwords; others may use it too."""
+    name = "mosquitto" if broker_kind == "mosquitto" else "own_broker"
+    found: AnyBroker = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def password_broker(request: pytest.FixtureRequest, broker_kind: str) -> AnyBroker:
+    """A broker that takes only `username` with `password`; others may use it too."""
+    name = "password_mosquitto" if broker_kind == "mosquitto" else "own_password_broker"
+    found: AnyBroker = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+async def start_broker(broker_kind: str, tmp_path: Path) -> AsyncIterator[StartBroker]:
+    """Starts brokers of the test's own: `await start_broker(persistence=True)`.
+
+    It takes the keyword arguments that both kinds have in common.
+    """
+    brokers: list[AnyBroker] = []
+
+    async def start_one(**options: Any) -> AnyBroker:
+        one: AnyBroker
+        if broker_kind == "mosquitto":
+            directory = tmp_path / f"broker-{len(brokers)}"
+            directory.mkdir()
+            one = Broker(directory, **options)
+        else:
+            one = OwnBroker(KINDS[broker_kind], **options)
+        brokers.append(one)
+        await start(one)
+        return one
+
+    yield start_one
+    for one in brokers:
+        await stop(one)
+
+
+@pytest.fixture
+async def private_broker(start_broker: StartBroker) -> AnyBroker:
+    """A broker of the test's own, which remembers sessions across a crash."""
+    return await start_broker(persistence=True)
+
+
+# --- mosquitto -------------------------------------------------------------------
+
+
 @pytest.fixture(scope="session")
-def broker(
+def mosquitto(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
 ) -> Iterator[Broker]:
-    """A broker without passwords, plain and TLS, that all tests share."""
+    """A mosquitto without passwords, plain and TLS, that all tests share."""
     broker = Broker(tmp_path_factory.mktemp("broker"), certificates=certificates)
     broker.start()
     yield broker
@@ -29,8 +97,8 @@ def broker(
 
 
 @pytest.fixture(scope="session")
-def password_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker that takes only `username` with `password`; shared."""
+def password_mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A mosquitto that takes only `username` with `password`; shared."""
     broker = Broker(tmp_path_factory.mktemp("password-broker"), passwords=True)
     broker.start()
     yield broker
@@ -38,30 +106,39 @@ def password_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker
 
 
 @pytest.fixture
-def start_broker(tmp_path: Path) -> Iterator[StartBroker]:
-    """Starts brokers of the test's own: `start_broker(persistence=True)`.
+def private_mosquitto(tmp_path: Path) -> Iterator[Broker]:
+    """A mosquitto of the test's own, which remembers sessions across a crash."""
+    broker = Broker(tmp_path, persistence=True)
+    broker.start()
+    yield broker
+    broker.stop()
 
-    It takes the keyword arguments of `Broker`.
-    """
-    brokers: list[Broker] = []
 
-    def start(**options: Any) -> Broker:
-        directory = tmp_path / f"broker-{len(brokers)}"
-        directory.mkdir()
-        broker = Broker(directory, **options)
-        brokers.append(broker)
-        broker.start()
-        return broker
-
-    yield start
-    for broker in brokers:
-        broker.stop()
+# --- the library's own ---------------------------------------------------------------
 
 
 @pytest.fixture
-def private_broker(start_broker: StartBroker) -> Broker:
-    """A broker of the test's own, which remembers sessions across a crash."""
-    return start_broker(persistence=True)
+def own_certificates() -> Certificates | None:
+    """The certificates for TLS; None: no test of the module needs it."""
+    return None
+
+
+@pytest.fixture
+async def own_broker(
+    broker_kind: str, own_certificates: Certificates | None
+) -> AsyncIterator[OwnBroker]:
+    broker = OwnBroker(KINDS[broker_kind], certificates=own_certificates)
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+@pytest.fixture
+async def own_password_broker(broker_kind: str) -> AsyncIterator[OwnBroker]:
+    broker = OwnBroker(KINDS[broker_kind], passwords=True)
+    await broker.start()
+    yield broker
+    await broker.stop()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -70,6 +147,6 @@ def pytest_runtest_makereport(item: Any) -> Any:
     report = yield
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
-            if isinstance(value, Broker):
+            if isinstance(value, Broker | OwnBroker):
                 report.sections.append((f"log of {name}", value.log[-4000:]))
     return report

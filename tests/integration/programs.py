@@ -7,6 +7,7 @@ from typing import Any
 
 import aiomqtt
 from tests.brokers import Broker
+from tests.own_broker import OwnBroker
 
 # For what should be there at once, in seconds.
 SOON = 10.0
@@ -20,9 +21,21 @@ def unique(name: str) -> str:
 
 
 def client_of(
-    broker: Broker, version: int = 4, *, persistent: bool = False, **arguments: Any
+    broker: Broker | OwnBroker,
+    version: int = 4,
+    *,
+    persistent: bool = False,
+    **arguments: Any,
 ) -> aiomqtt.Client:
-    """A client of the broker; `persistent`: with a session that stays there."""
+    """A client of the broker; `persistent`: with a session that stays there.
+
+    With a port it connects over TCP.
+    """
+    hostname = broker.host
+    if "port" not in arguments and broker.transport == "memory":
+        assert isinstance(broker, OwnBroker)
+        hostname = broker.name
+        arguments["transport"] = "memory"
     arguments.setdefault("port", broker.port)
     if persistent and version == 5:
         arguments.setdefault("clean_start", False)
@@ -30,7 +43,23 @@ def client_of(
         arguments.setdefault("properties", expiry)
     elif persistent:
         arguments["clean_session"] = False
-    return aiomqtt.Client(broker.host, protocol=version, **arguments)
+    return aiomqtt.Client(hostname, protocol=version, **arguments)
+
+
+async def start(broker: Broker | OwnBroker) -> None:
+    """Start a broker, on the ports that it had."""
+    if isinstance(broker, OwnBroker):
+        await broker.start()
+    else:
+        broker.start()
+
+
+async def stop(broker: Broker | OwnBroker) -> None:
+    """End a broker as an administrator does."""
+    if isinstance(broker, OwnBroker):
+        await broker.stop()
+    else:
+        broker.stop()
 
 
 async def take(client: aiomqtt.Client, count: int) -> list[aiomqtt.Message]:
@@ -59,7 +88,7 @@ async def nothing_more(client: aiomqtt.Client) -> None:
     assert message.payload == b"the last one", message
 
 
-async def until_logged(broker: Broker, text: str, count: int = 1) -> None:
+async def until_logged(broker: Broker | OwnBroker, text: str, count: int = 1) -> None:
     """Wait until the broker has logged a text so many times."""
     deadline = time.monotonic() + SOON
     while broker.log.count(text) < count:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +23,8 @@ import pytest
 
 import aiomqtt
 from tests.brokers import Broker
-from tests.integration.programs import SOON
+from tests.integration.programs import SOON, start
+from tests.own_broker import OwnBroker
 
 # The documentation is downloaded.
 pytestmark = pytest.mark.timeout(300)
@@ -173,12 +173,11 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def examples_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("examples"))
-    broker.start()
-    yield broker
-    broker.stop()
+@pytest.fixture(params=["mosquitto", "own"])
+def broker_kind(request: pytest.FixtureRequest) -> str:
+    """A process of its own can't be joined in memory."""
+    kind: str = request.param
+    return kind
 
 
 def test_no_example_is_lost(texts):
@@ -189,22 +188,22 @@ def test_no_example_is_lost(texts):
 
 
 @pytest.mark.parametrize(("page", "number"), CASES)
-async def test_the_example_runs_unchanged(
-    texts, examples_broker, tmp_path, page, number
-):
+async def test_the_example_runs_unchanged(texts, start_broker, tmp_path, page, number):
     example = EXAMPLES[page][number]
     if example.skipped:
         pytest.skip(example.skipped)
     file = tmp_path / "example.py"
     file.write_text(texts[page][number])
-    async with Running(example, file, examples_broker) as running:
+    async with Running(example, file, await start_broker()) as running:
         await running.do_what_it_is_for()
 
 
 class Running:
     """An example that runs, and a client that talks with it."""
 
-    def __init__(self, example: Example, file: Path, broker: Broker) -> None:
+    def __init__(
+        self, example: Example, file: Path, broker: Broker | OwnBroker
+    ) -> None:
         self.example = example
         self.broker = broker
         self.output = file.with_suffix(".out")
@@ -259,7 +258,8 @@ class Running:
         if example.restarts:
             await self.until("print", lambda: len(self.printed) == 1)
             await self.listener.__aexit__(None, None, None)
-            self.broker.restart()
+            self.broker.kill()
+            await start(self.broker)
             await self.listener.__aenter__()
             self.log_start = len(self.broker.log)
             await self.feed()

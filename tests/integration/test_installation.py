@@ -67,19 +67,19 @@ def build_of(python: Path) -> str:
 
 
 def test_without_a_compiler_it_installs_and_works_and_says_so_once(
-    sdist, tmp_path, broker
+    sdist, tmp_path, mosquitto
 ):
     # Nothing is on the PATH, so no compiler either.
     python, said = install(tmp_path, sdist, PATH=str(tmp_path / "empty"))
     assert said.count(SAID) == 1
     assert f"{SAID}: there is no C compiler" in said
     assert build_of(python) == "pure"
-    shown = run(python, EXAMPLE, broker.host, str(broker.port))
+    shown = run(python, EXAMPLE, mosquitto.host, str(mosquitto.port))
     assert "received temperature/outside: 28.4" in shown
 
 
 def test_with_a_compiler_that_fails_it_installs_and_works_and_says_so_once(
-    sdist, tmp_path, broker
+    sdist, tmp_path, mosquitto
 ):
     compiler = tmp_path / "failing-cc"
     compiler.write_text("#!/bin/sh\necho this compiler does not work >&2\nexit 1\n")
@@ -88,7 +88,7 @@ def test_with_a_compiler_that_fails_it_installs_and_works_and_says_so_once(
     assert said.count(SAID) == 1
     assert build_of(python) == "pure"
     assert not list((tmp_path / "venv").rglob("*aiomqtt*/**/*.so"))
-    shown = run(python, EXAMPLE, broker.host, str(broker.port))
+    shown = run(python, EXAMPLE, mosquitto.host, str(mosquitto.port))
     assert "received temperature/outside: 28.4" in shown
 
 
@@ -105,10 +105,12 @@ def test_asked_for_pure_compiles_nothing_and_fits_every_platform(sdist, tmp_path
     assert made.name.endswith("-py3-none-any.whl")
 
 
-def test_with_a_compiler_it_is_compiled_and_has_its_source_too(sdist, tmp_path, broker):
+def test_with_a_compiler_it_is_compiled_and_has_its_source_too(
+    sdist, tmp_path, mosquitto
+):
     python, said = install(tmp_path, sdist)
     assert SAID not in said
     assert build_of(python) == "compiled"
     assert "(pure," in run(python, "-m", "aiomqtt", "--version", AIOMQTT_PURE="1")
-    shown = run(python, EXAMPLE, broker.host, str(broker.port))
+    shown = run(python, EXAMPLE, mosquitto.host, str(mosquitto.port))
     assert "received temperature/outside: 28.4" in shown

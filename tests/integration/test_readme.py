@@ -7,13 +7,13 @@ from pathlib import Path
 PROGRAM = Path(__file__).parents[2] / "examples" / "temperature.py"
 
 
-def test_the_first_command_prints_what_arrived(broker):
+def test_the_first_command_prints_what_arrived(mosquitto):
     result = subprocess.run(
         [
             *(sys.executable, "-X", "dev", "-W", "error"),
             PROGRAM,
-            broker.host,
-            str(broker.port),
+            mosquitto.host,
+            str(mosquitto.port),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -313,7 +313,9 @@ async def test_clean_session_true_ends_a_persistent_session(broker, version):
 
 async def test_a_broker_that_runs_out_of_room_discards(start_broker, version):
     """ "the broker will eventually run out of memory and start discarding" """
-    broker = start_broker(settings="max_queued_messages 5\nmax_inflight_messages 1")
+    broker = await start_broker(
+        limits={"max_queued_messages": 5, "max_inflight_messages": 1}
+    )
     name, topic = unique("long-away"), unique("many")
     client = client_of(broker, version, persistent=True, identifier=name)
     async with client:

@@ -9,9 +9,22 @@ from typing import Any
 import pytest
 
 import aiomqtt
+from tests.certificates import Certificates
 from tests.integration.programs import client_of, payloads, unique
 
 BLOCKING = ["load_cert_chain", "load_default_certs", "load_verify_locations"]
+
+
+@pytest.fixture(params=["mosquitto", "own"])
+def broker_kind(request: pytest.FixtureRequest) -> str:
+    """There is no TLS in memory."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def own_certificates(certificates: Certificates) -> Certificates:
+    return certificates
 
 
 def trusting(broker, **options: Any) -> aiomqtt.TLSParameters:

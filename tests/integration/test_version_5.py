@@ -190,11 +190,11 @@ async def test_subscription_identifiers_tell_which_filter_matched(broker, make):
         await client.publish(f"{base}/a", b"a", 1)
         assert (await next_properties(client)).subscription_identifier == [7]
         await client.publish(f"{base}/b", b"b", 1)
-        # mosquitto sends a copy for each filter that matches.
-        found = [
-            (await next_properties(client)).SubscriptionIdentifier for _ in range(2)
-        ]
-        assert sorted(found) == [[7], [268_435_455]]
+        # mosquitto sends a copy for each filter that matches, others one for all.
+        found: list[int] = []
+        while len(found) < 2:
+            found += (await next_properties(client)).SubscriptionIdentifier
+        assert sorted(found) == [7, 268_435_455]
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -347,10 +347,8 @@ async def test_the_broker_assigns_an_identifier(broker):
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-async def test_a_publish_that_is_not_authorized(start_broker, tmp_path, qos):
-    rules = tmp_path / "acl"
-    rules.write_text("topic readwrite open/#\ntopic read closed/#\n")
-    broker = start_broker(settings=f"acl_file {rules}")
+async def test_a_publish_that_is_not_authorized(start_broker, qos):
+    broker = await start_broker(rules={"open/#": "readwrite", "closed/#": "read"})
     client = client_of(broker, 5)
     async with client:
         with pytest.raises(aiomqtt.MqttCodeError) as caught:
@@ -366,12 +364,8 @@ async def test_a_publish_that_is_not_authorized(start_broker, tmp_path, qos):
 
 
 @pytest.mark.parametrize("version", [3, 4], ids=["3.1", "3.1.1"])
-async def test_below_5_a_refused_publish_is_acknowledged(
-    start_broker, tmp_path, version
-):
-    rules = tmp_path / "acl"
-    rules.write_text("topic read closed/#\n")
-    broker = start_broker(settings=f"acl_file {rules}")
+async def test_below_5_a_refused_publish_is_acknowledged(start_broker, version):
+    broker = await start_broker(rules={"closed/#": "read"})
     async with client_of(broker, version) as client:
         await client.publish("closed/topic", b"dropped", 1)
     assert "Denied PUBLISH" in broker.log
@@ -398,7 +392,7 @@ async def test_subscribe_returns_reason_codes(broker):
 
 
 async def test_the_brokers_maximum_packet_size_is_kept(start_broker):
-    broker = start_broker(settings="max_packet_size 1000")
+    broker = await start_broker(limits={"max_packet_size": 1000})
     topic = unique("large")
     async with client_of(broker, 5) as client:
         await client.subscribe(topic)
@@ -424,7 +418,7 @@ async def test_our_maximum_packet_size_is_announced(broker, make):
 
 
 async def test_the_brokers_receive_maximum_is_kept(start_broker):
-    broker = start_broker(settings="max_inflight_messages 3")
+    broker = await start_broker(limits={"max_inflight_messages": 3})
     topic = unique("window")
     start = len(broker.log)
     async with client_of(broker, 5, identifier="three") as client:
