@@ -1,0 +1,591 @@
+"""Sessions, routing, wills and slow clients, on a clock of the test's own."""
+
+from typing import Any
+
+import pytest
+
+from aiomqtt.broker.outlet import PATIENCE
+from aiomqtt.broker.session import CROWDED, IN_FLIGHT_V3
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.packets import Publish, Signal, WillMessage
+from aiomqtt.protocol.spec import PacketType
+from tests.broker.conversation import V5, V311, Wire, World, payloads
+
+
+def lasting(version: int, seconds: int = 600) -> dict[str, Any]:
+    """What makes a session last."""
+    if version == 5:
+        return {"properties": Properties(session_expiry_interval=seconds)}
+    return {"clean_start": False}
+
+
+# --- sessions ------------------------------------------------------------------------
+
+
+def test_a_session_waits_for_its_client(version):
+    world = World()
+    wire = world.client(version, **lasting(version))
+    wire.subscribe("t", 2)
+    wire.lose()
+    other = world.client(version, client_id="other")
+    for qos in (0, 1, 2):
+        other.publish(payload=str(qos).encode(), qos=qos)
+    again = Wire(world, version)
+    connack = again.connect(**(lasting(version) | {"clean_start": False}))
+    assert connack.session_present == (version > 3)
+    # QoS 0 is not kept.
+    assert payloads(again.rest) == [b"1", b"2"]
+    again.lose()
+    # What was not acknowledged comes again, marked as that.
+    third = Wire(world, version)
+    third.connect(**(lasting(version) | {"clean_start": False}))
+    assert payloads(third.rest) == [b"1", b"2"]
+    assert all(packet.dup for packet in third.rest if isinstance(packet, Publish))
+
+
+def test_a_clean_start_ends_the_session(version):
+    world = World()
+    wire = world.client(version, **lasting(version))
+    wire.subscribe("t", 1)
+    wire.lose()
+    again = Wire(world, version)
+    assert not again.connect().session_present
+    again.publish()
+    assert again.read() == []
+    assert len(world.core.subscriptions) == 0
+
+
+def test_another_connection_takes_over(version):
+    world = World()
+    first = world.client(version, **lasting(version))
+    first.subscribe("t")
+    second = Wire(world, version)
+    second.connect(**(lasting(version) | {"clean_start": False}))
+    assert first.ended == "another connection uses the identifier"
+    if version == 5:
+        packet = first.read_one()
+        assert isinstance(packet, Signal)
+        assert packet.reason_code == 0x8E
+    # What the first one still sends is nobody's.
+    first.publish()
+    second.publish(payload=b"mine")
+    assert payloads(second.read()) == [b"mine"]
+    first.lose()
+    assert list(world.core.peers) == ["me"]
+
+
+def test_there_are_only_so_many_sessions():
+    world = World(maximum_sessions=1)
+    world.client(client_id="one")
+    wire = Wire(world)
+    assert wire.connect(client_id="two").reason_code == 0x97
+    assert list(world.core.sessions) == ["one"]
+
+
+def test_a_session_outlasts_as_long_as_it_may():
+    world = World(maximum_session_expiry=10)
+    for version in (V311, V5):
+        wire = world.client(version, **lasting(version, 0xFFFF_FFFF))
+        wire.lose()
+        world.pass_time(9)
+        assert list(world.core.sessions) == ["me"]
+        world.pass_time(2)
+        assert not world.core.sessions
+
+
+def test_a_session_that_is_resumed_does_not_expire():
+    world = World()
+    for _ in range(3):
+        wire = world.client(clean_start=False, **lasting(5, 10))
+        world.pass_time(100)
+        wire.lose()
+        world.pass_time(9)
+    assert list(world.core.sessions) == ["me"]
+    world.pass_time(2)
+    assert not world.core.sessions
+    assert world.core.deadline() is None
+
+
+@pytest.mark.parametrize(("first", "then"), [(V311, V5), (V5, V311)])
+def test_a_session_goes_on_in_another_version(first, then):
+    world = World()
+    wire = world.client(first, **lasting(first))
+    wire.subscribe("t", 2)
+    properties = Properties(content_type="text/plain", message_expiry_interval=100)
+    other = world.client(client_id="other")
+    other.publish(payload=b"sent", qos=1, properties=properties)
+    wire.read()
+    wire.lose()
+    other.publish(payload=b"queued", qos=2, properties=properties)
+    again = Wire(world, then)
+    again.connect(**(lasting(then) | {"clean_start": False}))
+    assert payloads(again.rest) == [b"sent", b"queued"]
+    for packet in again.rest:
+        assert isinstance(packet, Publish)
+        if then == 5:
+            assert packet.properties == properties
+        else:
+            assert packet.properties is None
+
+
+# --- wills ---------------------------------------------------------------------------
+
+
+def watched(world: World, **will: int) -> tuple[Wire, Wire]:
+    """Who waits for the will, and who has one."""
+    watcher = world.client(client_id="watcher")
+    watcher.subscribe("will", 1)
+    delay = will.pop("delay", None)
+    properties = None
+    if delay is not None:
+        properties = Properties(will_delay_interval=delay, content_type="c")
+    message = WillMessage("will", b"gone", 1, properties=properties)
+    expiry = Properties(session_expiry_interval=will.pop("expiry", 0))
+    return watcher, world.client(will=message, properties=expiry)
+
+
+def test_a_will_is_published_when_the_connection_breaks(version):
+    world = World()
+    watcher = world.client(version, client_id="watcher")
+    watcher.subscribe("will", 1)
+    wire = world.client(version, will=WillMessage("will", b"gone", 1))
+    wire.lose()
+    assert payloads(watcher.read()) == [b"gone"]
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, []), (4, [b"gone"])])
+def test_a_will_is_taken_back_by_leaving(code, expected):
+    watcher, wire = watched(World())
+    wire.disconnect(code)
+    assert payloads(watcher.read()) == expected
+
+
+def test_a_broken_rule_publishes_the_will():
+    watcher, wire = watched(World())
+    wire.send(b"\xf1\x00")
+    assert payloads(watcher.read()) == [b"gone"]
+
+
+def test_a_will_waits_for_its_delay():
+    world = World()
+    watcher, wire = watched(world, delay=5, expiry=100)
+    wire.lose()
+    world.pass_time(4.9)
+    assert watcher.read() == []
+    world.pass_time(0.2)
+    (packet,) = watcher.read()
+    assert isinstance(packet, Publish)
+    # The delay itself is not part of the message.
+    assert packet.properties == Properties(content_type="c")
+    world.pass_time(1000)
+    assert watcher.read() == []
+
+
+def test_a_will_comes_no_later_than_the_session_ends():
+    world = World()
+    watcher, wire = watched(world, delay=50, expiry=5)
+    wire.lose()
+    world.pass_time(5.1)
+    assert payloads(watcher.read()) == [b"gone"]
+
+
+@pytest.mark.parametrize(("clean_start", "expected"), [(False, []), (True, [b"gone"])])
+def test_a_client_that_is_back_in_time_keeps_its_will(clean_start, expected):
+    world = World()
+    watcher, wire = watched(world, delay=5, expiry=100)
+    wire.lose()
+    world.pass_time(3)
+    back = Wire(world)
+    back.connect(clean_start=clean_start)
+    world.pass_time(100)
+    assert payloads(watcher.read()) == expected
+
+
+def test_clearing_publishes_no_will():
+    world = World()
+    watcher, wire = watched(world, delay=5, expiry=100)
+    wire.lose()
+    world.core.clear()
+    world.pass_time(100)
+    assert watcher.read() == []
+    assert list(world.core.sessions) == ["watcher"]
+
+
+# --- who gets what -------------------------------------------------------------------
+
+
+def test_overlapping_subscriptions_give_one_copy_at_the_highest_qos(version):
+    world = World()
+    wire = world.client(version)
+    wire.subscribe("a/+", 0)
+    wire.subscribe("a/#", 2)
+    wire.subscribe("a/b", 1)
+    world.client(client_id="other").publish("a/b", qos=2)
+    (packet,) = wire.read()
+    assert isinstance(packet, Publish)
+    assert packet.qos == 2
+
+
+def test_a_copy_has_all_identifiers():
+    world = World()
+    wire = world.client()
+    for number, name in enumerate(("a/+", "a/#", "a/b"), 1):
+        properties = Properties(subscription_identifier=[number])
+        wire.subscribe(name, 1, properties)
+    for qos in (0, 1):
+        world.client(client_id="other").publish("a/b", qos=qos)
+        (packet,) = wire.read()
+        assert isinstance(packet, Publish)
+        assert packet.properties is not None
+        assert sorted(packet.properties.subscription_identifier) == [1, 2, 3]
+
+
+def test_no_local_counts_for_each_subscription():
+    world = World()
+    wire = world.client()
+    wire.subscribe("a/#", 2, no_local=True)
+    wire.publish("a/b")
+    assert wire.read() == []
+    wire.subscribe("a/b", 0)
+    wire.publish("a/b", payload=b"by the other one", qos=1)
+    packet, _ = wire.read()
+    assert isinstance(packet, Publish)
+    assert packet.qos == 0
+    world.client(client_id="other").publish("a/b", qos=2)
+    (packet,) = wire.read()
+    assert isinstance(packet, Publish)
+    assert packet.qos == 2
+
+
+def test_shared_subscriptions_take_turns():
+    world = World()
+    wires = [world.client(client_id=f"worker-{number}") for number in range(3)]
+    for wire in wires:
+        assert wire.subscribe("$share/workers/jobs/+", 1) == [1]
+    wires[0].subscribe("jobs/1")  # besides, one of its own
+    other = world.client(client_id="other")
+    for _ in range(30):
+        other.publish("jobs/1")
+    counts = [len(wire.read()) for wire in wires]
+    assert counts == [40, 10, 10]
+
+
+def test_a_shared_subscription_prefers_who_is_there():
+    world = World()
+    here = world.client(client_id="here")
+    away = world.client(client_id="away", **lasting(5))
+    for wire in (here, away):
+        wire.subscribe("$share/workers/jobs", 1)
+    away.lose()
+    other = world.client(client_id="other")
+    for _ in range(10):
+        other.publish("jobs", qos=1)
+    assert len(here.read()) == 10
+    here.lose()
+    for _ in range(3):
+        other.publish("jobs", qos=1)
+    back = Wire(world)
+    back.connect(client_id="away", clean_start=False)
+    assert len(back.rest) == 3
+
+
+def test_a_shared_subscription_avoids_who_is_behind():
+    world = World()
+    wires = [world.client(client_id=f"worker-{number}") for number in range(2)]
+    for wire in wires:
+        wire.subscribe("$share/workers/jobs", 1)
+    wires[0].outlet.is_paused = True
+    other = world.client(client_id="other")
+    for _ in range(10):
+        other.publish("jobs")
+    assert [len(wire.read()) for wire in wires] == [0, 10]
+
+
+def test_the_last_one_to_leave_ends_a_shared_subscription():
+    world = World()
+    wires = [world.client(client_id=f"worker-{number}") for number in range(2)]
+    for wire in wires:
+        wire.subscribe("$share/workers/jobs")
+    for number, wire in enumerate(wires):
+        wire.lose()
+        assert len(world.core.subscriptions) == 1 - number
+    assert world.core.subscriptions.find("jobs").groups == []
+
+
+# --- retained messages ----------------------------------------------------------------
+
+
+def test_retained_messages_come_after_the_suback(version):
+    world = World()
+    wire = world.client(version)
+    for name in ("a/1", "a/2", "b"):
+        wire.publish(name, payload=name.encode(), retain=True)
+    wire.subscribe("a/#", 1)
+    assert payloads(wire.rest) == [b"a/1", b"a/2"]
+    assert all(isinstance(p, Publish) and p.retain for p in wire.rest)
+    wire.publish("a/1", payload=b"", retain=True)
+    wire.read()
+    wire.subscribe("a/#", 1)
+    assert payloads(wire.rest) == [b"a/2"]
+
+
+def test_a_retained_message_expires():
+    world = World()
+    wire = world.client()
+    properties = Properties(message_expiry_interval=10)
+    wire.publish("a", retain=True, properties=properties)
+    world.pass_time(4)
+    wire.subscribe("a")
+    (packet,) = wire.rest
+    assert isinstance(packet, Publish)
+    assert packet.properties == Properties(message_expiry_interval=6)
+    world.pass_time(6)
+    wire.subscribe("a")
+    assert wire.rest == []
+    assert len(world.core.retained) == 0
+
+
+def test_only_so_much_is_retained():
+    world = World(maximum_retained_messages=2, maximum_retained_bytes=100)
+    wire = world.client()
+
+    def retain(topic: str, size: int) -> int:
+        wire.publish(topic, bytes(size), qos=1, retain=True)
+        return int(wire.read_one().reason_code)
+
+    assert retain("a", 10) == 0x10
+    assert retain("b", 10) == 0x10
+    assert retain("c", 10) == 0x97
+    assert retain("a", 95) == 0x97
+    # It would be wrong to keep what "a" said before.
+    assert [m.topic for m in world.core.retained.all(world.now)] == ["b"]
+    assert retain("b", 0) == 0x10
+    assert retain("a", 95) == 0x10
+
+
+def test_the_counts_are_retained_but_do_not_count():
+    world = World(maximum_retained_messages=1)
+    world.core.show_statistics(world.now)
+    wire = world.client()
+    wire.publish("a", retain=True)
+    assert len(world.core.retained) == 1
+    wire.subscribe("#")
+    assert payloads(wire.rest) == [b"x"]
+    wire.subscribe("$SYS/broker/clients/+")
+    assert payloads(wire.rest) == [b"0", b"0"]
+    world.core.show_statistics(world.now)
+    # Just what has changed.
+    assert len(wire.read()) == 2
+
+
+# --- message expiry ------------------------------------------------------------------
+
+
+def test_a_message_expires_in_the_queue():
+    world = World()
+    wire = world.client(**lasting(5))
+    wire.subscribe("t", 1)
+    wire.lose()
+    other = world.client(client_id="other")
+    for seconds in (5, 500):
+        properties = Properties(message_expiry_interval=seconds)
+        other.publish(payload=bytes((seconds & 7,)), qos=1, properties=properties)
+    world.pass_time(10)
+    again = Wire(world)
+    again.connect(clean_start=False, properties=Properties(session_expiry_interval=9))
+    (packet,) = again.rest
+    assert isinstance(packet, Publish)
+    assert packet.properties == Properties(message_expiry_interval=490)
+    assert world.core.statistics.messages_expired == 1
+
+
+def test_what_was_sent_once_does_not_expire():
+    world = World()
+    wire = world.client(**lasting(5))
+    wire.subscribe("t", 1)
+    properties = Properties(message_expiry_interval=5)
+    world.client(client_id="other").publish(qos=1, properties=properties)
+    assert len(wire.read()) == 1
+    wire.lose()
+    world.pass_time(10)
+    again = Wire(world)
+    again.connect(clean_start=False)
+    (packet,) = again.rest
+    assert isinstance(packet, Publish)
+    assert packet.dup
+
+
+# --- limits and slow clients --------------------------------------------------
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_queue_holds_only_so_many(version, is_there):
+    world = World(maximum_queued_messages=10)
+    wire = world.client(version, **lasting(version))
+    wire.subscribe("t", 1)
+    if not is_there:
+        wire.lose()
+    other = world.client(version, client_id="other")
+    for number in range(50):
+        other.publish(payload=bytes((number,)), qos=1)
+    assert world.core.statistics.messages_dropped == 40
+    if not is_there:
+        again = Wire(world, version)
+        again.connect(**(lasting(version) | {"clean_start": False}))
+        assert payloads(again.rest) == [bytes((number,)) for number in range(10)]
+
+
+def test_a_queue_holds_only_so_many_bytes(version):
+    world = World(maximum_queued_bytes=10_000)
+    wire = world.client(version, **lasting(version))
+    wire.subscribe("t", 1)
+    wire.lose()
+    other = world.client(version, client_id="other")
+    for _ in range(50):
+        other.publish(payload=bytes(1000), qos=1)
+    assert 40 <= world.core.statistics.messages_dropped <= 42
+
+
+def test_what_is_not_written_is_bounded_at_qos_0(version):
+    world = World(maximum_queued_bytes=10_000)
+    wire = world.client(version)
+    wire.subscribe("t")
+    other = world.client(version, client_id="other")
+    for _ in range(50):
+        other.publish(payload=bytes(1000))
+    assert world.core.statistics.messages_dropped >= 39
+    assert wire.outlet.unsent < 12_000
+
+
+def test_the_receive_maximum_of_the_client_is_kept(version):
+    world = World()
+    wire = Wire(world, version)
+    wire.connect(properties=Properties(receive_maximum=3) if version == 5 else None)
+    window = 3 if version == 5 else IN_FLIGHT_V3
+    wire.subscribe("t", 1)
+    other = world.client(version, client_id="other")
+    for _ in range(window + 5):
+        other.publish(qos=1)
+    first = wire.read()
+    assert len(first) == window
+    assert isinstance(first[0], Publish)
+    wire.ack(PacketType.PUBACK, first[0].mid)
+    assert len(wire.read()) == 1
+
+
+def test_what_is_too_large_for_a_client_is_not_sent():
+    world = World()
+    wire = Wire(world)
+    wire.connect(properties=Properties(maximum_packet_size=100))
+    wire.subscribe("t", 1)
+    other = world.client(client_id="other")
+    for qos in (0, 1):
+        other.publish(payload=bytes(200), qos=qos)
+        other.publish(payload=bytes(50), qos=qos)
+    assert payloads(wire.read()) == [bytes(50)] * 2
+    assert world.core.statistics.messages_dropped == 2
+
+
+def test_who_publishes_to_a_slow_client_waits_for_it(version):
+    world = World()
+    slow = world.client(version, client_id="slow")
+    slow.subscribe("t")
+    other = world.client(version, client_id="other")
+    slow.outlet.is_paused = True
+    other.publish()
+    other.publish()
+    assert other.peer.is_waiting
+    world.core.ready.clear()
+    slow.outlet.is_paused = False
+    slow.outlet.release_if_drained()
+    assert not other.peer.is_waiting
+    # Its owner is told.
+    assert other.outlet in world.core.ready
+
+
+def test_nobody_waits_for_long(version):
+    world = World()
+    slow = world.client(version, client_id="slow")
+    slow.subscribe("t")
+    other = world.client(version, client_id="other", keep_alive=1)
+    slow.outlet.is_paused = True
+    other.publish()
+    assert other.peer.is_waiting
+    world.pass_time(PATIENCE + 0.1)
+    assert not other.peer.is_waiting
+    assert other.ended is None  # its silence was ours
+    other.publish()
+    assert not other.peer.is_waiting
+    # A client that has caught up is waited for again.
+    slow.outlet.is_paused = False
+    slow.outlet.release_if_drained()
+    slow.outlet.is_paused = True
+    other.publish()
+    assert other.peer.is_waiting
+    slow.lose()
+    assert not other.peer.is_waiting
+
+
+def test_who_does_not_acknowledge_is_slow_too(version):
+    world = World()
+    slow = world.client(version, client_id="slow")
+    slow.subscribe("t", 1)
+    other = world.client(version, client_id="other")
+    window = 0xFFFF if version == 5 else IN_FLIGHT_V3
+    if version == 5:
+        slow.world.core.sessions["slow"].outbound.open(V5, 10)
+        window = 10
+    for number in range(window + CROWDED + 2):
+        other.publish(qos=1, mid=number + 1)
+    assert other.peer.is_waiting
+    while other.peer.is_waiting:
+        packets = slow.read()
+        assert packets
+        for packet in packets:
+            assert isinstance(packet, Publish)
+            slow.ack(PacketType.PUBACK, packet.mid)
+    assert not slow.outlet.is_crowded
+
+
+def test_a_client_that_leaves_while_it_waits(version):
+    world = World()
+    slow = world.client(version, client_id="slow")
+    slow.subscribe("t")
+    other = world.client(version, client_id="other")
+    slow.outlet.is_paused = True
+    other.publish()
+    other.lose()
+    slow.outlet.is_paused = False
+    slow.outlet.release_if_drained()
+    assert list(world.core.peers) == ["slow"]
+
+
+# --- topic aliases -------------------------------------------------------------------
+
+
+def test_a_client_that_allows_aliases_gets_them():
+    world = World(topic_alias_maximum=1)
+    wire = Wire(world)
+    wire.connect(properties=Properties(topic_alias_maximum=10))
+    wire.subscribe("#", 1)
+    other = world.client(client_id="other")
+    seen = []
+    for topic, qos in (("a", 0), ("a", 1), ("b", 0), ("a", 0)):
+        other.publish(topic, qos=qos)
+        (packet,) = wire.read()
+        assert isinstance(packet, Publish)
+        assert packet.properties is not None
+        seen.append((packet.topic.value, packet.properties.topic_alias))
+    assert seen == [("a", 1), ("", 1), ("b", None), ("", 1)]
+
+
+def test_an_alias_of_the_publisher_is_its_own():
+    world = World()
+    wire = world.client()
+    wire.subscribe("#")
+    other = world.client(client_id="other")
+    alias = Properties(topic_alias=5, content_type="c")
+    other.publish("a", properties=alias)
+    other.send(b"\x30\x07\x00\x00\x03\x23\x00\x05x")
+    topics = [p.topic.value for p in wire.read() if isinstance(p, Publish)]
+    assert topics == ["a", "a"]
