@@ -1,0 +1,239 @@
+"""Fixtures for pytest: a broker inside the test's process, and a client of it.
+
+pytest loads this wherever the package is installed; it does nothing before a test asks
+for `mqtt_broker` or `mqtt_client`. They run on the event loop of the test, whether
+anyio's plugin runs it or pytest-asyncio. Each of these two has its own way with
+asynchronous fixtures, so ours are ordinary ones, which drive that loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import pytest
+
+# What follows is slow to import, and few tests need it.
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator
+
+    from aiomqtt import Client
+    from aiomqtt.broker import Broker
+
+# What the marker takes.
+FOR_BROKER: Final = (
+    "authenticate",
+    "authorize",
+    "credentials",
+    "enhanced_authentication",
+    "host",
+    "limits",
+    "name",
+    "sys_interval",
+)
+FOR_CLIENT: Final = (
+    "clean_session",
+    "clean_start",
+    "identifier",
+    "password",
+    "properties",
+    "transport",
+    "username",
+    "version",
+    "will",
+)
+
+# Those that pytest-asyncio has a loop for.
+SCOPES: Final = ("function", "class", "module", "package", "session")
+
+HOW: Final = (
+    "needs an asynchronous test that anyio's plugin or pytest-asyncio runs:"
+    " mark it with @pytest.mark.anyio or @pytest.mark.asyncio"
+)
+NO_TRIO: Final = (
+    "runs on asyncio, not on {}: have a fixture `anyio_backend` that returns 'asyncio'"
+)
+
+
+# --- the fixtures -----------------------------------------------------------------
+
+
+@pytest.fixture
+def mqtt_broker(
+    request: pytest.FixtureRequest, _mqtt_loop: asyncio.AbstractEventLoop
+) -> Iterator[Broker]:
+    """A `Broker` that has started, on a free port of 127.0.0.1 and in memory.
+
+    The marker `mqtt` passes it arguments: see `FOR_BROKER`. After the test it is
+    stopped.
+    """
+    from aiomqtt.broker import Broker
+
+    arguments = _arguments(request, FOR_BROKER)
+    broker = _made(lambda: Broker(**arguments))
+    _mqtt_loop.run_until_complete(broker.start())
+    yield broker
+    _mqtt_loop.run_until_complete(broker.stop())
+
+
+@pytest.fixture
+def mqtt_client(
+    request: pytest.FixtureRequest,
+    _mqtt_loop: asyncio.AbstractEventLoop,
+    mqtt_broker: Broker,
+) -> Iterator[Client]:
+    """A `Client` that is connected to `mqtt_broker`, in memory.
+
+    The marker `mqtt` passes it arguments: see `FOR_CLIENT`; `version` is the client's
+    `protocol`, and ``transport="tcp"`` has it connect through a socket. Unless there
+    is a `username`, it logs in with the first of the broker's `credentials`. After the
+    test it is left.
+    """
+    from aiomqtt import Client
+
+    arguments = _arguments(request, FOR_CLIENT)
+    arguments["protocol"] = arguments.pop("version", None)
+    if "username" not in arguments:
+        credentials = _arguments(request, ("credentials",)).get("credentials")
+        for name, password in list((credentials or {}).items())[:1]:
+            arguments |= {"username": name, "password": password}
+    transport = arguments.pop("transport", "memory")
+    address: dict[str, Any]
+    if transport == "memory":
+        address = {"hostname": mqtt_broker.name, "transport": "memory"}
+    elif transport == "tcp":
+        address = _made(
+            lambda: {"hostname": mqtt_broker.host, "port": mqtt_broker.port}
+        )
+    else:
+        _fail(f"transport must be 'memory' or 'tcp', not {transport!r}")
+    client = _made(lambda: Client(**address, **arguments))
+    _mqtt_loop.run_until_complete(client.__aenter__())
+    yield client
+    _mqtt_loop.run_until_complete(client.__aexit__(None, None, None))
+
+
+# --- the loop of the test -----------------------------------------------------------
+
+
+@pytest.fixture
+def _mqtt_loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop:
+    """The event loop that the test will run on; it does not run now."""
+    loop: asyncio.AbstractEventLoop
+    scope = _asyncio_scope(request)
+    if scope is not None:
+        loop = request.getfixturevalue(f"_mqtt_asyncio_{scope}")
+    elif "anyio_backend" in request.fixturenames:
+        name = request.getfixturevalue("anyio_backend_name")
+        if name != "asyncio":
+            pytest.fail(f"mqtt_broker {NO_TRIO.format(name)}", pytrace=False)
+        loop = request.getfixturevalue("_mqtt_anyio")
+    else:
+        pytest.fail(f"mqtt_broker {HOW}", pytrace=False)
+    return loop
+
+
+@pytest.fixture
+async def _mqtt_anyio(anyio_backend: object) -> asyncio.AbstractEventLoop:
+    """The loop of anyio's runner, which stays as long as this fixture."""
+    import asyncio
+
+    return asyncio.get_running_loop()
+
+
+def _asyncio_scope(request: pytest.FixtureRequest) -> str | None:
+    """The scope of the loop if pytest-asyncio runs the test, or ``None``.
+
+    With both marks on a test, that is the one that runs it.
+    """
+    if not _has_pytest_asyncio(request.config):
+        return None
+    from pytest_asyncio import is_async_test
+
+    if not is_async_test(request.node):
+        return None
+    marker = request.node.get_closest_marker("asyncio")
+    named = marker.kwargs if marker is not None else {}
+    scope: str = (
+        named.get("loop_scope")
+        or named.get("scope")
+        or request.config.getini("asyncio_default_test_loop_scope")
+    )
+    return scope
+
+
+def _has_pytest_asyncio(config: pytest.Config) -> bool:
+    plugin = sys.modules.get("pytest_asyncio.plugin")
+    return plugin is not None and config.pluginmanager.is_registered(plugin)
+
+
+def _asyncio_loops() -> ModuleType:
+    """Make a plugin of a fixture for each scope of pytest-asyncio's loops.
+
+    Plain functions that it is to run, which it does with its loop set as the current
+    one; coroutines would be anyio's too where a test has both marks.
+    """
+    import pytest_asyncio
+
+    def make() -> Callable[[], asyncio.AbstractEventLoop]:
+        def current() -> asyncio.AbstractEventLoop:
+            import asyncio
+
+            return asyncio.get_event_loop()
+
+        return current
+
+    plugin = ModuleType("aiomqtt_asyncio_loops")
+    for scope in SCOPES:
+        name = f"_mqtt_asyncio_{scope}"
+        fixture: Any = pytest_asyncio.fixture(loop_scope=scope, name=name)
+        setattr(plugin, name, fixture(make()))
+    return plugin
+
+
+# --- the marker ---------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and what depends on which plugins there are."""
+    config.addinivalue_line(
+        "markers",
+        "mqtt(version, transport, limits, credentials, ...): arguments of the fixtures"
+        " mqtt_broker and mqtt_client of aiomqtt",
+    )
+    if _has_pytest_asyncio(config):
+        config.pluginmanager.register(_asyncio_loops())
+
+
+def _arguments(
+    request: pytest.FixtureRequest, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the markers say for those names; the closest to the test wins."""
+    found: dict[str, Any] = {}
+    for marker in request.node.iter_markers("mqtt"):
+        if marker.args:
+            _fail("it takes arguments by name only")
+        unknown = sorted(marker.kwargs.keys() - set(FOR_BROKER + FOR_CLIENT))
+        if unknown:
+            known = ", ".join(sorted(FOR_BROKER + FOR_CLIENT))
+            _fail(f"unknown: {', '.join(unknown)}; it takes {known}")
+        found = marker.kwargs | found
+    if "version" in found and found["version"] not in (3, 4, 5):
+        _fail(
+            f"version must be 3 (3.1), 4 (3.1.1) or 5 (5.0), not {found['version']!r}"
+        )
+    return {name: value for name, value in found.items() if name in names}
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    """Make something of the marker's arguments."""
+    try:
+        return make()
+    except (TypeError, ValueError, RuntimeError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    pytest.fail(f"@pytest.mark.mqtt: {message}", pytrace=False)
