@@ -1,0 +1,194 @@
+"""The command `broker`: a broker in the foreground."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from aiomqtt.broker import Broker, Limits
+
+from .secrets import VARIABLE, RefusePassword, make_tls_context, read_credentials
+
+PORT: Final = 1883
+TLS_PORT: Final = 8883
+
+DESCRIPTION: Final = f"""\
+Run an MQTT 3.1, 3.1.1 and 5.0 broker in the foreground, for development and demos,
+until Ctrl-C or SIGTERM. Nothing is written to disk. The log goes to standard error.
+With --username or --credentials, others are refused; without, anybody may connect.
+Exit codes: 0 after a signal, 1 when it can't listen, 2 for wrong arguments.
+The environment: {VARIABLE}, the password of --username."""
+
+# Those of `Limits` that are numbers to be chosen on a command line.
+LIMITS: Final = {
+    "maximum_qos": "the highest QoS, 0, 1 or 2",
+    "maximum_packet_size": "the largest packet, in bytes",
+    "maximum_session_expiry": "seconds that a session may last without its client",
+    "maximum_queued_messages": "messages that may wait for one client",
+    "maximum_queued_bytes": "the same in bytes",
+    "maximum_retained_messages": "messages that may be retained",
+    "maximum_retained_bytes": "the same in bytes",
+    "maximum_subscriptions": "subscriptions of one client",
+    "maximum_sessions": "sessions, of clients that are connected or not",
+    "maximum_connections": "connections",
+    "maximum_topic_levels": "levels of a topic",
+}
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the parser's (``add_subparsers``)."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "broker",
+        help="run a broker in the foreground",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    add(
+        "--port",
+        type=int,
+        help=f"the port; 0: a free one ({PORT}; with TLS {TLS_PORT})",
+    )
+    add("--verbose", action="store_true", help="log each packet too")
+    users = parser.add_argument_group("who may connect")
+    add = users.add_argument
+    add("--username", metavar="USER", help="a user; see --password-file")
+    add(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help="the user's password is its first line",
+    )
+    add("--password", nargs="?", action=RefusePassword, help=argparse.SUPPRESS)
+    add(
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="users and their passwords, in lines of user:password",
+    )
+    tls = parser.add_argument_group("TLS")
+    add = tls.add_argument
+    add(
+        "--tls-certificate",
+        type=Path,
+        metavar="FILE",
+        help="the broker's certificate, with those that it needs, as PEM",
+    )
+    add(
+        "--tls-key",
+        type=Path,
+        metavar="FILE",
+        help="its key, where it is not in the same file",
+    )
+    limits = parser.add_argument_group("limits")
+    defaults = {field.name: field.default for field in fields(Limits)}
+    for name, text in LIMITS.items():
+        default = "none" if defaults[name] is None else defaults[name]
+        limits.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            metavar="N",
+            help=f"{text} ({default})",
+        )
+    parser.set_defaults(run=lambda options: run(parser, options))
+
+
+def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Run a broker until a signal; return the exit code.
+
+    Raises:
+        SystemExit: With 2, the arguments are wrong.
+    """
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
+    logger = logging.getLogger("aiomqtt.broker")
+    logger.setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    return asyncio.run(_serve(parser.prog, _make(parser, options), options, logger))
+
+
+def _make(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Broker:
+    limits = {name: getattr(options, name) for name in LIMITS}
+    given = {name: value for name, value in limits.items() if value is not None}
+    try:
+        allowed = Limits(**given)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        parser.error(f"--{name.replace('_', '-')} {rest}")
+    try:
+        return Broker(
+            options.host,
+            _port(options),
+            ssl_context=make_tls_context(options.tls_certificate, options.tls_key),
+            credentials=read_credentials(
+                options.username, options.password_file, options.credentials
+            ),
+            limits=allowed,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _port(options: argparse.Namespace) -> int:
+    if options.port is None:
+        return PORT if options.tls_certificate is None else TLS_PORT
+    port: int = options.port
+    return port
+
+
+def _why(error: OSError) -> str:
+    """Return what the system says, without asyncio's words around it."""
+    if error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
+async def _serve(
+    program: str, broker: Broker, options: argparse.Namespace, logger: logging.Logger
+) -> int:
+    """Run the broker until SIGINT or SIGTERM; return the exit code."""
+    stopped = asyncio.Event()
+    with _signals_set(stopped):
+        try:
+            await broker.start()
+        except OSError as error:
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            where = f"{host}:{_port(options)}"
+            sys.stderr.write(f"{program}: can't listen on {where}: {_why(error)}\n")
+            return 1
+        try:
+            logger.info("Listening on %s", broker.url)
+            await stopped.wait()
+            logger.info("Stopping")
+        finally:
+            await broker.stop()
+    return 0
+
+
+@contextlib.contextmanager
+def _signals_set(event: asyncio.Event) -> Iterator[None]:
+    """Have the signals that end a program set an event.
+
+    The loop's own way to do so is not there on Windows.
+    """
+    loop = asyncio.get_running_loop()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

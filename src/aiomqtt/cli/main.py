@@ -1,0 +1,42 @@
+"""What the arguments of the command line ask for."""
+
+import argparse
+import platform
+from collections.abc import Sequence
+
+from aiomqtt import __build__, __version__
+
+from . import broker
+
+PROGRAM = "python -m aiomqtt"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments ask for; return the exit code.
+
+    Args:
+        arguments: Those after the name of the program; ``None``: of this process.
+
+    Raises:
+        SystemExit: With 2, the arguments are wrong; with 0, they ask for help or for
+            the version, which is printed.
+    """
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="The asyncio MQTT client for Python.",
+        allow_abbrev=False,
+    )
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"aiomqtt {__version__} ({__build__}, {python})",
+        help="print the version and which build runs, compiled or pure",
+    )
+    broker.add_command(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help()
+        return 0
+    code: int = options.run(options)
+    return code

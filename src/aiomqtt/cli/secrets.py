@@ -1,0 +1,137 @@
+"""Passwords and keys: from files and the environment, never from the command line.
+
+There others can see them, in the list of processes and in the shell's history. No error
+shows what is in a file, nor the name of one, which may be a password in a wrong place.
+"""
+
+import argparse
+import os
+import ssl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+VARIABLE: Final = "AIOMQTT_PASSWORD"
+
+
+class RefusePassword(argparse.Action):
+    """An option for a password, which says where it belongs."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Say so, without what came."""
+        parser.error(
+            "a password does not belong on the command line, where others can see it:"
+            f" use --password-file, or {VARIABLE} in the environment"
+        )
+
+
+def read_credentials(
+    username: str | None, password_file: Path | None, credentials: Path | None
+) -> dict[str, str] | None:
+    """Return the passwords by user name, or None for no credentials at all.
+
+    Args:
+        username: One user, whose password is in a file or in the environment.
+        password_file: The file; ``None``: the environment.
+        credentials: A file of many: lines of ``user:password``. Empty lines, and those
+            that begin with "#", are left out.
+
+    Raises:
+        ValueError: What is wrong, with the option that it is of.
+    """
+    found: dict[str, str] = {}
+    if credentials is not None:
+        for number, line in _lines("--credentials", credentials):
+            if not line or line.startswith("#"):
+                continue
+            name, colon, word = line.partition(":")
+            where = f"--credentials, line {number}"
+            if not colon or not name or not word:
+                msg = f"{where}: it has to be user:password"
+                raise ValueError(msg)
+            if name in found:
+                msg = f"{where}: this user has a password already"
+                raise ValueError(msg)
+            found[name] = word
+    if username is not None:
+        if username in found:
+            msg = "--username: this user has a password in --credentials"
+            raise ValueError(msg)
+        found[username] = _password(password_file)
+    elif password_file is not None:
+        msg = "--password-file needs --username"
+        raise ValueError(msg)
+    return None if username is None and credentials is None else found
+
+
+def _password(file: Path | None) -> str:
+    if file is not None:
+        word = next((line for _, line in _lines("--password-file", file)), "")
+        if not word:
+            msg = "--password-file: its first line is empty"
+            raise ValueError(msg)
+        return word
+    word = os.environ.get(VARIABLE, "")
+    if not word:
+        msg = f"--username needs --password-file, or {VARIABLE} in the environment"
+        raise ValueError(msg)
+    return word
+
+
+def _lines(option: str, file: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except OSError as error:
+        msg = f"{option}: {error.strerror}"
+        raise ValueError(msg) from None
+    except UnicodeDecodeError:
+        msg = f"{option}: it is not UTF-8"
+        raise ValueError(msg) from None
+    yield from enumerate(text.split("\n"), 1)
+
+
+def make_tls_context(certificate: Path | None, key: Path | None) -> Any:
+    """Return the ssl.SSLContext of a server, or None for no TLS.
+
+    Args:
+        certificate: The file of the certificate, and those that it needs.
+        key: The file of its key; ``None``: in the same file.
+
+    Raises:
+        ValueError: What is wrong, with the option that it is of.
+    """
+    if certificate is None:
+        if key is not None:
+            msg = "--tls-key needs --tls-certificate"
+            raise ValueError(msg)
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # OpenSSL does not say which of the two it can't read.
+        option = "--tls-certificate"
+        certificate.open("rb").close()
+        if key is not None:
+            option = "--tls-key"
+            key.open("rb").close()
+            option = "--tls-certificate, --tls-key"
+        context.load_cert_chain(certificate, key, _no_password)
+    except ssl.SSLError as error:
+        msg = f"{option}: {error.reason or error}"
+        raise ValueError(msg) from None
+    except OSError as error:
+        msg = f"{option}: {error.strerror}"
+        raise ValueError(msg) from None
+    return context
+
+
+def _no_password() -> str:
+    """Refuse an encrypted key: without this, OpenSSL asks for its password."""
+    msg = "--tls-key: the key is encrypted"
+    raise ValueError(msg)
