@@ -1,4 +1,7 @@
-"""Publish temperatures and receive them: `temperature.py HOST PORT`."""
+"""Publish temperatures and receive them: `temperature.py [HOST PORT]`.
+
+Without a broker's address it starts one of its own, inside this process.
+"""
 
 import asyncio
 import sys
@@ -33,7 +36,7 @@ async def publish_temperatures(host: str, port: int) -> None:
             await client.publish(topic, payload=temperature, qos=1)
 
 
-async def main(host: str, port: int) -> None:
+async def exchange(host: str, port: int) -> None:
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(receive_temperatures(host, port, ready))
@@ -42,4 +45,14 @@ async def main(host: str, port: int) -> None:
         tasks.create_task(publish_temperatures(host, port))
 
 
-asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+async def main(arguments: list[str]) -> None:
+    if arguments:
+        host, port = arguments
+        await exchange(host, int(port))
+    else:
+        async with aiomqtt.Broker() as broker:
+            print(f"a broker listens on {broker.url}")
+            await exchange(broker.host, broker.port)
+
+
+asyncio.run(main(sys.argv[1:]))
