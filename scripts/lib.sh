@@ -38,13 +38,26 @@ apt_install() (
         { get update && get install --no-install-recommends "$@"; }
 )
 
-# need_commands COMMAND...: a command is in the Debian package of its name.
+# need_commands COMMAND[:PACKAGE]...: a command is in the Debian package of its name,
+# or in another one.
 need_commands() {
     local missing=() name
     for name in "$@"; do
-        command -v "$name" >/dev/null || missing+=("$name")
+        command -v "${name%:*}" >/dev/null || missing+=("${name#*:}")
     done
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+
+# node_packages DIRECTORY: what its package-lock.json names, in its node_modules.
+node_packages() {
+    local holds
+    holds="$(node --version) $(sha256sum <"$1/package-lock.json")"
+    if [ "$(cat "$1/node_modules/.holds" 2>/dev/null)" != "$holds" ]; then
+        command -v npm >/dev/null || apt_install npm
+        echo "Installing Node.js packages in $1" >&2
+        npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+        echo "$holds" >"$1/node_modules/.holds"
+    fi
 }
 
 # version_of PYTHON: "3.12", or nothing when it doesn't run (as a pyenv shim

@@ -1,0 +1,47 @@
+"""The in-process broker over a socket, and the clients of others."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from aiomqtt.broker import Broker
+from tests.integration.other_clients.drivers import CLIENTS, Driver
+
+NAMES = {3: "3.1", 4: "3.1.1", 5: "5.0"}
+# 3.1 just where it costs little: gmqtt does not speak it, and Node.js is slow to start.
+SPOKEN = [(name, version) for version in (4, 5) for name in CLIENTS]
+SPOKEN += [("mosquitto", 3), ("paho", 3)]
+
+
+@pytest.fixture
+async def broker(anyio_backend: Any) -> AsyncIterator[Broker]:
+    """The broker, on the loop of the test."""
+    async with Broker() as broker:
+        yield broker
+
+
+@pytest.fixture(
+    params=SPOKEN, ids=[f"{name}-{NAMES[version]}" for name, version in SPOKEN]
+)
+def spoken(request: pytest.FixtureRequest) -> tuple[str, int]:
+    """A client by name, and the version of MQTT that it speaks."""
+    found: tuple[str, int] = request.param
+    return found
+
+
+@pytest.fixture
+async def client(
+    broker: Broker, spoken: tuple[str, int]
+) -> AsyncIterator[Callable[[], Driver]]:
+    """Makes clients, all of one kind and version: `client()`."""
+    drivers: list[Driver] = []
+
+    def make() -> Driver:
+        name, version = spoken
+        drivers.append(CLIENTS[name](broker, version))
+        return drivers[-1]
+
+    yield make
+    for driver in drivers:
+        await driver.vanish()
