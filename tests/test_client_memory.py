@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aiomqtt import Client, MqttConnectError, MqttError
-from aiomqtt.net.memory import listen
+from tests import peer
 from tests.conversation import (
     accept,
     cancelled_after,
@@ -21,56 +21,18 @@ from tests.conversation import (
     within,
     works,
 )
-from tests.peer import Peer, Server
+from tests.peer import Server
 
 numbers = itertools.count()
 
 
-class MemoryPeer(Peer):
-    """A peer that cuts its connection without a socket option."""
-
-    def abort(self) -> None:
-        self._writer.transport.abort()
-
-
-class MemoryServer(Server):
-    """What listens in memory, under a name."""
-
-    name = ""
-
-    def connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.peers.append(MemoryPeer(reader, writer))
-        run = self._run(len(self.peers) - 1)
-        self._runs.append(asyncio.get_running_loop().create_task(run))
-
-
-@contextlib.asynccontextmanager
-async def serve(*scripts: Any, again: bool = False) -> Any:
+def serve(*scripts: Any, again: bool = False) -> Any:
     """As that of `tests.peer`, in memory."""
-    server = MemoryServer(scripts, again)
-    server.name = f"broker-{next(numbers)}"
-
-    def factory() -> asyncio.Protocol:
-        reader = asyncio.StreamReader()
-        return asyncio.StreamReaderProtocol(reader, server.connected)
-
-    listener = listen(server.name, factory)
-    try:
-        yield server
-    except BaseException as error:
-        for cause in await server.finish(wait=False):
-            raise cause from error
-        raise
-    else:
-        for cause in await server.finish(wait=True):
-            raise cause
-    finally:
-        listener.close()
+    return peer.serve(*scripts, again=again, name=f"peer-{next(numbers)}")
 
 
-def new_client(server: MemoryServer, version: int = 4, **options: Any) -> Client:
+def new_client(server: Server, version: int = 4, **options: Any) -> Client:
+    assert server.name is not None
     return Client(server.name, transport="memory", protocol=version, **options)
 
 

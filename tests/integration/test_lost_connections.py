@@ -7,7 +7,7 @@ import time
 import pytest
 
 import aiomqtt
-from tests.integration.forwarder import Forwarder
+from aiomqtt.testing import BROKER, CLIENT, FaultProxy
 from tests.integration.programs import (
     SOON,
     client_of,
@@ -148,7 +148,7 @@ async def test_no_publish_is_lost_when_the_broker_dies_again_and_again(
     listener = client_of(broker, version, persistent=True, identifier="listener")
     async with listener:
         await listener.subscribe("numbers", 2)
-    async with Forwarder(broker) as network:
+    async with FaultProxy(broker.host, broker.port) as network:
         client = client_of(
             broker, version, persistent=True, identifier="numberer", port=network.port
         )
@@ -165,8 +165,10 @@ async def test_no_publish_is_lost_when_the_broker_dies_again_and_again(
                     if len(calls) == 20 + 10 * kill:
                         await calls[0]
                         # What goes on is lost, one way or both.
-                        network.drop_up = kill != 1
-                        network.drop_down = kill != 2
+                        if kill != 1:
+                            network.black_hole(CLIENT)
+                        if kill != 2:
+                            network.black_hole(BROKER)
                         await asyncio.sleep(0)
                 # mosquitto does not save for what is between PUBLISH and PUBREL at
                 # QoS 2; for a retained message it saves everything. It reads a packet
@@ -175,14 +177,14 @@ async def test_no_publish_is_lost_when_the_broker_dies_again_and_again(
                 for _ in range(2 * 20 + 2):
                     await saver.publish("saved", kill, 1, retain=True)
                 broker.kill()
-                network.cut()
+                network.reset()
                 results = await asyncio.gather(*calls, return_exceptions=True)
                 assert all(
                     result is None or isinstance(result, aiomqtt.MqttError)
                     for result in results
                 )
                 assert any(results), "there was nothing left to lose"
-            network.drop_up = network.drop_down = False
+            network.resume()
             await start(broker)
         async with client:
             # These queue behind what is sent again.
@@ -207,7 +209,7 @@ async def test_no_message_is_lost_on_the_way_here(private_broker, version, qos):
     """The receiving side: the connection breaks again and again, in the middle."""
     broker = private_broker
     count = 500
-    async with Forwarder(broker) as network:
+    async with FaultProxy(broker.host, broker.port) as network:
         client = client_of(
             broker, version, persistent=True, identifier="here", port=network.port
         )
@@ -229,11 +231,13 @@ async def test_no_message_is_lost_on_the_way_here(private_broker, version, qos):
                         if received[-1] == expected[-1]:
                             break
                         if len(received) == enough and cut < 20:
-                            network.drop_up = bool(cut % 3)
-                            network.drop_down = cut % 3 == 2
+                            if cut % 3:
+                                network.black_hole(CLIENT)
+                            if cut % 3 == 2:
+                                network.black_hole(BROKER)
                             await asyncio.sleep(0)
-                            network.cut()
-            network.drop_up = network.drop_down = False
+                            network.reset()
+            network.resume()
             if received and received[-1] == expected[-1]:
                 break
         if qos == 2:
@@ -301,15 +305,15 @@ async def test_a_silent_broker_is_noticed(private_broker, version, busy):
 
 async def test_a_network_that_swallows_the_answers_is_noticed(broker, version):
     """Half open: what is sent arrives, and the broker sends, but nothing comes."""
-    async with Forwarder(broker) as network:
+    async with FaultProxy(broker.host, broker.port) as network:
         client = client_of(
             broker, version, keepalive=KEEP_ALIVE, port=network.port, timeout=60
         )
         async with client:
-            network.drop_down = True
+            network.black_hole(BROKER)
             error = await error_of(asyncio.ensure_future(anext(client.messages)))
             assert error.reason_code == 0x8D
-        network.drop_down = False
+        network.resume()
         async with client:
             await client.publish("some/topic", b"", 1)
 

@@ -10,7 +10,7 @@ import re
 import pytest
 
 import aiomqtt
-from tests.integration.forwarder import Forwarder
+from aiomqtt.testing import BROKER, CLIENT, FaultProxy
 from tests.integration.programs import (
     client_of,
     nothing_more,
@@ -175,7 +175,10 @@ async def test_one_connection_serves_several_parts_of_a_program(broker):
 
 async def test_sharing_takes_less_of_the_network(broker):
     """ "We could create a new client each time, but ... more network bandwidth" """
-    async with Forwarder(broker) as each, Forwarder(broker) as shared:
+    async with (
+        FaultProxy(broker.host, broker.port) as each,
+        FaultProxy(broker.host, broker.port) as shared,
+    ):
         for _ in range(3):
             async with client_of(broker, port=each.port) as client:
                 await client.publish("temperature/outside", 28.4, qos=1)
@@ -183,8 +186,8 @@ async def test_sharing_takes_less_of_the_network(broker):
             for _ in range(3):
                 await client.publish("temperature/outside", 28.4, qos=1)
         assert (each.connections, shared.connections) == (3, 1)
-        assert shared.bytes_up < each.bytes_up
-        assert shared.bytes_down < each.bytes_down
+        assert shared.bytes[CLIENT] < each.bytes[CLIENT]
+        assert shared.bytes[BROKER] < each.bytes[BROKER]
 
 
 # --- persistent sessions ------------------------------------------------------------
@@ -264,19 +267,19 @@ def text(value: str) -> bytes:
 async def test_what_was_received_but_not_acknowledged_in_time(broker, version, qos):
     """ "has not yet acknowledged ... will then retransmit": at QoS 2 only once"""
     name, topic = unique("cut"), unique("once")
-    async with Forwarder(broker) as network:
+    async with FaultProxy(broker.host, broker.port) as network:
         client = client_of(
             broker, version, persistent=True, identifier=name, port=network.port
         )
         async with client, client_of(broker, version) as publisher:
             await client.subscribe(topic, qos=2)
-            network.drop_up = True  # the acknowledgement is lost
+            network.black_hole(CLIENT)  # the acknowledgement is lost
             await publisher.publish(topic, b"first", qos=qos)
             assert await payloads(client, 1) == [b"first"]
-            network.cut()
+            network.reset()
             with pytest.raises(aiomqtt.MqttError, match="Disconnected during"):
                 await anext(client.messages)
-        network.drop_up = False
+        network.resume()
         async with client:
             if qos == 1:
                 assert await payloads(client, 1) == [b"first"]

@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions as PahoSubscribeOptions
 
 import aiomqtt
-from tests.integration.forwarder import Forwarder
+from aiomqtt.testing import FaultProxy
 from tests.integration.programs import (
     client_of,
     nothing_more,
@@ -154,10 +154,13 @@ async def test_the_properties_of_the_will_arrive(broker, make):
         "WILLMESSAGE", content_type="text/plain", user_property=[("why", "gone")]
     )
     will = aiomqtt.Will(topic, "vanished", 1, properties=properties)
-    async with client_of(broker, 5) as listener, Forwarder(broker) as network:
+    async with (
+        client_of(broker, 5) as listener,
+        FaultProxy(broker.host, broker.port) as network,
+    ):
         await listener.subscribe(topic, 1)
         async with client_of(broker, 5, will=will, port=network.port):
-            network.cut()
+            network.reset()
             found = await next_properties(listener)
     assert found.content_type == "text/plain"
     assert found.user_property == [("why", "gone")]

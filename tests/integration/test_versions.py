@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import aiomqtt
-from tests.integration.forwarder import Forwarder
+from aiomqtt.testing import FaultProxy
 from tests.integration.programs import (
     SOON,
     client_of,
@@ -78,10 +78,13 @@ async def test_a_retained_message_waits_for_subscribers(broker, version, qos):
 async def test_the_will_is_published_when_the_client_vanishes(broker, version, qos):
     topic = unique("will")
     will = aiomqtt.Will(topic, "vanished", qos, retain=True)
-    async with client_of(broker, version) as listener, Forwarder(broker) as network:
+    async with (
+        client_of(broker, version) as listener,
+        FaultProxy(broker.host, broker.port) as network,
+    ):
         await listener.subscribe(topic, 2)
         async with client_of(broker, version, will=will, port=network.port) as client:
-            network.cut()
+            network.reset()
             (message,) = await take(listener, 1)
             assert (message.payload, message.qos) == (b"vanished", qos)
             with pytest.raises(aiomqtt.MqttError):

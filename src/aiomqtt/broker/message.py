@@ -109,7 +109,10 @@ class ApplicationMessage:
         """
         values = {} if self.properties is None else dict(self.properties.__dict__)
         if self.expires is not None:
-            values["message_expiry_interval"] = max(0, ceil(self.expires - now))
+            # Rounded up, it must not become more than it was.
+            left = ceil(self.expires - now)
+            interval = values["message_expiry_interval"]
+            values["message_expiry_interval"] = max(0, min(left, interval))
         if identifiers:
             values["subscription_identifier"] = list(identifiers)
         if alias:
