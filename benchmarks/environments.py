@@ -1,4 +1,4 @@
-"""The clients, and how each gets an environment of its own (set up once)."""
+"""The clients and brokers; how each gets an environment of its own (set up once)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent
 ENVIRONMENTS = HERE / ".envs"
 PROGRAMS = HERE / "clients"
+BROKER_PROGRAMS = HERE / "brokers"
 
 REFERENCE = "libmosquitto"
 
@@ -43,6 +44,8 @@ class Client:
     variables: tuple[tuple[str, str], ...] = ()
     # Whether it runs when --clients doesn't say.
     default: bool = True
+    # Where its program is.
+    folder: Path = PROGRAMS
 
 
 CLIENTS = (
@@ -146,6 +149,22 @@ CLIENTS = (
 )
 
 
+def _broker(name: str, program: str, *, default: bool = True) -> Client:
+    """A broker in the environment of the client of that name."""
+    client = next(client for client in CLIENTS if client.name == name)
+    return replace(client, program=program, folder=BROKER_PROGRAMS, default=default)
+
+
+# Those of `brokers.py`; mosquitto is the system's.
+BROKERS = (
+    _broker("aiomqtt", "run_aiomqtt.py"),
+    _broker("aiomqtt-pure", "run_aiomqtt.py"),
+    _broker("aiomqtt-uvloop", "run_aiomqtt.py", default=False),
+    _broker("amqtt", "run_amqtt.py"),
+    Client("aedes", "npm", "run_aedes.mjs", "aedes@1.2.0", folder=BROKER_PROGRAMS),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """Where a client's programs run."""
@@ -168,7 +187,7 @@ class Environment:
             # node looks for packages beside the program.
             program = str(ENVIRONMENTS / self.client.name / self.client.program)
             return [str(self.executable), "--expose-gc", program]
-        return [str(self.executable), str(PROGRAMS / self.client.program)]
+        return [str(self.executable), str(self.client.folder / self.client.program)]
 
 
 def set_up(client: Client, python: str) -> Environment:
@@ -256,7 +275,7 @@ def _node_modules(client: Client) -> Path:
         what = client.requirement.split()
         _run([*install, *what], f"npm install {' '.join(what)}")
         stamp.write_text(client.requirement)
-    shutil.copy2(PROGRAMS / client.program, folder)
+    shutil.copy2(client.folder / client.program, folder)
     return Path(node)
 
 

@@ -118,7 +118,7 @@ class Report:
             if set(figures) != {"n/a"}:
                 name = client if version in client else f"{client} {version}"
                 rows.append([f"**{name}**" if client in OURS else name, *figures])
-        return f"**{title}{unit}**\n\n{_aligned(rows)}"
+        return f"**{title}{unit}**\n\n{aligned(rows)}"
 
     def _figure(self, client: str, workload: Workload, metric: Metric) -> str:
         """Median, ratio to the reference and spread, or the problem."""
@@ -146,7 +146,7 @@ def in_short(problem: str) -> str:
     return problem.partition(":")[0]
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
     """A Markdown table whose source is readable too."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

@@ -1,0 +1,110 @@
+"""A broker in a process of its own, for one run."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from other_ends import find_mosquitto, mosquitto_version
+
+HOST = "127.0.0.1"
+# How long a broker may take to listen.
+START_SECONDS = 20.0
+
+# It may have as many in flight to a client as the load allows, and queue the others.
+MOSQUITTO_CONFIGURATION = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_inflight_messages 100
+max_queued_messages 0
+set_tcp_nodelay true
+log_dest stderr
+log_type error
+"""
+
+
+class ServingError(Exception):
+    """The broker doesn't listen; the text has what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    pid: int
+    port: int
+    version: str
+
+
+@contextmanager
+def serve_program(command: list[str]) -> Iterator[Serving]:
+    """Start one of the `run_*` programs; it is killed at the end."""
+    with _process(command, stdout=subprocess.PIPE) as (process, log):
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise ServingError(_last_line(log))
+        about = json.loads(line)
+        yield Serving(process.pid, about["port"], about["version"])
+
+
+@contextmanager
+def serve_mosquitto() -> Iterator[Serving]:
+    with socket.create_server((HOST, 0)) as server:
+        port: int = server.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mosquitto.conf"
+        file.write_text(MOSQUITTO_CONFIGURATION.format(port=port))
+        command = [find_mosquitto(), "-c", str(file)]
+        with _process(command, stdout=subprocess.DEVNULL) as (process, log):
+            _wait_until_it_listens(process, port, log)
+            yield Serving(process.pid, port, mosquitto_version().split()[1])
+
+
+@contextmanager
+def _process(
+    command: list[str], stdout: int
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=log,
+            text=True,
+            # Ctrl-C is for the runner.
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process, log
+        finally:
+            process.kill()
+
+
+def _wait_until_it_listens(
+    process: subprocess.Popen[str], port: int, log: IO[str]
+) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection((HOST, port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+        else:
+            return
+    raise ServingError(_last_line(log))
+
+
+def _last_line(log: IO[str]) -> str:
+    log.seek(0)
+    lines = log.read().strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"
