@@ -270,27 +270,26 @@ async def test_a_second_client_with_the_same_identifier_takes_over(broker, versi
 # --- the broker stops without a word --------------------------------------------------
 
 KEEP_ALIVE = 1  # seconds
+VERSIONS = (3, 4, 5)
 
 
 @pytest.mark.parametrize("busy", ["idle", "publishing now and then", "flooding"])
-async def test_a_silent_broker_is_noticed(private_broker, version, busy):
-    """Within 1.5 times the keep alive, whatever is being sent meanwhile."""
+async def test_a_silent_broker_is_noticed(private_broker, busy):
+    """Within 1.5 times the keep alive, whatever is being sent meanwhile.
 
-    async def publish() -> None:
+    All versions at once, as it takes a while.
+    """
+
+    async def publish(client: aiomqtt.Client) -> None:
         while True:
             await client.publish("some/topic", bytes(1000), 0, timeout=60)
             if busy != "flooding":
                 await asyncio.sleep(0.05)
 
-    client = client_of(private_broker, version, keepalive=KEEP_ALIVE, timeout=60)
-    async with client:
-        await client.publish("some/topic", b"", 1)
-        private_broker.pause()
-        start = time.monotonic()
-        publishing = None if busy == "idle" else asyncio.create_task(publish())
-        waiting = asyncio.ensure_future(anext(client.messages))
-        error = await error_of(waiting)
-        took = time.monotonic() - start
+    async def notice(client: aiomqtt.Client) -> None:
+        publishing = None if busy == "idle" else asyncio.create_task(publish(client))
+        error = await error_of(asyncio.ensure_future(anext(client.messages)))
+        took = time.monotonic() - paused
         assert str(error) == "Disconnected during message iteration"
         assert error.reason_code == 0x8D
         if publishing is not None:
@@ -298,32 +297,59 @@ async def test_a_silent_broker_is_noticed(private_broker, version, busy):
         assert not client.is_connected()
         # The bound is 1.5 s; the rest is for a machine that is busy otherwise.
         assert took < 1.5 * KEEP_ALIVE + 2
+
+    clients = [
+        client_of(private_broker, version, keepalive=KEEP_ALIVE, timeout=60)
+        for version in VERSIONS
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        for client in clients:
+            await stack.enter_async_context(client)
+            await client.publish("some/topic", b"", 1)
+        private_broker.pause()
+        paused = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for client in clients:
+                tasks.create_task(notice(client))
     private_broker.resume()
-    async with client:
-        await client.publish("some/topic", b"", 1)
-
-
-async def test_a_network_that_swallows_the_answers_is_noticed(broker, version):
-    """Half open: what is sent arrives, and the broker sends, but nothing comes."""
-    async with FaultProxy(broker.host, broker.port) as network:
-        client = client_of(
-            broker, version, keepalive=KEEP_ALIVE, port=network.port, timeout=60
-        )
-        async with client:
-            network.black_hole(BROKER)
-            error = await error_of(asyncio.ensure_future(anext(client.messages)))
-            assert error.reason_code == 0x8D
-        network.resume()
+    for client in clients:
         async with client:
             await client.publish("some/topic", b"", 1)
 
 
-async def test_an_answering_broker_is_kept(broker, version):
+async def test_a_network_that_swallows_the_answers_is_noticed(broker):
+    """Half open: what is sent arrives, and the broker sends, but nothing comes."""
+
+    async def notice(version: int) -> None:
+        async with FaultProxy(broker.host, broker.port) as network:
+            client = client_of(
+                broker, version, keepalive=KEEP_ALIVE, port=network.port, timeout=60
+            )
+            async with client:
+                network.black_hole(BROKER)
+                error = await error_of(asyncio.ensure_future(anext(client.messages)))
+                assert error.reason_code == 0x8D
+            network.resume()
+            async with client:
+                await client.publish("some/topic", b"", 1)
+
+    async with asyncio.TaskGroup() as tasks:
+        for version in VERSIONS:
+            tasks.create_task(notice(version))
+
+
+async def test_an_answering_broker_is_kept(broker):
     """Longer than the deadline, with nothing but pings."""
-    topic = unique("kept")
-    async with client_of(broker, version, keepalive=2) as client:
-        await client.subscribe(topic)
-        await asyncio.sleep(3.2)  # the ping at 1.8 s, its deadline at 2.8 s
-        assert client.is_connected()
-        await client.publish(topic, b"still here")
-        assert await payloads(client, 1) == [b"still here"]
+
+    async def stay(version: int) -> None:
+        topic = unique("kept")
+        async with client_of(broker, version, keepalive=KEEP_ALIVE) as client:
+            await client.subscribe(topic)
+            await asyncio.sleep(1.6)  # the ping at 0.9 s, its deadline at 1.4 s
+            assert client.is_connected()
+            await client.publish(topic, b"still here")
+            assert await payloads(client, 1) == [b"still here"]
+
+    async with asyncio.TaskGroup() as tasks:
+        for version in VERSIONS:
+            tasks.create_task(stay(version))

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 from aiomqtt.exceptions import MqttError
 from aiomqtt.message import Message
 from aiomqtt.net import memory
+from aiomqtt.net.reading import ease_reading
 from aiomqtt.paho import to_properties
 from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.properties import Properties
@@ -171,6 +172,7 @@ class Broker:
         if self._server is not None:
             msg = "The broker is running."
             raise RuntimeError(msg)
+        ease_reading()
         loop = asyncio.get_running_loop()
         if self._core is None:
             self._core = Core(

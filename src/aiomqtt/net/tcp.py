@@ -4,12 +4,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterable
-from functools import cache
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.types import SocketOption
 
 from .open import Target
+from .reading import ease_reading
 from .tls import load_context
 
 
@@ -23,7 +23,7 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
         MqttError: It failed; the message says to where and why, `__cause__` is the
             OSError or ssl.SSLError.
     """
-    _ease_reading()
+    ease_reading()
     loop = asyncio.get_running_loop()
     try:
         context = await load_context(
@@ -44,17 +44,6 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
     except (OSError, UnicodeError) as error:
         msg = f"Could not connect to {target}: {_reason(error)}"
         raise MqttError(msg) from error
-
-
-@cache
-def _ease_reading() -> None:
-    """Make reads cheaper, once for the process.
-
-    asyncio takes 256 KiB of memory for each read. The malloc of glibc maps a block of
-    that size and unmaps it again, which costs more than to read and decode a hundred
-    small messages, until it has seen that the program frees larger ones.
-    """
-    bytes(1024 * 1024)
 
 
 def _reason(error: Exception) -> str:
