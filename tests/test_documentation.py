@@ -19,6 +19,7 @@ def programs(page: str) -> list[str]:
 
 CASES = [
     *(("docs/broker.md", number) for number in range(3)),
+    *(("docs/testing-faults.md", number) for number in range(2)),
     # The first one needs the internet.
     ("README.md", 1),
 ]
@@ -39,4 +40,5 @@ def test_the_program_runs(page, number):
 
 def test_no_program_is_left_out():
     assert len(programs("docs/broker.md")) == 3
+    assert len(programs("docs/testing-faults.md")) == 2
     assert len(programs("README.md")) == 2

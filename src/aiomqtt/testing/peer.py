@@ -65,7 +65,9 @@ class Peer:
                     shift += 7
                     if raw[-1] < 0x80:
                         break
-                    assert shift < 28, f"no length in {raw.hex(' ')}"
+                    if shift >= 28:
+                        msg = f"no length in {raw.hex(' ')}"
+                        raise AssertionError(msg)
                 body = await self._reader.readexactly(length)
         except TimeoutError:
             raise AssertionError(
@@ -113,7 +115,9 @@ class Peer:
             ) from None
         except ConnectionError:
             return
-        assert not data, f"expected the end, got: {data.hex(' ')}"
+        if data:
+            msg = f"expected the end, got: {data.hex(' ')}"
+            raise AssertionError(msg)
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -197,7 +201,9 @@ class Server:
         if self._again:
             number = min(number, len(self._scripts) - 1)
         try:
-            assert number < len(self._scripts), f"connection {number + 1} is unexpected"
+            if number >= len(self._scripts):
+                msg = f"connection {number + 1} is unexpected"
+                raise AssertionError(msg)
             await self._scripts[number](peer)
         except BaseException:
             peer.abort()  # so that the client doesn't wait for what won't come

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
+from aiomqtt.exceptions import MqttError
 from aiomqtt.net import memory
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.decode import decode
@@ -57,6 +58,9 @@ ANSWERS: Final = {
     PacketType.AUTH: PacketType.AUTH,
 }
 
+# What a client may see of a script that has failed.
+CONSEQUENCES: Final = (MqttError, OSError, EOFError, asyncio.CancelledError)
+
 _numbers = itertools.count(1)
 _Step = Callable[["_Run"], Any]
 
@@ -79,8 +83,8 @@ class Script:
         name: What ``Client(name, transport="memory")`` connects to.
 
     Raises:
-        AssertionError: The conversation went otherwise; when left. The block's own
-            error is then its cause.
+        AssertionError: The conversation went otherwise; when left. What the client saw
+            of that, if it is raised by the block, is the cause.
     """
 
     host = "127.0.0.1"
@@ -213,8 +217,11 @@ class Script:
                 await asyncio.wait((self._task,), timeout=0.05)
                 self._task.cancel()
             await asyncio.wait((self._task,))
-            if not self._task.cancelled() and (error := self._task.exception()):
-                raise error from exc
+            # Another error of the block is not for the script to explain.
+            is_open = exc is None or isinstance(exc, CONSEQUENCES)
+            failed = not self._task.cancelled() and self._task.exception()
+            if failed and is_open:
+                raise failed from exc
         finally:
             self._task.cancel()
             self._listener.close()
@@ -289,12 +296,14 @@ class _Run:
         while packet.kind is PINGREQ and kind is not PINGREQ and self._answer_pings:
             await self.send(PINGRESP, {})
             packet = await self._next(kind)
-        assert packet.kind is kind, f"expected {kind.name}, got {packet.kind.name}"
+        if packet.kind is not kind:
+            msg = f"expected {kind.name}, got {packet.kind.name}"
+            raise AssertionError(msg)
         for name, expected in fields.items():
             found = _field(packet, name)
-            assert found == expected, (
-                f"expected {kind.name} with {name}={expected!r}, got {found!r}"
-            )
+            if found != expected:
+                msg = f"expected {kind.name} with {name}={expected!r}, got {found!r}"
+                raise AssertionError(msg)
         self._last = packet
 
     async def _next(self, kind: PacketType) -> Packet:
@@ -313,11 +322,15 @@ class _Run:
 
     async def reply(self, kind: PacketType | None, fields: dict[str, Any]) -> None:
         last = self._last
-        assert last is not None, "there is nothing to reply to"
+        if last is None:
+            msg = "there is nothing to reply to"
+            raise AssertionError(msg)
         if isinstance(last, Publish) and kind is None:
             kind = PacketType.PUBACK if last.qos == 1 else PacketType.PUBREC
         kind = kind or ANSWERS.get(last.kind)
-        assert kind is not None, f"nothing answers {last.kind.name}"
+        if kind is None:
+            msg = f"nothing answers {last.kind.name}"
+            raise AssertionError(msg)
         given = dict(fields)
         packet_id = last.mid if isinstance(last, Publish) else None
         packet_id = getattr(last, "packet_id", packet_id)

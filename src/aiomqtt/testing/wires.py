@@ -63,6 +63,7 @@ class Wire:
         # The beginning of a packet; and whether packets are told at all.
         self._partial = bytearray()
         self._passing = b""
+        self._is_taking = False
         self._is_raw = False
         self._has_begun = False
         # What waits to be forwarded: from when on, and the bytes.
@@ -80,6 +81,15 @@ class Wire:
             self._forward(data)
             return
         self._partial += data
+        if not self._connection.is_joined:
+            # A fault must not come before what was sent before it.
+            return
+        self._is_taking = True
+        self._take_packets()
+        self._is_taking = False
+        self._read_or_not()
+
+    def _take_packets(self) -> None:
         while self._partial and not self._connection.is_over:
             if (
                 not self._has_begun
@@ -100,7 +110,6 @@ class Wire:
             packet = bytes(self._partial[:size])
             del self._partial[:size]
             self._packet(packet)
-        self._read_or_not()
 
     def be_raw(self) -> None:
         """From here on forward bytes as they come: these are no packets."""
@@ -159,7 +168,11 @@ class Wire:
 
     def go_on(self) -> None:
         """Forward what waits, as far as faults allow: they may have ended."""
-        if self._queue or self.is_at_end:
+        is_at_end = self.is_at_end and self._connection.is_joined
+        if is_at_end and self._partial and not self._is_taking:
+            # What is left is no whole packet, and never will be.
+            self.be_raw()
+        if self._queue or is_at_end:
             self._schedule(0.0)
         self._read_or_not()
 
@@ -177,7 +190,8 @@ class Wire:
             if self.piece is not None and self._queue:
                 self._schedule(0.0)
                 return
-        if self.is_at_end and not self._queue and not self.is_hole:
+        is_done = not self._queue and not self._is_taking
+        if self.is_at_end and is_done and not self.is_hole:
             self._connection.end_target(self)
         self._read_or_not()
 
@@ -247,6 +261,7 @@ class Connection:
     """A client's connection, and the one to the broker that belongs to it.
 
     Attributes:
+        is_joined: Whether there has been a connection to the broker.
         is_over: Whether it was cut or reset.
         closed: Resolves when both sides are closed.
     """
@@ -262,6 +277,7 @@ class Connection:
         self.random = chance
         self.came = came
         self.passed = passed
+        self.is_joined = False
         self.is_over = False
         self._broker = broker
         self._loop = asyncio.get_running_loop()
@@ -293,6 +309,8 @@ class Connection:
         elif self.is_over:
             transport.abort()
         else:
+            self.is_joined = True
+            self.wire(CLIENT).received(b"")
             self.wire(CLIENT).go_on()
 
     async def _dial(self) -> None:
