@@ -356,11 +356,18 @@ def test_only_so_much_is_retained():
     assert retain("a", 10) == 0x10
     assert retain("b", 10) == 0x10
     assert retain("c", 10) == 0x97
+    # What is refused has not been said: the last one stays.
     assert retain("a", 95) == 0x97
-    # It would be wrong to keep what "a" said before.
+    assert [m.size for m in world.core.retained.all(world.now)] == [11, 11]
+    # Below QoS 1, and below 5.0, it can't be refused. It is passed on, and it would be
+    # wrong to keep what "a" said before.
+    wire.subscribe("a")
+    wire.publish("a", bytes(95), retain=True)
+    assert payloads(wire.read()) == [bytes(95)]
     assert [m.topic for m in world.core.retained.all(world.now)] == ["b"]
     assert retain("b", 0) == 0x10
-    assert retain("a", 95) == 0x10
+    wire.publish("a", bytes(95), retain=True)
+    assert len(world.core.retained) == 1
 
 
 def test_the_counts_are_retained_but_do_not_count():

@@ -6,6 +6,7 @@ import logging
 import os
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -182,7 +183,7 @@ class Broker:
             self._core.asks_for_topics = self._hooks.decide_about_topics
         self._server = Server(self._core, self._hooks, self._logger)
         try:
-            self._memory = memory.listen(self.name, self._link)
+            self._memory = memory.listen(self.name, partial(Link, self._server))
             if self._host is not None:
                 first = await self.listen(
                     self._host, self._port, ssl_context=self._ssl_context
@@ -220,7 +221,7 @@ class Broker:
         running = self._running()
         if ssl_context is None:
             server = await asyncio.get_running_loop().create_server(
-                self._link, host, port, backlog=BACKLOG
+                partial(Link, running), host, port, backlog=BACKLOG
             )
             self._servers.append(server)
             port = server.sockets[0].getsockname()[1]
@@ -272,6 +273,7 @@ class Broker:
             link.flush()
             link.abort()
         server.flush()
+        server.end()
 
     def _close(self) -> list[asyncio.Server | Door]:
         """Accept nothing more; return what listened."""
@@ -292,9 +294,6 @@ class Broker:
         """Forget the sessions without a connection, and all that is retained."""
         if self._core is not None:
             self._core.clear()
-
-    def _link(self) -> Link:
-        return Link(self._running())
 
     def _running(self) -> Server:
         if self._server is None:
@@ -403,7 +402,7 @@ class Broker:
         Raises:
             ValueError: An argument breaks a rule; nothing was published.
             TypeError: An argument is of a wrong type; nothing was published.
-            MqttError: It can't be retained: there is no room.
+            MqttError: It can't be retained: there is no room. Nothing was published.
             RuntimeError: The broker is not running.
         """
         server = self._running()
@@ -414,11 +413,11 @@ class Broker:
         check_properties(given, PacketType.PUBLISH, sender=Role.CLIENT)
         server.core.shared.now = now = self._now()
         message = ApplicationMessage(topic, encoded, qos, bool(retain), given, now)
-        count = server.core.publish(message, None)
-        server.flush()
-        if count < 0:
+        if retain and not server.core.retained.has_room_for(message):
             msg = "Could not retain the message: too much is retained already"
             raise MqttError(msg)
+        count = server.core.publish(message, None)
+        server.flush()
         return count
 
     def disconnect(

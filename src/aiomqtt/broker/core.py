@@ -87,15 +87,10 @@ class Core:
             sender: The session of its publisher; None: the broker itself.
 
         Returns:
-            To how many sessions it goes; -1: it can't be retained for want of room.
+            To how many sessions it goes.
         """
-        if message.retain and not self.retained.keep(message):
-            self.route(message, sender)
-            return -1
-        return self.route(message, sender)
-
-    def route(self, message: ApplicationMessage, sender: Session | None) -> int:
-        """Send a message to who has subscribed; return to how many sessions it goes."""
+        if message.retain:
+            self.retained.keep(message)
         matches = self.subscriptions.find(message.topic)
         publisher = None if sender is None else sender.outlet
         for target in matches.targets:

@@ -48,8 +48,9 @@ class Link(asyncio.Protocol):
         """Keep the transport, and wait for a CONNECT."""
         self._transport = cast(asyncio.Transport, transport)
         server = self._server
-        if server.is_full:
-            server.refused(address_of(transport))
+        if server.is_over or server.is_full:
+            if not server.is_over:
+                server.refused(address_of(transport))
             self._transport.abort()
             return
         address = address_of(transport)

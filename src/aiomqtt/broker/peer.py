@@ -59,12 +59,8 @@ PUBREL: Final = PacketType.PUBREL
 
 NOT_AUTHORIZED: Final = 0x87
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
-BAD_AUTHENTICATION_METHOD: Final = 0x8C
-NO_MATCHING_SUBSCRIBERS: Final = 0x10
-NO_SUBSCRIPTION_EXISTED: Final = 0x11
 CONTINUE_AUTHENTICATION: Final = 0x18
 REAUTHENTICATE: Final = 0x19
-WITH_WILL: Final = 0x04
 # A client is looked after at least this often, in seconds.
 ROUND: Final = 30.0
 

@@ -62,9 +62,12 @@ def publish(core: Core, session: Session, packet: Publish, code: int) -> None:
             for_others(packet.properties),
             core.shared.now,
         )
-        count = core.publish(message, session)
-        if count <= 0:
-            code = QUOTA_EXCEEDED if count else NO_MATCHING_SUBSCRIBERS
+        # Only QoS 1 and 2 of 5.0 can be told that it is refused.
+        can_refuse = packet.qos > 0 and session.is_v5
+        if can_refuse and packet.retain and not core.retained.has_room_for(message):
+            code = QUOTA_EXCEEDED
+        elif not core.publish(message, session):
+            code = NO_MATCHING_SUBSCRIBERS
     outlet = session.outlet
     if packet.qos and outlet is not None:
         outlet.wake()

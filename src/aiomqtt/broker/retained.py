@@ -35,28 +35,37 @@ class RetainedMessages:
             as it is no longer what the topic says.
         """
         topic = message.topic
+        has_room = self.has_room_for(message)
         last = self._by_topic.pop(topic, None)
         if last is not None:
             self._tally(last, -1)
-        if message.payload and self._has_room(message):
+        if message.payload and has_room:
             self._by_topic[topic] = message
             self._trie.set(topic, message)
             self._tally(message, 1)
             return True
         if last is not None:
             self._trie.remove(topic)
-        return not message.payload
+        return has_room
 
     def _tally(self, message: ApplicationMessage, sign: int) -> None:
         if not message.topic.startswith(SYSTEM):
             self._count += sign
             self._size += sign * message.size
 
-    def _has_room(self, message: ApplicationMessage) -> bool:
+    def has_room_for(self, message: ApplicationMessage) -> bool:
+        """Whether a message can be retained, in the place of the topic's last one."""
+        if not message.payload or message.topic.startswith(SYSTEM):
+            return True
+        last = self._by_topic.get(message.topic)
+        count, size = self._count + 1, self._size + message.size
+        if last is not None:
+            count -= 1
+            size -= last.size
         limits = self._limits
-        return message.topic.startswith(SYSTEM) or (
-            self._count < limits.maximum_retained_messages
-            and self._size + message.size <= limits.maximum_retained_bytes
+        return (
+            count <= limits.maximum_retained_messages
+            and size <= limits.maximum_retained_bytes
         )
 
     def matching(self, topic_filter: str, now: float) -> list[ApplicationMessage]:

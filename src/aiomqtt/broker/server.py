@@ -15,6 +15,7 @@ class Server:
         core: The broker.
         links: The network connections.
         is_paused: Whether nothing is read.
+        is_over: Whether it has ended: what comes in late is turned away.
     """
 
     def __init__(self, core: Core, hooks: Hooks, logger: logging.Logger) -> None:
@@ -29,6 +30,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self.is_over = False
         # Resolves when there is no connection left.
         self._empty: asyncio.Future[None] | None = None
 
@@ -60,7 +62,11 @@ class Server:
     def arm(self) -> None:
         """Set the timer to what is due next."""
         due = self.core.deadline()
-        if due is None or (self._timer is not None and self._due <= due):
+        if (
+            self.is_over
+            or due is None
+            or (self._timer is not None and self._due <= due)
+        ):
             # One that comes too early does no harm.
             return
         if self._timer is not None:
@@ -93,14 +99,23 @@ class Server:
         Args:
             seconds: How long the clients may take to close their side.
         """
-        for task in self.handshakes:
-            task.cancel()
+        self._cancel_handshakes()
         for link in [*self.links]:
             link.close_soon(seconds)
         while self.links:
             self._empty = self._loop.create_future()
             await self._empty
+        self.end()
         await asyncio.gather(*self.handshakes, return_exceptions=True)
+
+    def end(self) -> None:
+        """Leave nothing running that belongs to it."""
+        self.is_over = True
+        self._cancel_handshakes()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _cancel_handshakes(self) -> None:
+        for task in self.handshakes:
+            task.cancel()
