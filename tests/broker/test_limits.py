@@ -1,5 +1,6 @@
 """The limits that a program sets."""
 
+import inspect
 from dataclasses import fields
 
 import pytest
@@ -9,9 +10,9 @@ from aiomqtt.broker import Limits
 
 def test_all_have_a_default_and_are_documented():
     limits = Limits()
-    text = Limits.__doc__ or ""
+    text = inspect.getdoc(Limits) or ""
     for field in fields(limits):
-        assert f"        {field.name}: " in text
+        assert f"    {field.name}: " in text
     assert limits == Limits(maximum_qos=2)
     assert limits.maximum_packet_size == 16 * 1024 * 1024
 
