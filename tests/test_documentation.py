@@ -28,7 +28,7 @@ CASES = [
 @pytest.mark.parametrize(("page", "number"), CASES)
 def test_the_program_runs(page, number):
     result = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", programs(page)[number]],
+        [sys.executable, "-W", "error", "-c", programs(page)[number]],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

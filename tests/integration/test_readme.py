@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).parents[2] / "examples" / "temperature.py"
 def test_the_first_command_prints_what_arrived(mosquitto, broker_of_its_own):
     address = [] if broker_of_its_own else [mosquitto.host, str(mosquitto.port)]
     result = subprocess.run(
-        [*(sys.executable, "-X", "dev", "-W", "error"), PROGRAM, *address],
+        [sys.executable, "-W", "error", PROGRAM, *address],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
