@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import math
+import socket
+from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
@@ -88,6 +91,13 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
     return bytes(data)
 
 
+async def until(condition: Callable[[], Any]) -> None:
+    """Let the event loop turn until something holds."""
+    async with asyncio.timeout(SOON):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
 def publish(payload: bytes) -> bytes:
     return b"\x30" + bytes([3 + len(payload)]) + b"\x00\x01t" + payload
 
@@ -167,9 +177,7 @@ async def after_two(order: str, when: str = "after", *arguments: Any) -> Any:
         writer.write(CONNECT_BYTES + publish(b"1") + publish(b"2") + publish(b"3"))
         came = await rest(reader)
         assert proxy.orders[0].struck
-        async with asyncio.timeout(SOON):
-            while not echo.ends:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await until(lambda: echo.ends)
         return came, b"".join(echo.chunks), proxy
 
 
@@ -247,6 +255,131 @@ async def test_fragments(size):
         assert len(echo.chunks) > len(sent) / 20
 
 
+async def test_just_one_direction_is_delayed():
+    async with through() as (_, proxy, reader, writer):
+        proxy.delay(1000, BROKER)
+        writer.write(CONNECT_BYTES)
+        await until(lambda: proxy.packets[BROKER, CONNECT])
+        assert proxy.bytes == {CLIENT: len(CONNECT_BYTES)}
+        proxy.resume()
+        sent = CONNECT_BYTES
+        assert await asyncio.wait_for(reader.readexactly(len(sent)), SOON) == sent
+
+
+async def test_resume_hurries_what_is_delayed():
+    async with through() as (_, proxy, reader, writer):
+        proxy.after(CLIENT, CONNECT).delay(1000)
+        writer.write(CONNECT_BYTES + publish(b"1"))
+        await until(lambda: proxy.packets[CLIENT, PUBLISH])
+        assert not proxy.packets[BROKER, PUBLISH]
+        # The echo of the CONNECT may have come before.
+        proxy.resume()
+        sent = CONNECT_BYTES + publish(b"1")
+        assert await asyncio.wait_for(reader.readexactly(len(sent)), SOON) == sent
+
+
+async def test_just_one_direction_is_fragmented():
+    async with through() as (echo, proxy, reader, writer):
+        proxy.after(CLIENT, CONNECT).fragment(1, BROKER)
+        sent = CONNECT_BYTES + publish(bytes(60))
+        writer.write(sent)
+        assert await asyncio.wait_for(reader.readexactly(len(sent)), SOON) == sent
+        assert len(echo.chunks) <= 2
+
+
+@pytest.mark.parametrize(("when", "size"), [("before", 0), ("after", 1)])
+async def test_a_fault_waits_for_what_was_sent_before_it(when, size):
+    """Behind a delay, and in pieces, too."""
+    async with through() as (echo, proxy, reader, writer):
+        proxy.delay(0.02)
+        proxy.fragment(1, CLIENT)
+        getattr(proxy, when)(CLIENT, PUBLISH, 3).reset()
+        writer.write(CONNECT_BYTES + b"".join(publish(b"%d" % n) for n in range(5)))
+        await rest(reader)
+        await until(lambda: echo.ends)
+        got = CONNECT_BYTES + b"".join(publish(b"%d" % n) for n in range(2 + size))
+        assert b"".join(echo.chunks) == got
+        assert (proxy.packets[CLIENT, PUBLISH], proxy.struck) == (3, 1)
+        assert proxy.bytes[CLIENT] == len(got)
+
+
+async def test_truncated_bytes_come_in_their_order():
+    async with through() as (echo, proxy, reader, writer):
+        proxy.fragment(2, CLIENT)
+        proxy.before(CLIENT, PUBLISH, 2).truncate(3)
+        sent = CONNECT_BYTES + publish(bytes(100))
+        writer.write(sent + publish(b"2") + publish(b"3"))
+        await rest(reader)
+        await until(lambda: echo.ends)
+        assert b"".join(echo.chunks) == sent + publish(b"2")[:3]
+
+
+async def test_a_fault_at_once_leaves_those_that_were_ordered():
+    async with through() as (_, proxy, reader, writer):
+        proxy.after(CLIENT, CONNECT).stall(CLIENT)
+        writer.write(CONNECT_BYTES + publish(b"1"))
+        sent = CONNECT_BYTES
+        assert await asyncio.wait_for(reader.readexactly(len(sent)), SOON) == sent
+        proxy.delay(0.001)
+        proxy.fragment()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.02)
+        proxy.resume()
+        assert await asyncio.wait_for(reader.readexactly(6), SOON) == publish(b"1")
+
+
+async def test_faults_at_once_hold_for_connections_to_come():
+    async with through() as (_, proxy, _, _):
+        proxy.black_hole(BROKER)
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+        writer.write(CONNECT_BYTES)
+        await until(lambda: proxy.packets[BROKER, CONNECT])
+        assert proxy.bytes == {CLIENT: len(CONNECT_BYTES)}
+        proxy.resume()
+        writer.write(publish(b"1"))
+        assert await asyncio.wait_for(reader.readexactly(6), SOON) == publish(b"1")
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset"])
+async def test_all_connections_end_at_once(fault):
+    async with through() as (echo, proxy, reader, writer):
+        writer.write(CONNECT_BYTES)
+        await asyncio.wait_for(reader.readexactly(len(CONNECT_BYTES)), SOON)
+        getattr(proxy, fault)()
+        assert await rest(reader) == (b"" if fault == "cut" else b"(reset)")
+        await until(lambda: echo.ends)
+        assert echo.ends == ["closed" if fault == "cut" else "reset"]
+
+
+async def test_half_a_packet_at_the_end_passes():
+    async with through() as (echo, _, reader, writer):
+        writer.write(CONNECT_BYTES + publish(b"1")[:4])
+        writer.write_eof()
+        assert await rest(reader) == CONNECT_BYTES + publish(b"1")[:4]
+        assert echo.ends == ["closed"]
+
+
+async def test_leaving_before_a_client_is_accepted():
+    async with Echo() as echo:
+        with socket.socket() as client:
+            async with FaultProxy("127.0.0.1", echo.port) as proxy:
+                client.connect((proxy.host, proxy.port))
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_leaving_while_a_client_is_accepted(turns):
+    """However far that is, and the connection to the broker."""
+    async with Echo() as echo:
+        with socket.socket() as client:
+            async with FaultProxy("127.0.0.1", echo.port) as proxy:
+                client.connect((proxy.host, proxy.port))
+                await until(lambda: proxy.connections)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+
+
 # --- orders ---------------------------------------------------------------------
 
 
@@ -259,6 +392,15 @@ def test_orders_read_as_they_are_written():
         "FaultProxy(seed=5, orders=[after(BROKER, PUBREC, 3).reset(),"
         " before(CLIENT, None, 1).truncate(2), after(CLIENT, None, 7).delay(0.5)])"
     )
+    order = proxy.after(BROKER, PUBLISH)
+    order.fragment(None)
+    assert repr(order) == "after(BROKER, PUBLISH, 1).fragment(None)"
+    order = proxy.after(BROKER, PUBLISH)
+    order.delay(1, CLIENT)
+    assert repr(order) == "after(BROKER, PUBLISH, 1).delay(1, CLIENT)"
+    order = proxy.after(BROKER, PUBLISH)
+    order.stall()
+    assert repr(order) == "after(BROKER, PUBLISH, 1).stall()"
 
 
 def test_wrong_orders():
@@ -269,6 +411,13 @@ def test_wrong_orders():
         proxy.after(CLIENT, PUBLISH).truncate(1)
     with pytest.raises(ValueError, match="size"):
         proxy.before(CLIENT, PUBLISH).truncate(-1)
+    for each in (proxy, proxy.after(CLIENT, PUBLISH)):
+        for size in (0, -1):
+            with pytest.raises(ValueError, match="size must be 1 or more"):
+                each.fragment(size)
+        for seconds in (-0.1, math.inf, math.nan):
+            with pytest.raises(ValueError, match="seconds"):
+                each.delay(seconds)
     order = proxy.after(CLIENT, PUBLISH)
     order.cut()
     with pytest.raises(ValueError, match="already"):
@@ -330,7 +479,7 @@ async def test_a_publish_is_delivered_once_wherever_it_breaks(
             while not received or received[-1] != b"last":
                 received.append((await anext(listener.messages)).payload)
         assert received == [b"1", b"2", b"3", b"4", b"5", b"last"]
-        assert proxy.orders[0].struck, proxy
+        assert proxy.struck == 1, proxy
         assert proxy.connections >= 2
 
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import ssl
 from typing import Any
 
 import pytest
 
 import aiomqtt
+from aiomqtt import ReasonCode
+from aiomqtt.protocol.packets import Ack, Publish, Suback, Subscribe
 from aiomqtt.testing import (
     AUTH,
     CONNACK,
@@ -23,6 +26,12 @@ from aiomqtt.testing import (
     UNSUBSCRIBE,
     Script,
 )
+from tests.certificates import Certificates, make_certificates
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def client_of(script: Script, version: int = 5, **options: Any) -> aiomqtt.Client:
@@ -148,6 +157,46 @@ async def test_what_no_broker_says_and_calls_of_the_test():
     assert called == ["now", "later"]
 
 
+async def test_a_reply_by_a_function(version):
+    def grant_less(packet: Subscribe) -> Suback:
+        codes = [ReasonCode(0) for _ in packet.subscriptions]
+        return Suback(SUBACK, packet.packet_id, codes)
+
+    async def acknowledge(packet: Publish) -> list[Any]:
+        assert (packet.topic.value, packet.payload) == ("t", b"x")
+        await asyncio.sleep(0)
+        # A ping's answer in front of it, which nobody has asked for.
+        return [b"\xd0\x00", Ack(PUBACK, packet.mid)]
+
+    script = Script()
+    script.expect(CONNECT).reply()
+    script.expect(SUBSCRIBE).reply_by(grant_less)
+    script.expect(PUBLISH).reply_by(lambda packet: None)
+    script.expect(PUBLISH).reply_by(acknowledge)
+    async with script, client_of(script, version) as client:
+        assert [int(code) for code in await client.subscribe("t", 2)] == [0]
+        with pytest.raises(aiomqtt.MqttError, match="timed out"):
+            await client.publish("t", b"x", 1, timeout=0.02)
+        await client.publish("t", b"x", 1)
+
+
+async def test_over_tls(certificates):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    pair = certificates.server
+    context.load_cert_chain(pair.certificate, pair.key)
+    trusted = ssl.create_default_context(cafile=certificates.ca_file)
+    script = Script(ssl_context=context)
+    script.expect(CONNECT).reply()
+    script.expect(PUBLISH).drop_connection()
+    script.expect(CONNECT).reply().close()
+    async with script:
+        client = client_of(script, tls_context=trusted)
+        for _ in range(2):
+            with pytest.raises(aiomqtt.MqttError):
+                async with client:
+                    await client.publish("t", b"x", 1)
+
+
 # --- failures ------------------------------------------------------------------------
 
 
@@ -178,8 +227,8 @@ async def test_another_value_is_told():
 async def test_a_packet_that_does_not_come_is_told():
     script = Script(timeout=0.05).expect(CONNECT).reply().expect(PUBLISH)
     with pytest.raises(AssertionError, match="waited 0.05 s for PUBLISH"):
-        async with script, client_of(script):
-            await asyncio.sleep(1)
+        async with script, client_of(script) as client:
+            await anext(client.messages)
 
 
 async def test_a_client_that_does_not_come_is_told():
@@ -203,6 +252,50 @@ async def test_what_breaks_a_rule_is_told():
             await reader.read()
 
 
+async def test_a_connection_too_many_is_told():
+    script = Script().expect(CONNECT).reply().expect(DISCONNECT)
+    with pytest.raises(AssertionError, match="1 more connected than the script"):
+        async with script:
+            client = client_of(script)
+            async with client:
+                pass
+            # It does not wait for an answer until its timeout.
+            async with asyncio.timeout(5), client:
+                pass
+
+
+async def test_what_never_came_to_its_turn_is_told():
+    script = Script().expect(CONNECT).reply()
+    with pytest.raises(AssertionError, match="1 more connected than the script"):
+        async with script, talker(script) as (_, writer), talker(script):
+            writer.write(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x")
+
+
+async def test_a_function_that_fails_is_told():
+    def fail(packet: Any) -> None:
+        raise ZeroDivisionError
+
+    script = Script().expect(CONNECT).reply_by(fail)
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with script, client_of(script):
+            pass
+    (note,) = caught.value.__notes__
+    assert "at step 2, reply_by(" in note
+    assert "  -> CONNECT Connect(" in note
+
+
+async def test_nothing_answers():
+    connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x"
+    script = Script().expect(CONNECT).expect(PUBLISH).reply()
+    with pytest.raises(AssertionError, match="nothing answers"):
+        async with script, talker(script) as (_, writer):
+            writer.write(connect + b"\x30\x04\x00\x01tx")
+    script = Script().reply(PUBACK)
+    with pytest.raises(AssertionError, match="nothing to reply to"):
+        async with script:
+            pass
+
+
 async def test_passwords_are_not_told():
     script = Script().expect(CONNECT, username="somebody else")
     with pytest.raises(AssertionError) as caught:
@@ -213,9 +306,13 @@ async def test_passwords_are_not_told():
 
 async def test_the_error_of_the_test_is_raised_when_the_script_is_right():
     script = Script().expect(CONNECT).reply().expect(PUBLISH)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as caught:
         async with script, client_of(script):
             _ = 1 / 0
+    # It says how far the script had come.
+    (note,) = caught.value.__notes__
+    assert note.startswith("the script was waiting\nat step 3, expect(PUBLISH), after:")
+    assert "  <- CONNACK Connack(" in note
 
 
 def test_fields_that_there_are_not():

@@ -11,8 +11,10 @@ and no packets are told in it.
 """
 
 import asyncio
+import math
 import random
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
@@ -20,9 +22,9 @@ from aiomqtt.protocol.spec import PacketType
 
 from .wires import BROKER, CLIENT, Connection, Sender, Wire
 
-__all__ = ["BROKER", "CLIENT", "Fault", "FaultProxy", "Order", "Sender"]
+__all__ = ["BROKER", "CLIENT", "FaultProxy", "Order", "Sender"]
 
-Fault: TypeAlias = str
+Fault: TypeAlias = Callable[[Connection], None]
 # What can be ordered by chance.
 FAULTS: Final = ("cut", "reset", "truncate", "fragment", "delay")
 
@@ -43,27 +45,25 @@ class Order:
         self.kind = kind
         self.number = number
         self.is_before = is_before
-        self.fault: Fault = ""
+        self.fault = ""
         self.struck = False
-        self._argument: Any = None
+        self._told = ""
+        self._strike: Fault | None = None
 
     def __repr__(self) -> str:
         """Return it as it was ordered."""
         when = "before" if self.is_before else "after"
         kind = "None" if self.kind is None else self.kind.name
-        argument = "" if self._argument is None else repr(self._argument)
-        return (
-            f"{when}({self.sender.name}, {kind}, {self.number})"
-            f".{self.fault}({argument})"
-        )
+        packet = f"{self.sender.name}, {kind}, {self.number}"
+        return f"{when}({packet}).{self.fault}{self._told}"
 
     def cut(self) -> None:
         """Close the connection on both sides, as a proxy that ends."""
-        self._be("cut")
+        self._be("cut", (), Connection.cut)
 
     def reset(self) -> None:
         """Reset the connection on both sides (RST)."""
-        self._be("reset")
+        self._be("reset", (), Connection.reset)
 
     def truncate(self, size: int = 1) -> None:
         """Forward so many bytes of the packet, then reset the connection.
@@ -74,7 +74,7 @@ class Order:
         if size < 0 or not self.is_before:
             msg = "truncate needs a size of 0 or more bytes, and `before`"
             raise ValueError(msg)
-        self._be("truncate", size)
+        self._be("truncate", (size,), lambda one: one.truncate(self.sender, size))
 
     def stall(self, sender: Sender | None = None) -> None:
         """Forward nothing more until `resume`, and read no more than fits.
@@ -82,7 +82,7 @@ class Order:
         Args:
             sender: Of whom; ``None``: of both.
         """
-        self._be("stall", sender)
+        self._be("stall", (sender,), lambda one: one.stall(sender))
 
     def black_hole(self, sender: Sender | None = None) -> None:
         """Take what comes and forward nothing, until `resume`.
@@ -90,48 +90,68 @@ class Order:
         Args:
             sender: Of whom; ``None``: of both.
         """
-        self._be("black_hole", sender)
+        self._be("black_hole", (sender,), lambda one: one.black_hole(sender))
 
-    def delay(self, seconds: float) -> None:
-        """Forward all that follows, in both directions, so much later."""
-        self._be("delay", seconds)
-
-    def fragment(self, size: int | None = 1) -> None:
-        """Forward all that follows, in both directions, in pieces of so many bytes.
+    def delay(self, seconds: float, sender: Sender | None = None) -> None:
+        """Forward all that follows so much later, until `resume`.
 
         Args:
-            size: In bytes; ``None``: of 1 to 16 bytes, by chance.
-        """
-        self._be("fragment", size)
+            seconds: How many.
+            sender: Of whom; ``None``: of both.
 
-    def _be(self, fault: Fault, argument: Any = None) -> None:
+        Raises:
+            ValueError: The seconds are negative.
+        """
+        check_seconds(seconds)
+        self._be("delay", (seconds, sender), lambda one: one.delay(seconds, sender))
+
+    def fragment(self, size: int | None = 1, sender: Sender | None = None) -> None:
+        """Forward all that follows in pieces, until `resume`.
+
+        Args:
+            size: Of so many bytes; ``None``: of 1 to 16 bytes, by chance.
+            sender: Of whom; ``None``: of both.
+
+        Raises:
+            ValueError: The size is below 1.
+        """
+        check_size(size)
+        self._be("fragment", (size, sender), lambda one: one.fragment(size, sender))
+
+    def _be(self, fault: str, arguments: tuple[Any, ...], strike: Fault) -> None:
         if self.fault:
             msg = f"the order has its fault already: {self!r}"
             raise ValueError(msg)
+        if arguments and isinstance(arguments[-1], Sender):
+            told = [*map(repr, arguments[:-1]), arguments[-1].name]
+        else:
+            # The sender is the one that may be left out.
+            told = [repr(value) for value in arguments if value is not None]
+            if fault == "fragment" and arguments[0] is None:
+                told = ["None"]
         self.fault = fault
-        self._argument = argument
+        self._told = f"({', '.join(told)})"
+        self._strike = strike
 
     def strike(self, connection: Connection) -> None:
         """Let it happen to a connection."""
+        assert self._strike is not None
         self.struck = True
-        if self.fault in ("stall", "black_hole"):
-            for wire in connection.wires(self._argument):
-                setattr(
-                    wire, "is_stalled" if self.fault == "stall" else "is_hole", True
-                )
-        elif self.fault == "delay":
-            for wire in connection.wires(None):
-                wire.seconds = self._argument
-        elif self.fault == "fragment":
-            for wire in connection.wires(None):
-                wire.piece = 0 if self._argument is None else self._argument
-        elif self.fault == "cut":
-            connection.cut()
-        elif self.fault == "truncate":
-            connection.wire(self.sender).let_through(self._argument)
-            connection.reset()
-        elif self.fault == "reset":
-            connection.reset()
+        self._strike(connection)
+
+
+def check_seconds(seconds: float) -> None:
+    """Refuse a delay that there is not."""
+    if not 0 <= seconds < math.inf:
+        msg = f"seconds must be 0 or more, not {seconds}"
+        raise ValueError(msg)
+
+
+def check_size(size: int | None) -> None:
+    """Refuse pieces that there are not."""
+    if size is not None and size < 1:
+        msg = f"size must be 1 or more bytes, not {size}"
+        raise ValueError(msg)
 
 
 class FaultProxy:
@@ -167,10 +187,12 @@ class FaultProxy:
         self._open: set[Connection] = set()
         self._server: asyncio.Server | None = None
         # What holds for connections that are still to come.
-        self._stalled: set[Sender] = set()
-        self._holes: set[Sender] = set()
-        self._seconds = 0.0
-        self._piece: int | None = None
+        self._lasting: list[Fault] = []
+
+    @property
+    def struck(self) -> int:
+        """How many of the faults that were ordered have happened."""
+        return sum(order.struck for order in self.orders)
 
     def __repr__(self) -> str:
         """Return what was ordered, for the message of a test that fails."""
@@ -288,48 +310,37 @@ class FaultProxy:
     def stall(self, sender: Sender | None = None) -> None:
         """Forward nothing of a sender, ``None``: of both, and soon read no more.
 
-        It holds for connections to come too, until `resume`.
+        As all that follow, it holds for connections to come too, until `resume`.
         """
-        self._stalled |= _senders(sender)
-        self._apply()
+        self._let_last(lambda one: one.stall(sender))
 
     def black_hole(self, sender: Sender | None = None) -> None:
-        """Take what a sender, ``None``: both, has to say, and forward nothing.
+        """Take what a sender, ``None``: both, has to say, and forward nothing."""
+        self._let_last(lambda one: one.black_hole(sender))
 
-        It holds for connections to come too, until `resume`.
-        """
-        self._holes |= _senders(sender)
-        self._apply()
+    def delay(self, seconds: float, sender: Sender | None = None) -> None:
+        """Forward everything so much later; see `Order.delay`."""
+        check_seconds(seconds)
+        self._let_last(lambda one: one.delay(seconds, sender))
 
-    def delay(self, seconds: float) -> None:
-        """Forward everything so much later, until `resume`."""
-        self._seconds = seconds
-        self._apply()
-
-    def fragment(self, size: int | None = 1) -> None:
-        """Forward everything in pieces, until `resume`; see `Order.fragment`."""
-        self._piece = 0 if size is None else size
-        self._apply()
+    def fragment(self, size: int | None = 1, sender: Sender | None = None) -> None:
+        """Forward everything in pieces; see `Order.fragment`."""
+        check_size(size)
+        self._let_last(lambda one: one.fragment(size, sender))
 
     def resume(self) -> None:
-        """End all faults that last; what was swallowed stays lost."""
-        self._stalled.clear()
-        self._holes.clear()
-        self._seconds = 0.0
-        self._piece = None
-        self._apply()
+        """End all faults that last, also those that were ordered.
 
-    def _apply(self) -> None:
+        What was held back is forwarded at once; what was swallowed stays lost.
+        """
+        self._lasting.clear()
         for connection in self._open:
-            self._set(connection)
+            connection.resume()
 
-    def _set(self, connection: Connection) -> None:
-        for wire in connection.wires(None):
-            wire.is_stalled = wire.sender in self._stalled
-            wire.is_hole = wire.sender in self._holes
-            wire.seconds = self._seconds
-            wire.piece = self._piece
-            wire.go_on()
+    def _let_last(self, fault: Fault) -> None:
+        self._lasting.append(fault)
+        for connection in self._open:
+            fault(connection)
 
     # --- what connections tell ------------------------------------------------
 
@@ -338,7 +349,8 @@ class FaultProxy:
         connection = Connection(self._broker, self._random, self._came, self._passed)
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
-        self._set(connection)
+        for fault in self._lasting:
+            fault(connection)
         return connection.client_end
 
     def _passed(self, wire: Wire, size: int) -> None:
@@ -365,7 +377,3 @@ class FaultProxy:
                 and order.number == self.packets[wire.sender, kind]
             )
         ]
-
-
-def _senders(sender: Sender | None) -> set[Sender]:
-    return {CLIENT, BROKER} if sender is None else {sender}

@@ -119,6 +119,13 @@ class Peer:
             msg = f"expected the end, got: {data.hex(' ')}"
             raise AssertionError(msg)
 
+    async def see_off(self) -> None:
+        """Take what comes until the client closes, and close then."""
+        with contextlib.suppress(ConnectionError):
+            while await self._reader.read(65_536):
+                pass
+        self.close()
+
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._writer.write(data)

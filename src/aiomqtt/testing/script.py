@@ -22,41 +22,17 @@ from typing import Any, Final, Self
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.net import memory
-from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.decode import decode
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.packets import (
-    Ack,
-    Connack,
-    Connect,
-    Packet,
-    Ping,
-    Publish,
-    Signal,
-    Suback,
-    Subscribe,
-    Unsubscribe,
-)
+from aiomqtt.protocol.packets import Connect, Packet
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
 from aiomqtt.protocol.wire import PacketError
-from aiomqtt.topic import Topic
 
+from .packets import answer_to, field_of, fields_of, make, told
 from .peer import Peer, listen_in_memory
 
-CONNECT: Final = PacketType.CONNECT
 PINGREQ: Final = PacketType.PINGREQ
 PINGRESP: Final = PacketType.PINGRESP
-
-# What answers a packet without being told: its kind may be left out of `reply`.
-ANSWERS: Final = {
-    PacketType.CONNECT: PacketType.CONNACK,
-    PacketType.SUBSCRIBE: PacketType.SUBACK,
-    PacketType.UNSUBSCRIBE: PacketType.UNSUBACK,
-    PacketType.PINGREQ: PacketType.PINGRESP,
-    PacketType.PUBREC: PacketType.PUBREL,
-    PacketType.PUBREL: PacketType.PUBCOMP,
-    PacketType.AUTH: PacketType.AUTH,
-}
 
 # What a client may see of a script that has failed.
 CONSEQUENCES: Final = (MqttError, OSError, EOFError, asyncio.CancelledError)
@@ -70,7 +46,8 @@ class Script:
 
     The steps are had in their order, on one connection after the other: after
     `drop_connection` or `close` the next one is waited for. Entering listens; leaving
-    waits until the script has come to its end.
+    waits until the script has come to its end. What a client says after that is not
+    heard, but one connection more fails the test.
 
     Args:
         ssl_context: The context for TLS, made for a server; ``None``: no TLS.
@@ -84,7 +61,8 @@ class Script:
 
     Raises:
         AssertionError: The conversation went otherwise; when left. What the client saw
-            of that, if it is raised by the block, is the cause.
+            of that, if it is raised by the block, is the cause. Other errors of the
+            block get a note of where the script is.
     """
 
     host = "127.0.0.1"
@@ -124,11 +102,11 @@ class Script:
             TypeError: No such packet has such a field.
         """
         expected = PacketType(kind)
-        unknown = set(fields) - _fields_of(expected)
+        unknown = set(fields) - fields_of(expected)
         if unknown:
             msg = f"{expected.name} has no {', '.join(sorted(unknown))}"
             raise TypeError(msg)
-        wanted = f"expect({_told(expected, fields)})"
+        wanted = f"expect({told(expected, fields)})"
         self._steps.append((wanted, lambda run: run.expect(expected, fields)))
         return self
 
@@ -141,8 +119,20 @@ class Script:
                 ``session_present``, ``reason_codes``, ``packet_id``, ``properties``.
         """
         answer = None if kind is None else PacketType(kind)
-        told = f"reply({'' if answer is None else _told(answer, fields)})"
-        self._steps.append((told, lambda run: run.reply(answer, fields)))
+        text = f"reply({'' if answer is None else told(answer, fields)})"
+        self._steps.append((text, lambda run: run.reply(answer, fields)))
+        return self
+
+    def reply_by(self, function: Callable[[Any], Any]) -> Self:
+        """Answer the packet that came last with what a function makes of it.
+
+        Args:
+            function: It gets the packet, with its fields as attributes, and returns
+                bytes, a packet of `aiomqtt.protocol.packets`, a list of these, or
+                ``None`` for no answer. If it is a coroutine function, it is waited for.
+        """
+        text = f"reply_by({function})"
+        self._steps.append((text, lambda run: run.reply_by(function)))
         return self
 
     def send(self, what: PacketType | int | bytes, **fields: Any) -> Self:
@@ -158,7 +148,7 @@ class Script:
             return self
         kind = PacketType(what)
         self._steps.append(
-            (f"send({_told(kind, fields)})", lambda run: run.send(kind, fields))
+            (f"send({told(kind, fields)})", lambda run: run.send(kind, fields))
         )
         return self
 
@@ -217,11 +207,14 @@ class Script:
                 await asyncio.wait((self._task,), timeout=0.05)
                 self._task.cancel()
             await asyncio.wait((self._task,))
+            failed = None
+            if not self._task.cancelled():
+                failed = self._task.exception() or self._run.too_many()
             # Another error of the block is not for the script to explain.
-            is_open = exc is None or isinstance(exc, CONSEQUENCES)
-            failed = not self._task.cancelled() and self._task.exception()
-            if failed and is_open:
+            if failed is not None and (exc is None or isinstance(exc, CONSEQUENCES)):
                 raise failed from exc
+            if exc is not None and self._run.at:
+                exc.add_note(self._run.told("the script was waiting"))
         finally:
             self._task.cancel()
             self._listener.close()
@@ -242,8 +235,12 @@ class _Run:
         self._peer: Peer | None = None
         self._version = ProtocolVersion.V5
         self._last: Packet | None = None
-        # What was said so far, for the message of a failure.
+        # The step that is being taken, "": none; and what was said so far.
+        self.at = ""
         self._said: list[str] = []
+        self._is_done = False
+        self._seeing_off: asyncio.Task[None] | None = None
+        self._too_many = 0
 
     def connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -252,22 +249,48 @@ class _Run:
         peer.timeout = self._timeout
         self._peers.append(peer)
         self._came.put_nowait(peer)
+        if self._is_done:
+            self._refuse()
 
     async def all(self, steps: list[tuple[str, _Step]]) -> None:
         """Take all steps."""
-        for number, (told, step) in enumerate(steps, 1):
+        for number, (text, step) in enumerate(steps, 1):
+            self.at = f"at step {number}, {text}"
             try:
                 done = step(self)
                 if asyncio.iscoroutine(done):
                     await done
             except AssertionError as error:
                 self._abort_all()
-                said = "\n".join(self._said) or "  (nothing)"
-                msg = f"{error}\n\nat step {number}, {told}, after:\n{said}"
-                raise AssertionError(msg) from None
-            except BaseException:
+                raise AssertionError(self.told(f"{error}\n")) from None
+            except BaseException as error:
                 self._abort_all()
+                error.add_note(self.told("the script failed"))
                 raise
+        self.at = ""
+        self._is_done = True
+        self._refuse()
+        if self._peer is not None:
+            see_off = self._peer.see_off()
+            self._seeing_off = asyncio.get_running_loop().create_task(see_off)
+
+    def told(self, what: str) -> str:
+        """Return a message with where the script is, and all that was said."""
+        said = "\n".join(self._said) or "  (nothing)"
+        return f"{what}\n{self.at or 'at its end'}, after:\n{said}"
+
+    def _refuse(self) -> None:
+        """Let go who connects now that the script is over."""
+        while not self._came.empty():
+            self._came.get_nowait().abort()
+            self._too_many += 1
+
+    def too_many(self) -> AssertionError | None:
+        """Return the failure that connections are which the script does not have."""
+        if not self._too_many:
+            return None
+        what = f"{self._too_many} more connected than the script has connections\n"
+        return AssertionError(self.told(what))
 
     def _abort_all(self) -> None:
         # So that the client does not wait for what won't come.
@@ -275,9 +298,19 @@ class _Run:
             peer.abort()
 
     async def end(self) -> None:
+        if self._seeing_off is not None:
+            self._seeing_off.cancel()
+            await asyncio.wait((self._seeing_off,))
         for peer in self._peers:
             peer.close()
-            await peer.closed()
+        for peer in self._peers:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await peer.closed()
+            except TimeoutError:
+                # The client does not read what was sent.
+                peer.abort()
+                await peer.closed()
 
     async def _connection(self) -> Peer:
         if self._peer is None:
@@ -300,7 +333,7 @@ class _Run:
             msg = f"expected {kind.name}, got {packet.kind.name}"
             raise AssertionError(msg)
         for name, expected in fields.items():
-            found = _field(packet, name)
+            found = field_of(packet, name)
             if found != expected:
                 msg = f"expected {kind.name} with {name}={expected!r}, got {found!r}"
                 raise AssertionError(msg)
@@ -320,31 +353,29 @@ class _Run:
         self._said.append(f"  -> {packet.kind.name} {packet!r}")
         return packet
 
-    async def reply(self, kind: PacketType | None, fields: dict[str, Any]) -> None:
-        last = self._last
-        if last is None:
+    def _to_answer(self) -> Packet:
+        if self._last is None:
             msg = "there is nothing to reply to"
             raise AssertionError(msg)
-        if isinstance(last, Publish) and kind is None:
-            kind = PacketType.PUBACK if last.qos == 1 else PacketType.PUBREC
-        kind = kind or ANSWERS.get(last.kind)
-        if kind is None:
-            msg = f"nothing answers {last.kind.name}"
-            raise AssertionError(msg)
-        given = dict(fields)
-        packet_id = last.mid if isinstance(last, Publish) else None
-        packet_id = getattr(last, "packet_id", packet_id)
-        if packet_id is not None and kind is not PacketType.PUBLISH:
-            given.setdefault("packet_id", packet_id)
-        if isinstance(last, Subscribe) and kind is PacketType.SUBACK:
-            granted = [options.qos for _, options in last.subscriptions]
-            given.setdefault("reason_codes", granted)
-        if isinstance(last, Unsubscribe) and kind is PacketType.UNSUBACK:
-            given.setdefault("reason_codes", [0] * len(last.filters))
-        await self.send(kind, given)
+        return self._last
+
+    async def reply(self, kind: PacketType | None, fields: dict[str, Any]) -> None:
+        await self.send(*answer_to(self._to_answer(), kind, fields))
+
+    async def reply_by(self, function: Callable[[Any], Any]) -> None:
+        answer = function(self._to_answer())
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer is None:
+            answer = []
+        for each in answer if isinstance(answer, list | tuple) else [answer]:
+            if isinstance(each, bytes):
+                await self.write(each)
+            else:
+                await self.write(encode(each, self._version, Role.SERVER), each)
 
     async def send(self, kind: PacketType, fields: dict[str, Any]) -> None:
-        packet = _packet(kind, fields)
+        packet = make(kind, fields)
         await self.write(encode(packet, self._version, Role.SERVER), packet)
 
     async def write(self, data: bytes, packet: Packet | None = None) -> None:
@@ -370,72 +401,4 @@ class _Run:
         await peer.expect_end()
         self._said.append("  -> (closed)")
         self._peer = None
-
-
-def _told(kind: PacketType, fields: dict[str, Any]) -> str:
-    return ", ".join((kind.name, *(f"{k}={v!r}" for k, v in fields.items())))
-
-
-def _packet(kind: PacketType, fields: dict[str, Any]) -> Packet:
-    """Make a packet of a broker."""
-    given = dict(fields)
-    if isinstance(given.get("properties"), dict):
-        given["properties"] = Properties(**given["properties"])
-    if kind is PacketType.PUBLISH:
-        payload = given.pop("payload", b"")
-        return Publish(
-            Topic(given.pop("topic", "topic")),
-            payload.encode() if isinstance(payload, str) else payload,
-            given.pop("qos", 0),
-            given.pop("retain", False),
-            given.pop("packet_id", 0),
-            given.pop("properties", None),
-            given.pop("dup", False),
-        )
-    if kind is PacketType.CONNACK:
-        given["reason_code"] = ReasonCode(given.get("reason_code", 0))
-        given.setdefault("session_present", False)
-        return Connack(**given)
-    if kind in (PacketType.SUBACK, PacketType.UNSUBACK):
-        given["reason_codes"] = [ReasonCode(code) for code in given["reason_codes"]]
-        return Suback(kind, **given)
-    if kind is PINGRESP:
-        return Ping(kind)
-    if kind in (PacketType.DISCONNECT, PacketType.AUTH):
-        return Signal(kind, **given)
-    if "reason_code" in given:
-        given["reason_code"] = ReasonCode(given["reason_code"])
-    return Ack(kind, **given)
-
-
-_SHAPES: Final[dict[PacketType, type]] = {
-    PacketType.CONNECT: Connect,
-    PacketType.SUBSCRIBE: Subscribe,
-    PacketType.UNSUBSCRIBE: Unsubscribe,
-    PacketType.PINGREQ: Ping,
-    PacketType.DISCONNECT: Signal,
-    PacketType.AUTH: Signal,
-}
-_PROPERTIES: Final = {name for name in vars(Properties) if not name.startswith("_")}
-
-
-def _fields_of(kind: PacketType) -> set[str]:
-    """Return what can be expected of a packet of a client."""
-    if kind is PacketType.PUBLISH:
-        own = {"topic", "payload", "qos", "retain", "dup", "packet_id", "properties"}
-    else:
-        own = set(getattr(_SHAPES.get(kind, Ack), "FIELDS", ()))
-    if kind is PacketType.SUBSCRIBE:
-        own.add("filters")
-    return own | _PROPERTIES
-
-
-def _field(packet: Packet, name: str) -> Any:
-    """Return a field of a packet, or a property of it, as a test compares it."""
-    if isinstance(packet, Publish) and name in ("topic", "packet_id"):
-        return packet.topic.value if name == "topic" else packet.mid
-    if isinstance(packet, Subscribe) and name == "filters":
-        return [topic_filter for topic_filter, _ in packet.subscriptions]
-    if name in _PROPERTIES:
-        return getattr(getattr(packet, "properties", None) or Properties(), name)
-    return getattr(packet, name)
+        peer.close()

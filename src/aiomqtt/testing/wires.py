@@ -8,7 +8,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from aiomqtt.protocol.spec import PacketType
 
@@ -29,8 +29,8 @@ CLIENT: Final = Sender.CLIENT
 BROKER: Final = Sender.BROKER
 
 
-class Struck(Protocol):
-    """A fault that was ordered."""
+class Ordered(Protocol):
+    """A fault that was ordered for a packet."""
 
     is_before: bool
 
@@ -60,20 +60,26 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self.source: asyncio.Transport | None = None
         self.target: asyncio.Transport | None = None
-        # The beginning of a packet; and whether packets are told at all.
+        # What has come and is no whole packet yet, or whose turn has not come.
         self._partial = bytearray()
-        self._passing = b""
-        self._is_taking = False
         self._is_raw = False
         self._has_begun = False
+        # The packet that is being dealt with: the faults before it, itself, the faults
+        # after it; and what is left to do of that.
+        self._packet = b""
+        self._steps: deque[Ordered | bytes] = deque()
+        self._is_busy = False
         # What waits to be forwarded: from when on, and the bytes.
         self._queue: deque[tuple[float, bytes]] = deque()
         self._size = 0
-        self._is_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._is_reading = True
         # The sender has closed: the other side is to hear of it, after the queue.
         self.is_at_end = False
         self.is_target_full = False
+
+    # --- packets --------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
         """Take bytes of the sender, and forward the packets that are whole."""
@@ -81,35 +87,52 @@ class Wire:
             self._forward(data)
             return
         self._partial += data
-        if not self._connection.is_joined:
-            # A fault must not come before what was sent before it.
-            return
-        self._is_taking = True
-        self._take_packets()
-        self._is_taking = False
+        self._go_through()
         self._read_or_not()
 
-    def _take_packets(self) -> None:
-        while self._partial and not self._connection.is_over:
-            if (
-                not self._has_begun
-                and self.sender is CLIENT
-                and self._partial[0] != 0x10
-            ):
-                # No MQTT, or none that can be read.
-                for wire in self._connection.wires(None):
-                    wire.be_raw()
-                return
-            size = packet_size(self._partial)
-            if size < 0:
-                self.be_raw()
-                return
-            if not size or size > len(self._partial):
+    def _go_through(self) -> None:
+        """Deal with packets until one is not whole, or a fault has to wait."""
+        connection = self._connection
+        # A fault must not come before what was sent before it.
+        if self._is_busy or not connection.is_joined:
+            return
+        self._is_busy = True
+        while not connection.is_over and (self._steps or self._next_packet()):
+            step = self._steps[0]
+            if isinstance(step, bytes):
+                self._steps.popleft()
+                self._forward(step)
+            elif self._queue and not (step.is_before and self.is_stalled):
+                # What is due earlier has not left yet.
                 break
-            self._has_begun = True
-            packet = bytes(self._partial[:size])
-            del self._partial[:size]
-            self._packet(packet)
+            else:
+                self._steps.popleft()
+                step.strike(connection)
+        self._is_busy = False
+
+    def _next_packet(self) -> bool:
+        """Note what is to be done with the next packet; whether it is whole."""
+        if self._is_raw or not self._partial:
+            return False
+        if not self._has_begun and self.sender is CLIENT and self._partial[0] != 0x10:
+            # No MQTT, or none that can be read.
+            for wire in self._connection.wires(None):
+                wire.be_raw()
+            return False
+        size = packet_size(self._partial)
+        if size < 0:
+            self.be_raw()
+            return False
+        if not size or size > len(self._partial):
+            return False
+        self._has_begun = True
+        self._packet = bytes(self._partial[:size])
+        del self._partial[:size]
+        orders = self._connection.came(self, PacketType(self._packet[0] >> 4))
+        self._steps.extend(order for order in orders if order.is_before)
+        self._steps.append(self._packet)
+        self._steps.extend(order for order in orders if not order.is_before)
+        return True
 
     def be_raw(self) -> None:
         """From here on forward bytes as they come: these are no packets."""
@@ -119,33 +142,16 @@ class Wire:
         if data:
             self._forward(data)
 
-    def _packet(self, packet: bytes) -> None:
-        kind = PacketType(packet[0] >> 4)
-        connection = self._connection
-        struck = connection.came(self, kind)
-        self._passing = packet
-        for order in struck:
-            if order.is_before:
-                order.strike(connection)
-                if connection.is_over:
-                    return
-        self._forward(packet)
-        after = [order for order in struck if not order.is_before]
-        if after:
-            self.flush_if_free()
-        for order in after:
-            order.strike(connection)
-
     def let_through(self, size: int) -> None:
-        """Forward the first bytes of the packet that is just coming."""
-        if self.target is not None and not self.is_hole:
-            self.flush_if_free()
-            self.target.write(self._passing[:size])
+        """Forward the first bytes of the packet that is being dealt with."""
+        if not self.is_hole and not self.is_stalled:
+            self._write(self._packet[:size])
+
+    # --- bytes ----------------------------------------------------------------------
 
     def _forward(self, data: bytes) -> None:
         if self.is_hole:
             return
-        self._connection.passed(self, len(data))
         due = self._loop.time() + self.seconds if self.seconds else 0.0
         for piece in self._cut(data):
             self._queue.append((due, piece))
@@ -166,13 +172,22 @@ class Wire:
             data = data[size:]
         return pieces
 
+    def _write(self, data: bytes) -> None:
+        if self.target is not None and data:
+            self._connection.passed(self, len(data))
+            self.target.write(data)
+
+    def resume(self) -> None:
+        """End what lasts, and forward what waits at once."""
+        self.is_stalled = self.is_hole = False
+        self.seconds = 0.0
+        self.piece = None
+        self._queue = deque((0.0, data) for _, data in self._queue)
+        self.go_on()
+
     def go_on(self) -> None:
-        """Forward what waits, as far as faults allow: they may have ended."""
-        is_at_end = self.is_at_end and self._connection.is_joined
-        if is_at_end and self._partial and not self._is_taking:
-            # What is left is no whole packet, and never will be.
-            self.be_raw()
-        if self._queue or is_at_end:
+        """Forward what waits, as far as faults allow."""
+        if self._queue or self._steps or self.is_at_end:
             self._schedule(0.0)
         self._read_or_not()
 
@@ -186,22 +201,38 @@ class Wire:
                 return
             self._queue.popleft()
             self._size -= len(data)
-            self.target.write(data)
+            self._write(data)
             if self.piece is not None and self._queue:
                 self._schedule(0.0)
                 return
-        is_done = not self._queue and not self._is_taking
-        if self.is_at_end and is_done and not self.is_hole:
-            self._connection.end_target(self)
+        # A fault may have waited for that.
+        self._go_through()
+        self._end_if_done()
         self._read_or_not()
 
+    def _end_if_done(self) -> None:
+        """Close the other side after the last that the sender has said."""
+        connection = self._connection
+        is_waiting = self._is_busy or self._steps or self._queue
+        if not self.is_at_end or is_waiting or not connection.is_joined:
+            return
+        if self._partial:
+            # It is no whole packet, and never will be.
+            self.be_raw()
+        elif not self.is_hole and not connection.is_over:
+            connection.end_target(self)
+
     def _schedule(self, seconds: float) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_later(seconds, self._run)
+        when = self._loop.time() + seconds
+        if self._timer is not None:
+            if self._due <= when:
+                return
+            self._timer.cancel()
+        self._due = when
+        self._timer = self._loop.call_later(seconds, self._run)
 
     def _run(self) -> None:
-        self._is_scheduled = False
+        self._timer = None
         if not self._connection.is_over:
             self.flush_if_free()
 
@@ -210,7 +241,10 @@ class Wire:
         source = self.source
         if source is None or source.is_closing():
             return
-        wanted = self._size < HIGH_WATER and not self.is_target_full
+        size = self._size
+        if self._steps or not self._connection.is_joined:
+            size += len(self._partial)
+        wanted = size < HIGH_WATER and not self.is_target_full
         if wanted != self._is_reading:
             self._is_reading = wanted
             if wanted:
@@ -270,7 +304,7 @@ class Connection:
         self,
         broker: tuple[str, int],
         chance: random.Random,
-        came: Callable[[Wire, PacketType], Sequence[Struck]],
+        came: Callable[[Wire, PacketType], Sequence[Ordered]],
         passed: Callable[[Wire, int], None],
     ) -> None:
         """Connect to the broker when the client's end is there."""
@@ -285,7 +319,7 @@ class Connection:
         self._wires = {CLIENT: Wire(self, CLIENT), BROKER: Wire(self, BROKER)}
         self.client_end = End(self, CLIENT)
         self._transports: dict[Sender, asyncio.Transport] = {}
-        self._dialing: asyncio.Task[Any] | None = None
+        self._dialing: asyncio.Task[None] | None = None
 
     def wire(self, sender: Sender) -> Wire:
         """Return the wire that carries what a sender says."""
@@ -304,24 +338,30 @@ class Connection:
         self._transports[sender] = transport
         self.wire(sender).source = transport
         self.other_wire(sender).target = transport
-        if sender is CLIENT:
-            self._dialing = self._loop.create_task(self._dial())
-        elif self.is_over:
+        if self.is_over:
             transport.abort()
+        elif sender is CLIENT:
+            self._dialing = self._loop.create_task(self._dial())
+            # Not in the task: cancelled in time, it would never run.
+            self._dialing.add_done_callback(self._dialed)
         else:
             self.is_joined = True
             self.wire(CLIENT).received(b"")
             self.wire(CLIENT).go_on()
 
     async def _dial(self) -> None:
+        # Without a broker there is nobody to be connected to.
         try:
             await self._loop.create_connection(lambda: End(self, BROKER), *self._broker)
         except OSError:
-            # There is no broker.
             self.reset()
-        finally:
-            self._dialing = None
-            self._close_if_gone()
+
+    def _dialed(self, dialing: asyncio.Task[None]) -> None:
+        self._dialing = None
+        if dialing.cancelled() and BROKER in self._transports:
+            # uvloop does not tell of a connection that is lost by that.
+            self._transports.pop(BROKER).abort()
+        self._close_if_gone()
 
     def lost(self, sender: Sender) -> None:
         """Take note that an end is closed."""
@@ -351,6 +391,31 @@ class Connection:
             wire.source.close()
             target.close()
 
+    def stall(self, sender: Sender | None) -> None:
+        """Forward nothing of a sender, None: of both."""
+        for wire in self.wires(sender):
+            wire.is_stalled = True
+
+    def black_hole(self, sender: Sender | None) -> None:
+        """Lose what a sender says, None: both."""
+        for wire in self.wires(sender):
+            wire.is_hole = True
+
+    def delay(self, seconds: float, sender: Sender | None) -> None:
+        """Forward what a sender says later, None: both."""
+        for wire in self.wires(sender):
+            wire.seconds = seconds
+
+    def fragment(self, size: int | None, sender: Sender | None) -> None:
+        """Forward what a sender says in pieces, None: both; size None: by chance."""
+        for wire in self.wires(sender):
+            wire.piece = 0 if size is None else size
+
+    def resume(self) -> None:
+        """End what lasts."""
+        for wire in self.wires(None):
+            wire.resume()
+
     def cut(self) -> None:
         """Close both sides."""
         self.is_over = True
@@ -369,6 +434,11 @@ class Connection:
                 )
             transport.abort()
         self._end()
+
+    def truncate(self, sender: Sender, size: int) -> None:
+        """Forward the first bytes of a sender's packet, then reset both sides."""
+        self.wire(sender).let_through(size)
+        self.reset()
 
     def _end(self) -> None:
         if self._dialing is not None:

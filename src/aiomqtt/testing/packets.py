@@ -1,0 +1,136 @@
+"""Packets as a test writes them: a kind, and the fields that matter."""
+
+from typing import Any, Final
+
+from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.protocol.packets import (
+    Ack,
+    Connack,
+    Connect,
+    Packet,
+    Ping,
+    Publish,
+    Signal,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+)
+from aiomqtt.protocol.spec import PacketType
+from aiomqtt.topic import Topic
+
+# What answers a packet without being told: its kind may be left out of `reply`.
+ANSWERS: Final = {
+    PacketType.CONNECT: PacketType.CONNACK,
+    PacketType.SUBSCRIBE: PacketType.SUBACK,
+    PacketType.UNSUBSCRIBE: PacketType.UNSUBACK,
+    PacketType.PINGREQ: PacketType.PINGRESP,
+    PacketType.PUBREC: PacketType.PUBREL,
+    PacketType.PUBREL: PacketType.PUBCOMP,
+    PacketType.AUTH: PacketType.AUTH,
+}
+# What carries the packet identifier of what it answers.
+ACKNOWLEDGEMENTS: Final = (
+    PacketType.PUBACK,
+    PacketType.PUBREC,
+    PacketType.PUBREL,
+    PacketType.PUBCOMP,
+    PacketType.SUBACK,
+    PacketType.UNSUBACK,
+)
+
+
+def told(kind: PacketType, fields: dict[str, Any]) -> str:
+    """Return a packet as the script has it."""
+    return ", ".join((kind.name, *(f"{k}={v!r}" for k, v in fields.items())))
+
+
+def answer_to(
+    last: Packet, kind: PacketType | None, fields: dict[str, Any]
+) -> tuple[PacketType, dict[str, Any]]:
+    """Return what answers a packet: its kind, None: that of the standard, and fields.
+
+    Raises:
+        AssertionError: Nothing answers it.
+    """
+    if isinstance(last, Publish) and kind is None and last.qos:
+        kind = PacketType.PUBACK if last.qos == 1 else PacketType.PUBREC
+    kind = kind or ANSWERS.get(last.kind)
+    if kind is None:
+        msg = f"nothing answers {last!r}"
+        raise AssertionError(msg)
+    given = dict(fields)
+    packet_id = last.mid if isinstance(last, Publish) else None
+    packet_id = getattr(last, "packet_id", packet_id)
+    if packet_id and kind in ACKNOWLEDGEMENTS:
+        given.setdefault("packet_id", packet_id)
+    if isinstance(last, Subscribe) and kind is PacketType.SUBACK:
+        granted = [options.qos for _, options in last.subscriptions]
+        given.setdefault("reason_codes", granted)
+    if isinstance(last, Unsubscribe) and kind is PacketType.UNSUBACK:
+        given.setdefault("reason_codes", [0] * len(last.filters))
+    return kind, given
+
+
+def make(kind: PacketType, fields: dict[str, Any]) -> Packet:
+    """Make a packet of a broker."""
+    given = dict(fields)
+    if isinstance(given.get("properties"), dict):
+        given["properties"] = Properties(**given["properties"])
+    if kind is PacketType.PUBLISH:
+        payload = given.pop("payload", b"")
+        return Publish(
+            Topic(given.pop("topic", "topic")),
+            payload.encode() if isinstance(payload, str) else payload,
+            given.pop("qos", 0),
+            given.pop("retain", False),
+            given.pop("packet_id", 0),
+            given.pop("properties", None),
+            given.pop("dup", False),
+        )
+    if kind is PacketType.CONNACK:
+        given["reason_code"] = ReasonCode(given.get("reason_code", 0))
+        given.setdefault("session_present", False)
+        return Connack(**given)
+    if kind in (PacketType.SUBACK, PacketType.UNSUBACK):
+        given["reason_codes"] = [ReasonCode(code) for code in given["reason_codes"]]
+        return Suback(kind, **given)
+    if kind is PacketType.PINGRESP:
+        return Ping(kind)
+    if kind in (PacketType.DISCONNECT, PacketType.AUTH):
+        return Signal(kind, **given)
+    if "reason_code" in given:
+        given["reason_code"] = ReasonCode(given["reason_code"])
+    return Ack(kind, **given)
+
+
+_SHAPES: Final[dict[PacketType, type]] = {
+    PacketType.CONNECT: Connect,
+    PacketType.SUBSCRIBE: Subscribe,
+    PacketType.UNSUBSCRIBE: Unsubscribe,
+    PacketType.PINGREQ: Ping,
+    PacketType.DISCONNECT: Signal,
+    PacketType.AUTH: Signal,
+}
+_PROPERTIES: Final = {name for name in vars(Properties) if not name.startswith("_")}
+
+
+def fields_of(kind: PacketType) -> set[str]:
+    """Return what can be expected of a packet of a client."""
+    if kind is PacketType.PUBLISH:
+        own = {"topic", "payload", "qos", "retain", "dup", "packet_id", "properties"}
+    else:
+        own = set(getattr(_SHAPES.get(kind, Ack), "FIELDS", ()))
+    if kind is PacketType.SUBSCRIBE:
+        own.add("filters")
+    return own | _PROPERTIES
+
+
+def field_of(packet: Packet, name: str) -> Any:
+    """Return a field of a packet, or a property of it, as a test compares it."""
+    if isinstance(packet, Publish) and name in ("topic", "packet_id"):
+        return packet.topic.value if name == "topic" else packet.mid
+    if isinstance(packet, Subscribe) and name == "filters":
+        return [topic_filter for topic_filter, _ in packet.subscriptions]
+    if name in _PROPERTIES:
+        return getattr(getattr(packet, "properties", None) or Properties(), name)
+    return getattr(packet, name)
