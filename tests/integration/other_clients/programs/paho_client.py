@@ -28,6 +28,9 @@ class Client:
         self.client: paho.Client | None = None
         # The commands that wait, by packet identifier; None: the CONNACK.
         self.waiting: dict[int | None, int] = {}
+        # Answers that came before it was known to which command.
+        self.early: dict[int | None, dict[str, Any]] = {}
+        # Never held while paho is called: its callbacks come with locks of its own.
         self.lock = threading.Lock()
 
     def connect(self, number: int, command: dict[str, Any]) -> None:
@@ -66,15 +69,13 @@ class Client:
 
     def subscribe(self, number: int, command: dict[str, Any]) -> None:
         assert self.client is not None
-        with self.lock:
-            _, mid = self.client.subscribe(command["filter"], command["qos"])
-            self.waiting[mid] = number
+        _, mid = self.client.subscribe(command["filter"], command["qos"])
+        self.wait(mid, number)
 
     def unsubscribe(self, number: int, command: dict[str, Any]) -> None:
         assert self.client is not None
-        with self.lock:
-            _, mid = self.client.unsubscribe(command["filter"])
-            self.waiting[mid] = number
+        _, mid = self.client.unsubscribe(command["filter"])
+        self.wait(mid, number)
 
     def publish(self, number: int, command: dict[str, Any]) -> None:
         assert self.client is not None
@@ -87,15 +88,14 @@ class Client:
                 properties.UserProperty = [
                     tuple(pair) for pair in command["user_property"]
                 ]
-        with self.lock:
-            info = self.client.publish(
-                command["topic"],
-                command["payload"],
-                command["qos"],
-                command.get("retain", False),
-                properties,
-            )
-            self.waiting[info.mid] = number
+        info = self.client.publish(
+            command["topic"],
+            command["payload"],
+            command["qos"],
+            command.get("retain", False),
+            properties,
+        )
+        self.wait(info.mid, number)
 
     def disconnect(self, number: int, command: dict[str, Any]) -> None:
         assert self.client is not None
@@ -103,11 +103,22 @@ class Client:
         self.client.loop_stop()
         tell(number=number)
 
-    def answer(self, mid: int | None, **values: Any) -> None:
-        # What sent the packet may not have noted its identifier yet.
+    def wait(self, mid: int | None, number: int) -> None:
+        """Note which command an identifier belongs to; it may be answered already."""
         with self.lock:
-            number = self.waiting.pop(mid)
-        tell(number=number, **values)
+            values = self.early.pop(mid, None)
+            if values is None:
+                self.waiting[mid] = number
+        if values is not None:
+            tell(number=number, **values)
+
+    def answer(self, mid: int | None, **values: Any) -> None:
+        with self.lock:
+            number = self.waiting.pop(mid, None)
+            if number is None:
+                self.early[mid] = values
+        if number is not None:
+            tell(number=number, **values)
 
     def on_connect(
         self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any
