@@ -87,9 +87,10 @@ def test_a_star_import_gives_the_public_names():
 
 
 def test_the_version():
-    assert aiomqtt.__version__ == "2.6.0"
-    assert aiomqtt.__version_tuple__ == (2, 6, 0)
-    assert ".".join(map(str, aiomqtt.__version_tuple__)) == aiomqtt.__version__
+    assert aiomqtt.__version__ == "2.6.0rc1"
+    assert aiomqtt.__version_tuple__ == (2, 6, 0, "rc1")
+    numbers = ".".join(map(str, aiomqtt.__version_tuple__[:3]))
+    assert numbers + "".join(aiomqtt.__version_tuple__[3:]) == aiomqtt.__version__
 
 
 def test_the_types_are_published():

@@ -27,8 +27,8 @@ from .watchers import Publication
 if TYPE_CHECKING:
     from .broker import Broker
 
-__version__ = "2.6.0"
-__version_tuple__ = (2, 6, 0)
+__version__ = "2.6.0rc1"
+__version_tuple__ = (2, 6, 0, "rc1")
 
 __all__ = [
     "Broker",

@@ -1,4 +1,4 @@
-"""The command line: `python -m aiomqtt`."""
+"""The command line as `python -m aiomqtt`; installed, it is also `aiomqtt`."""
 
 import sys
 
@@ -7,4 +7,4 @@ from .cli.main import main
 __all__ = ["main"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(program="python -m aiomqtt"))

@@ -8,21 +8,20 @@ from aiomqtt import __build__, __version__
 
 from . import broker
 
-PROGRAM = "python -m aiomqtt"
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, program: str = "aiomqtt") -> int:
     """Do what the arguments ask for; return the exit code.
 
     Args:
         arguments: Those after the name of the program; ``None``: of this process.
+        program: What the user typed to run it, for help and error messages.
 
     Raises:
         SystemExit: With 2, the arguments are wrong; with 0, they ask for help or for
             the version, which is printed.
     """
     parser = argparse.ArgumentParser(
-        prog=PROGRAM,
+        prog=program,
         description="The asyncio MQTT client for Python.",
         allow_abbrev=False,
     )
