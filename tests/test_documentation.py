@@ -1,27 +1,25 @@
-"""The programs of the documentation run as they stand there."""
+"""The pages of the documentation: their programs run, their links lead somewhere."""
 
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.documentation import ROOT, programs
 
-
-def programs(page: str) -> list[str]:
-    """The Python examples of a page that are programs."""
-    text = (ROOT / page).read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [block for block in blocks if "asyncio.run(" in block]
-
+PAGES = sorted(
+    str(page.relative_to(ROOT))
+    for page in [*ROOT.glob("*.md"), *ROOT.rglob("docs/**/*.md")]
+)
+REPOSITORY = re.compile(
+    r"https://(?:github\.com/empicano/aiomqtt/(?:blob|tree)"
+    r"|raw\.githubusercontent\.com/empicano/aiomqtt)/main/([^)\s#]+)"
+)
 
 CASES = [
     *(("docs/broker.md", number) for number in range(3)),
     *(("docs/testing-faults.md", number) for number in range(2)),
-    # The first one needs the internet.
-    ("README.md", 1),
 ]
 
 
@@ -41,4 +39,31 @@ def test_the_program_runs(page, number):
 def test_no_program_is_left_out():
     assert len(programs("docs/broker.md")) == 3
     assert len(programs("docs/testing-faults.md")) == 2
-    assert len(programs("README.md")) == 2
+
+
+def targets(page: str) -> list[str]:
+    """Where the links and pictures of a page lead."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"\]\(([^)\s]+)\)", text)
+    return inline + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_links_to_is_there(page):
+    for target in targets(page):
+        inside = REPOSITORY.fullmatch(target.partition("#")[0])
+        if inside:
+            path = ROOT / inside[1]
+        elif "://" in target or target.startswith(("#", "mailto:")):
+            continue
+        else:
+            path = (ROOT / page).parent / target.partition("#")[0]
+        assert path.exists(), target
+
+
+def test_the_readme_links_by_full_addresses():
+    """The package index shows it too, which knows no other files."""
+    assert targets("README.md")
+    for target in targets("README.md"):
+        assert target.startswith("https://"), target

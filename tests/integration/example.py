@@ -2,8 +2,9 @@
 
     python example.py PORT FILE [fragment]
 
-The program is not changed: the name of its broker resolves to loopback, as if the
-machine's resolver said so, and no other name resolves at all. A fragment, which is
+The program is not changed: the names of its broker resolve to loopback, as if the
+machine's resolver said so, and no other name resolves at all. PORT is where port 1883
+leads to; `1883=40001,8883=40002` is for more than one. A fragment, which is
 not a program of its own, finds what its text takes for granted.
 """
 
@@ -20,18 +21,25 @@ from typing import Any
 import aiomqtt
 
 HOST = "test.mosquitto.org"
+HOSTS = (HOST, "localhost")
 
 
-def main(port: int, file: str, kind: str = "program") -> None:
+def main(ports: str, file: str, kind: str = "program") -> None:
+    leads_to = {
+        int(port): int(target)
+        for port, _, target in (
+            pair.rpartition("=")
+            for pair in (ports if "=" in ports else f"1883={ports}").split(",")
+        )
+    }
     # Started from a job in the background, a program would inherit that it is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host: Any, service: Any, *args: Any, **options: Any) -> Any:
-        if host != HOST:
+        if host not in HOSTS:
             raise socket.gaierror(socket.EAI_NONAME, f"not for examples: {host}")
-        assert service == 1883, service
-        return resolve("127.0.0.1", port, *args, **options)
+        return resolve("127.0.0.1", leads_to[int(service)], *args, **options)
 
     socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -53,4 +61,4 @@ async def application() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])
+    main(*sys.argv[1:])
