@@ -3,8 +3,8 @@
 from typing import Any
 
 from .paho import to_reason_code
-from .properties import ReasonCode
-from .protocol.spec import CONNECT_RETURN_CODES
+from .properties import PlainCode, ReasonCode
+from .protocol.spec import CONNECT_REASON_CODES, CONNECT_RETURN_CODES
 
 
 class MqttError(Exception):
@@ -46,7 +46,7 @@ class MqttCodeError(MqttError):
         if self.args:
             text = " ".join(map(str, self.args))
         else:
-            text = "" if self.rc is None else self.rc.name
+            text = "" if self.rc is None else self.rc.getName()
         return f"[code:{code}] {text}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -67,23 +67,29 @@ def _restore(
 class MqttConnectError(MqttCodeError):
     """The broker refused the connection with its CONNACK (MQTT 5.0 §3.2.2.2).
 
+    The return codes of 3.1 and 3.1.1 come as the reason codes that 5.0 has in their
+    place: a bad password is 0x86 in each version. They equal their own number too.
+
     Args:
-        rc: The code of the CONNACK.
-        *args: What to say after "Connection refused: "; without it, the code's name.
+        rc: The code of the CONNACK: a ReasonCode (ours or paho-mqtt's), or a number,
+            of which 1 to 5 are the return codes of 3.1.1.
+        *args: The text. Without it: the name of a ReasonCode; for a number "Connection
+            refused" and the name.
     """
 
     def __init__(self, rc: Any, *args: Any) -> None:
         """Take the code of the CONNACK."""
         code = to_reason_code(rc)
-        # A plain number below 6 is a return code of 3.1.1, whose names differ.
-        if code is not None and type(rc) is int and rc in CONNECT_RETURN_CODES:
-            code = ReasonCode.of_connack(rc)
         text = " ".join(map(str, args))
-        if not text and code:
-            text = code.name
-        super().__init__(
-            code, f"Connection refused: {text}" if text else "Connection refused"
-        )
+        if isinstance(code, PlainCode):
+            if code in CONNECT_REASON_CODES:
+                name = CONNECT_RETURN_CODES[code]
+                # It equals the code of 5.0 as well.
+                code = PlainCode(code, name, CONNECT_REASON_CODES[code])
+            text = f"Connection refused: {text or code.getName()}"
+        elif code is not None:
+            text = text or code.getName()
+        super().__init__(code, text or "Connection refused")
 
 
 class MqttLimitError(MqttCodeError, ValueError):

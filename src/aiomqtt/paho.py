@@ -6,7 +6,7 @@ attributes that make it so.
 
 from typing import Any
 
-from .properties import Properties, ReasonCode, SubscribeOptions
+from .properties import PlainCode, Properties, ReasonCode, SubscribeOptions
 from .protocol.spec import CAMEL_NAMES
 
 
@@ -53,7 +53,7 @@ def to_reason_code(value: Any) -> ReasonCode | None:
     if value is None or isinstance(value, ReasonCode):
         return value
     if isinstance(value, int):
-        return ReasonCode(value)
+        return PlainCode(value)
     if hasattr(value, "packetType") and hasattr(value, "value"):
         return ReasonCode(value.value, str(value))
     msg = f"rc must be an int, a ReasonCode or None, not {type(value).__name__}"

@@ -14,6 +14,7 @@ from .protocol.spec import (
     CONNECT_REASON_CODES,
     CONNECT_RETURN_CODES,
     MAXIMUM_STRING_LENGTH,
+    NAMES_IN_PAHO,
     PROPERTY_NAMES,
     REASON_NAMES,
     DataType,
@@ -22,34 +23,48 @@ from .protocol.spec import (
 
 
 class ReasonCode(int):
-    """A reason code (MQTT 5.0 §2.4) or a return code of 3.1.1: a number with a name.
+    """A reason code (MQTT 5.0 §2.4): a number with a name.
 
-    It equals the plain number, ``str()`` is the standard's name for it. A return code
-    of a CONNACK of 3.1 or 3.1.1 also equals the reason code that 5.0 has in its place,
-    which is what aiomqtt 2 reported: 5 and 0x87 are both "not authorized".
+    It equals the plain number. ``str()`` is its name as paho-mqtt spells it, which is
+    what aiomqtt 2 printed.
+
+    The return code of a CONNACK of 3.1 or 3.1.1 comes as the reason code that 5.0 has
+    in its place, as in aiomqtt 2, and also equals its own number: "bad user name or
+    password" is 0x86, and equals 4.
 
     Args:
         value: The number, 0 to 255.
         name: The name; ``None``: the one that MQTT 5.0 gives the number.
+
+    Attributes:
+        name: The standard's name.
+        equivalent: The other number that it equals: for a code from a CONNACK of 3.1 or
+            3.1.1, the return code there; ``None``: there is none.
     """
 
     name: str
-    # The reason code of 5.0 for a return code of 3.1 and 3.1.1; else the same number.
-    v5: int
+    equivalent: int | None
 
-    def __new__(cls, value: int, name: str | None = None) -> Self:
+    def __new__(
+        cls, value: int, name: str | None = None, equivalent: int | None = None
+    ) -> Self:
         """Make a reason code of a number."""
         code = super().__new__(cls, value)
         code.name = REASON_NAMES.get(value, "Unknown") if name is None else name
-        code.v5 = int(value)
+        code.equivalent = equivalent
         return code
 
     @classmethod
-    def of_connack(cls, value: int) -> Self:
-        """Make a return code of a CONNACK of 3.1 or 3.1.1."""
-        code = cls(value, CONNECT_RETURN_CODES.get(value))
-        code.v5 = CONNECT_REASON_CODES.get(value, value)
-        return code
+    def of_connack(cls, return_code: int) -> Self:
+        """Make the reason code for a return code of a CONNACK of 3.1 or 3.1.1."""
+        value = CONNECT_REASON_CODES.get(return_code)
+        if value is None:
+            return cls(return_code, CONNECT_RETURN_CODES.get(return_code))
+        return cls(value, None, return_code)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle with the name."""
+        return type(self), (int(self), self.name, self.equivalent)
 
     @property
     def value(self) -> int:
@@ -58,12 +73,16 @@ class ReasonCode(int):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the code reports a failure: 0x80 and above, in terms of 5.0."""
-        return self.v5 >= 0x80
+        """Whether the code reports a failure: 0x80 and above."""
+        return max(self, self.equivalent or 0) >= 0x80
+
+    def getName(self) -> str:  # noqa: N802
+        """Return the name: what paho-mqtt's class calls it."""
+        return NAMES_IN_PAHO.get(self.name, self.name)
 
     def __str__(self) -> str:
         """Return the name."""
-        return self.name
+        return self.getName()
 
     def __repr__(self) -> str:
         """Return the number and the name."""
@@ -72,12 +91,12 @@ class ReasonCode(int):
     def __eq__(self, other: object) -> bool:
         """Compare with a number, or, as paho-mqtt's class does, with a name."""
         if isinstance(other, str):
-            # Their capitals differ from the standard's here and there.
-            return self.name.casefold() == other.casefold()
-        if isinstance(other, ReasonCode):
-            return int.__eq__(self, other) or self.v5 == other.v5
+            spelling = other.casefold()
+            return spelling in (self.name.casefold(), self.getName().casefold())
         if isinstance(other, int):
-            return int.__eq__(self, other) or self.v5 == other
+            return int.__eq__(self, other) or (
+                self.equivalent is not None and int.__eq__(self.equivalent, other)
+            )
         return NotImplemented
 
     def __ne__(self, other: object) -> bool:
@@ -87,6 +106,18 @@ class ReasonCode(int):
     def __hash__(self) -> int:
         """Return the hash of the number."""
         return int.__hash__(self)
+
+
+class PlainCode(ReasonCode):
+    """A code that prints as its number: one that a program gave as an int, as the `rc`
+    of an error, or one of aiomqtt's own that no broker sends.
+    """
+
+    def __str__(self) -> str:
+        """Return the number."""
+        return int.__repr__(self)
+
+    __repr__ = __str__
 
 
 SUCCESS: Final = ReasonCode(0)

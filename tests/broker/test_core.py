@@ -351,7 +351,8 @@ def test_only_so_much_is_retained():
 
     def retain(topic: str, size: int) -> int:
         wire.publish(topic, bytes(size), qos=1, retain=True)
-        return int(wire.read_one().reason_code)
+        code = wire.read_one().reason_code
+        return int(code if code.equivalent is None else code.equivalent)
 
     assert retain("a", 10) == 0x10
     assert retain("b", 10) == 0x10

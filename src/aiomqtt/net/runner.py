@@ -591,9 +591,9 @@ def _refusal(event: Closed, target: str) -> MqttConnectError:
     code = event.connack.reason_code
     properties = event.connack.properties
     reason = None if properties is None else properties.reason_string
-    said = f"{code.name}: {reason}" if reason else code.name
-    error = MqttConnectError(code, f"{said} ({target})")
+    error = MqttConnectError(code, f"{code}: {reason}" if reason else str(code))
     error.reason_string = reason
+    error.add_note(f"The broker at {target} refused the connection.")
     return error
 
 

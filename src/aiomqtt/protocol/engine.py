@@ -11,7 +11,12 @@ from copy import deepcopy
 from typing import Any, Final
 
 from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
-from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
+from aiomqtt.properties import (
+    PlainCode,
+    Properties,
+    ReasonCode,
+    SubscribeOptions,
+)
 
 from .codec.codes import codes_of
 from .codec.encode import encode
@@ -51,11 +56,11 @@ CLOSED: Final = State.CLOSED
 CONNECTING: Final = State.CONNECTING
 CONNECTED: Final = State.CONNECTED
 # The codes of aiomqtt 2 for a call without a connection and for a full queue.
-NOT_CONNECTED: Final = ReasonCode(4, "Not connected")
-QUEUE_FULL: Final = ReasonCode(15, "Queue full")
+NOT_CONNECTED: Final = PlainCode(4, "Not connected")
+QUEUE_FULL: Final = PlainCode(15, "Queue full")
 CONTINUE_AUTHENTICATION: Final = 0x18
 IMPLEMENTATION_SPECIFIC_ERROR: Final = 0x83
-KEEP_ALIVE_TIMEOUT: Final = 0x8D
+KEEP_ALIVE_TIMEOUT: Final = ReasonCode(0x8D)
 # Below 5.0 there is no Receive Maximum; this many suit every broker we know.
 IN_FLIGHT_V3: Final = 20
 
@@ -165,7 +170,8 @@ class Engine:
         """End the connection because the broker broke a rule (§4.13)."""
         self._write_disconnect(reason_code)
         name = REASON_NAMES[reason_code]
-        self._close(MqttCodeError(reason_code, f"Disconnected with {name}: {text}"))
+        code = ReasonCode(reason_code)
+        self._close(MqttCodeError(code, f"Disconnected with {name}: {text}"))
 
     # --- time ---------------------------------------------------------------------
 
@@ -528,7 +534,9 @@ def _without_alias(properties: Properties) -> Properties:
 
 
 def _limit_error(code: int) -> MqttLimitError:
-    return MqttLimitError(code, f"Refused by the broker's limits: {REASON_NAMES[code]}")
+    return MqttLimitError(
+        ReasonCode(code), f"Refused by the broker's limits: {REASON_NAMES[code]}"
+    )
 
 
 # What each state accepts; what is absent is a protocol error.

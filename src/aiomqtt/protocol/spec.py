@@ -395,6 +395,28 @@ def reason_codes(packet: PacketType, version: int, sender: Role) -> dict[int, st
     return {}
 
 
+# The names that paho-mqtt spells in another way: aiomqtt 2 printed those, and programs
+# compare them.
+NAMES_IN_PAHO: Final = {
+    "Disconnect with Will Message": "Disconnect with will message",
+    "No subscription existed": "No subscription found",
+    "Malformed Packet": "Malformed packet",
+    "Protocol Error": "Protocol error",
+    "Unsupported Protocol Version": "Unsupported protocol version",
+    "Client Identifier not valid": "Client identifier not valid",
+    "Bad User Name or Password": "Bad user name or password",
+    "Keep Alive timeout": "Keep alive timeout",
+    "Topic Filter invalid": "Topic filter invalid",
+    "Topic Name invalid": "Topic name invalid",
+    "Packet Identifier in use": "Packet identifier in use",
+    "Packet Identifier not found": "Packet identifier not found",
+    "Receive Maximum exceeded": "Receive maximum exceeded",
+    "Topic Alias invalid": "Topic alias invalid",
+    "Shared Subscriptions not supported": "Shared subscription not supported",
+    "Subscription Identifiers not supported": "Subscription identifiers not supported",
+    "Wildcard Subscriptions not supported": "Wildcard subscription not supported",
+}
+
 # A code has one name, but for zero; a name that stands alone is that of the first
 # row: "Success".
 REASON_NAMES: Final = {row.code: row.name for row in reversed(REASON_CODES)}

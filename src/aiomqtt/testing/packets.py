@@ -88,7 +88,10 @@ def make(kind: PacketType, fields: dict[str, Any]) -> Packet:
             given.pop("dup", False),
         )
     if kind is PacketType.CONNACK:
-        given["reason_code"] = ReasonCode(given.get("reason_code", 0))
+        code = given.get("reason_code", 0)
+        given["reason_code"] = (
+            code if isinstance(code, ReasonCode) else ReasonCode(code)
+        )
         given.setdefault("session_present", False)
         return Connack(**given)
     if kind in (PacketType.SUBACK, PacketType.UNSUBACK):

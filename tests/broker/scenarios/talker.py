@@ -109,7 +109,7 @@ class Talker(Line):
         code = v5 if self.version >= 5 else v3
         connack: Connack = await self.expect(CONNACK, session_present=False)
         # Plainly: a ReasonCode of 3.1.1 equals its counterpart of 5.0.
-        if int(connack.reason_code) != code:
+        if connack.reason_code != code:
             raise self.failure(f"expected the code {code:#x}")
         await self.expect_end()
         return connack

@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.events import Closed, Connected, State
-from aiomqtt.protocol.spec import CONNECT_RETURN_CODES, PacketType, Role, reason_codes
+from aiomqtt.protocol.spec import CONNECT_REASON_CODES, PacketType, Role, reason_codes
 
 from .conversation import (
     AUTH,
@@ -134,7 +134,7 @@ def test_a_refusal_of_3_x_closes_with_its_code(version, code):
     assert isinstance(event.error, MqttCodeError)
     assert event.error.rc == code
     assert event.connack is not None
-    assert event.connack.reason_code.name == CONNECT_RETURN_CODES[code]
+    assert event.connack.reason_code.value == CONNECT_REASON_CODES[code]
     broker.gets_nothing()
 
 
@@ -158,7 +158,7 @@ def test_a_refusal_of_5_0_closes_with_its_code(code):
 @pytest.mark.conformance("3.1.1", "MQTT-3.2.2-4")
 @pytest.mark.parametrize(
     ("version", "refusal", "code"),
-    [(4, "20 02 01 05", 5), (5, "20 03 01 87 00", 0x87)],
+    [(4, "20 02 01 05", 0x87), (5, "20 03 01 87 00", 0x87)],
 )
 def test_a_refusal_with_session_present_is_a_refusal(version, refusal, code):
     client, broker = lasting(version)

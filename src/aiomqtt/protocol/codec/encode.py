@@ -74,7 +74,7 @@ def _encode_packet_id(packet_id: int) -> bytes:
 
 
 def _encode_code(kind: PacketType, code: int, version: int, sender: Role) -> bytes:
-    if code not in codes_of(kind, version, sender):
+    if int(code) not in codes_of(kind, version, sender):
         msg = f"reason code {int(code):#04x} is not allowed in {kind.name}"
         raise ValueError(msg)
     return bytes((code,))
@@ -157,9 +157,12 @@ def _encode_connack(packet: Connack, version: int, sender: Role) -> bytes:
     if packet.session_present and version == V31:
         msg = "MQTT 3.1 knows no session present"
         raise ValueError(msg)
+    code: int = packet.reason_code
+    if version < V5 and packet.reason_code.equivalent is not None:
+        code = packet.reason_code.equivalent
     return (
         bytes((packet.session_present,))
-        + _encode_code(packet.kind, packet.reason_code, version, sender)
+        + _encode_code(packet.kind, code, version, sender)
         + encode_properties(packet.properties, packet.kind, version, sender)
     )
 
