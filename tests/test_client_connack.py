@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from aiomqtt import MqttCodeError, MqttError
+from aiomqtt import MqttCodeError, MqttError, Properties
 from aiomqtt.exceptions import MqttConnectError
 from tests.conversation import (
     CEILING,
@@ -14,6 +14,7 @@ from tests.conversation import (
     gone,
     good,
     goodbye,
+    lasting,
     new_client,
     publish_bytes,
     within,
@@ -321,3 +322,45 @@ async def test_connack_and_garbage_at_once(version):
         error = await fails(client, MqttCodeError)
         assert error.reason_code == 0x81
         await works(client)
+
+
+# --- what an accepted connection says --------------------------------------------
+
+
+async def test_what_the_connack_says_can_be_read(version):
+    async def first(peer):
+        # Receive Maximum 5, Reason String "hi".
+        properties = b"\x21\x00\x05\x1f\x00\x02hi" if version == 5 else b""
+        await accept(peer, version, properties=properties)
+        await goodbye(peer)
+
+    async def second(peer):
+        await accept(peer, version, session_present=int(version > 3))
+        await goodbye(peer)
+
+    async def refuses(peer):
+        await accept(peer, version, code=3 if version < 5 else 0x88)
+        peer.close()
+
+    async with serve(first, second, refuses) as server:
+        client = lasting(server, version)
+        assert client.session_present is False
+        assert client.connack_properties is None
+        async with client:
+            assert client.session_present is False
+            properties = client.connack_properties
+            if version == 5:
+                assert properties is not None
+                assert properties.receive_maximum == 5
+                assert properties.reason_string == "hi"
+            else:
+                assert properties is None
+        assert client.connack_properties is properties
+        async with client:
+            # 3.1 does not tell.
+            assert client.session_present is (version > 3)
+            expected = Properties() if version == 5 else None
+            assert client.connack_properties == expected
+        # A connection that was refused changes nothing.
+        await fails(client, MqttConnectError)
+        assert client.session_present is (version > 3)

@@ -174,6 +174,80 @@ async def test_what_was_granted_in_the_order_of_the_filters(version):
             assert granted == tuple(codes)
 
 
+REFUSED = {4: [0, 0x80, 0x80], 5: [0, 0x87, 0x9E]}
+
+
+@pytest.mark.parametrize("level", [4, 5], ids=["3.1.1", "5.0"])
+async def test_a_refused_subscribe_is_logged(caplog, level):
+    async def script(peer):
+        await accept(peer, level)
+        await peer.expect(SUBSCRIBE)
+        properties = b"\x00" if level == 5 else b""
+        peer.packet(SUBACK << 4, b"\x00\x01" + properties + bytes(REFUSED[level]))
+        await goodbye(peer)
+
+    async with serve(script) as server, new_client(server, level) as client:
+        await within(client.subscribe(["a", "b\u202e", "x" * 1000]))
+    lines = [record.getMessage() for record in caplog.records]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    name = "Failure" if level == 4 else "Not authorized"
+    assert lines[0] == f"The broker refused to subscribe to 'b\\u202e': {name}"
+    assert lines[1].startswith("The broker refused to subscribe to 'xxx")
+    assert len(lines[1]) < 300
+
+
+async def test_of_many_refused_filters_some_are_logged(caplog):
+    async def script(peer):
+        await accept(peer, 5)
+        await peer.expect(SUBSCRIBE)
+        peer.packet(SUBACK << 4, b"\x00\x01\x00" + b"\x87" * 100)
+        await goodbye(peer)
+
+    async with serve(script) as server, new_client(server, 5) as client:
+        await within(client.subscribe([f"t/{number}" for number in range(100)]))
+    assert len(caplog.records) == 11
+    assert "to subscribe to 90 more" in caplog.records[-1].getMessage()
+
+
+async def test_a_refusal_that_comes_too_late_is_logged(caplog):
+    answer = asyncio.Event()
+
+    async def script(peer):
+        await accept(peer, 5)
+        await peer.expect(SUBSCRIBE)
+        await answer.wait()
+        peer.packet(SUBACK << 4, b"\x00\x01\x00\x87")
+        await expect_publish(peer, 5)
+        peer.send(ack_bytes(PUBACK, 2))
+        await goodbye(peer)
+
+    async with serve(script) as server, new_client(server, 5) as client:
+        with pytest.raises(MqttError, match="timed out"):
+            await client.subscribe("a", timeout=0.01)
+        answer.set()
+        await within(client.publish("t", qos=1))  # its answer comes behind
+    assert "refused to subscribe to 'a'" in caplog.text
+
+
+async def test_what_an_unsuback_says_is_returned(version, caplog):
+    async def script(peer):
+        await accept(peer, version)
+        await peer.expect(UNSUBSCRIBE)
+        codes = b"\x00\x00\x11\x87" if version == 5 else b""
+        peer.packet(UNSUBACK << 4, b"\x00\x01" + codes)
+        await goodbye(peer)
+
+    async with serve(script) as server, new_client(server, version) as client:
+        codes = await within(client.unsubscribe(["a", "b", "c"]))
+    if version < 5:
+        assert codes is None
+        return
+    assert codes == [0, 0x11, 0x87]
+    assert isinstance(codes[0], ReasonCode)
+    assert "refused to unsubscribe from 'c': Not authorized" in caplog.text
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.conformance("5.0", "MQTT-3.11.3-1")
 async def test_an_unsuback_that_refuses_is_no_error_of_the_connection():
     async def script(peer):

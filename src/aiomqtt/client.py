@@ -255,6 +255,26 @@ class Client:
         return self._engine.session.client_id
 
     @property
+    def session_present(self) -> bool:
+        """Whether the broker went on with an earlier session (MQTT 5.0 §3.2.2.1.1).
+
+        As the last CONNACK that accepted a connection says, also after that connection
+        has ended; ``False`` before the first, and in 3.1, which does not tell.
+        """
+        connack = self._engine.connack
+        return connack is not None and connack.session_present
+
+    @property
+    def connack_properties(self) -> Properties | None:
+        """The properties of the CONNACK (MQTT 5.0 §3.2.2.3): limits of the broker, ...
+
+        Those of the last connection that was accepted, also after it has ended.
+        ``None`` before the first, and below 5.0.
+        """
+        connack = self._engine.connack
+        return None if connack is None else connack.properties
+
+    @property
     def messages(self) -> MessagesIterator:
         """The incoming messages, to iterate over."""
         return MessagesIterator(self._inbox)
@@ -483,7 +503,8 @@ class Client:
         """Subscribe to one or several topic filters (MQTT 5.0 §3.8).
 
         Returns when the broker has answered. Cancelled or timed out, the
-        subscription may still come about.
+        subscription may still come about. What the broker refuses is logged as a
+        warning, and is no error.
 
         Args:
             topic: A topic filter; a tuple of a filter and its QoS or its
@@ -520,17 +541,21 @@ class Client:
         properties: Properties | Any | None = None,
         *,
         timeout: float | None = None,
-    ) -> None:
+    ) -> list[ReasonCode] | None:
         """Unsubscribe from one or several topic filters (MQTT 5.0 §3.10).
 
         Returns when the broker has answered. Cancelled or timed out, the
-        subscription may still end.
+        subscription may still end. What the broker refuses is logged as a warning.
 
         Args:
             topic: A topic filter, or a list of them.
             properties: The properties (5.0 only); ``None``: none.
             timeout: How many seconds to wait; ``None``: the client's timeout;
                 ``math.inf``: forever.
+
+        Returns:
+            In 5.0 the reason codes, one for each filter, in their order; 0x80 and above
+            is a refusal. ``None`` below 5.0, where the broker can't refuse.
 
         Raises:
             ValueError: An argument breaks a rule; nothing was sent.
@@ -541,7 +566,10 @@ class Client:
         topics = topic if isinstance(topic, list | tuple) else [topic]
         filters = [to_text("topic", item) for item in topics]
         properties = to_properties("properties", properties)
-        await self._ask(lambda: self._engine.unsubscribe(filters, properties), timeout)
+        codes = await self._ask(
+            lambda: self._engine.unsubscribe(filters, properties), timeout
+        )
+        return codes if self._engine.version >= ProtocolVersion.V5 else None
 
     async def _ask(
         self, ask: Callable[[], Request], timeout: float | None

@@ -20,6 +20,7 @@ from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 
 from .deadlines import Deadlines
+from .refusals import log_refused_filters, log_refused_message
 from .writing import write_pieces
 
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
@@ -469,21 +470,16 @@ class Runner:
             if self._watched:
                 self._watched.discard(event)
             if not event.waiter.settle(event):
-                self._report_refusal(event)
+                log_refused_message(self._logger, event)
         else:
             waiter = cast("Waiter | None", event.waiter)
-            if waiter is not None and not waiter.done():
+            is_awaited = waiter is not None and not waiter.done()
+            if waiter is not None and is_awaited:
                 waiter.set_result(None)
-            else:
-                self._report_refusal(event)
-
-    def _report_refusal(self, event: Delivery | Request) -> None:
-        """Log that the broker refused a message when nobody is left to be told."""
-        if isinstance(event, Delivery) and event.reason_code >= 0x80:
-            self._logger.warning(
-                "The broker refused a message that nobody waits for any more: %s",
-                event.reason_code,
-            )
+            if isinstance(event, Request):
+                log_refused_filters(self._logger, event)
+            elif not is_awaited:
+                log_refused_message(self._logger, event)
 
     def _report_no_identifier(self) -> None:
         # An empty identifier is as good as any other without a session to resume.

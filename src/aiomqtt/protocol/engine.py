@@ -88,6 +88,8 @@ class Engine:
         self._connection = Connection(Connect(settings.version))
         self._decoder = Decoder(settings.version, SERVER)
         self._requests: dict[int, Request] = {}
+        # Until the next connection that the broker accepts.
+        self.connack: Connack | None = None
         # Valid until the caller takes it.
         self._data: list[bytes] = []
         self._messages: list[Publish] = []
@@ -326,7 +328,7 @@ class Engine:
         identified = properties is not None and properties.subscription_identifier
         if not limits.identifiers and identified:
             raise _limit_error(0xA1)
-        return self._request(packet, PacketType.SUBACK, len(filters), size)
+        return self._request(packet, PacketType.SUBACK, filters, size)
 
     def unsubscribe(self, filters: list[str], properties: Properties | None) -> Request:
         """Unsubscribe from topic filters with one UNSUBSCRIBE (§3.10).
@@ -336,17 +338,21 @@ class Engine:
         packet = Unsubscribe(1, filters, properties)
         size = len(encode(packet, self.version, CLIENT))
         self._check_connected()
-        return self._request(packet, PacketType.UNSUBACK, len(filters), size)
+        return self._request(packet, PacketType.UNSUBACK, filters, size)
 
     def _request(
-        self, packet: Subscribe | Unsubscribe, answer: PacketType, count: int, size: int
+        self,
+        packet: Subscribe | Unsubscribe,
+        answer: PacketType,
+        filters: list[str],
+        size: int,
     ) -> Request:
         self._check_limits(0, size)
         packet.packet_id = self.session.outbound.reserve()
         if not packet.packet_id:
             msg = "All 65535 packet identifiers are in use"
             raise MqttError(msg)
-        request = Request(answer, packet.packet_id, count)
+        request = Request(answer, packet.packet_id, filters)
         self._requests[packet.packet_id] = request
         self._data.append(encode(packet, self.version, CLIENT))
         return request
@@ -417,6 +423,7 @@ class Engine:
             session.connected_before = False
             raise PacketError(PROTOCOL_ERROR, "the broker has a session that we lack")
         connection.accept(connack, now)
+        self.connack = connack
         session.connected_before = True
         properties = connack.properties
         if properties is not None and properties.assigned_client_identifier:
@@ -486,11 +493,11 @@ class Engine:
                 PROTOCOL_ERROR, f"{packet.kind.name} for another kind of request"
             )
         counted = packet.kind is PacketType.SUBACK or self.version >= V5
-        if counted and len(packet.reason_codes) != request.count:
+        if counted and len(packet.reason_codes) != len(request.filters):
             raise PacketError(
                 PROTOCOL_ERROR,
                 f"{packet.kind.name} has {len(packet.reason_codes)} reason codes for"
-                f" {request.count} topic filters",
+                f" {len(request.filters)} topic filters",
             )
         del self._requests[packet.packet_id]
         self.session.outbound.unreserve(packet.packet_id)

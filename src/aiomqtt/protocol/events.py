@@ -47,18 +47,19 @@ class Request:
     """A SUBSCRIBE or UNSUBSCRIBE that waits for its acknowledgement.
 
     Attributes:
+        filters: The topic filters, in their order.
         reason_codes: The codes, one for each topic filter; empty until they come,
             and for an UNSUBSCRIBE below 5.0.
         waiter: Whatever the caller wants to find here when it is done.
     """
 
-    __slots__ = ("answer", "count", "packet_id", "reason_codes", "waiter")
+    __slots__ = ("answer", "filters", "packet_id", "reason_codes", "waiter")
 
-    def __init__(self, answer: PacketType, packet_id: int, count: int) -> None:
-        """Wait for an answer with this many codes."""
+    def __init__(self, answer: PacketType, packet_id: int, filters: list[str]) -> None:
+        """Wait for an answer with a code for each filter."""
         self.answer = answer
         self.packet_id = packet_id
-        self.count = count
+        self.filters = filters
         self.reason_codes: list[ReasonCode] = []
         self.waiter: object = None
 

@@ -1,0 +1,41 @@
+"""What the broker refused, for the log."""
+
+import logging
+from typing import Final
+
+from aiomqtt.protocol.events import Request
+from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.protocol.spec import PacketType
+
+# Of one packet so many topic filters are logged, and of each so many characters.
+MAXIMUM_LINES: Final = 10
+MAXIMUM_LENGTH: Final = 200
+
+
+def log_refused_filters(logger: logging.Logger, request: Request) -> None:
+    """Log each topic filter of a request that the broker refused, with the reason."""
+    refused = [
+        (topic_filter, code)
+        # An UNSUBACK below 5.0 has no codes.
+        for topic_filter, code in zip(
+            request.filters, request.reason_codes, strict=False
+        )
+        if code >= 0x80
+    ]
+    does = "subscribe to" if request.answer is PacketType.SUBACK else "unsubscribe from"
+    for topic_filter, code in refused[:MAXIMUM_LINES]:
+        # Its repr has no control characters.
+        name = repr(topic_filter[:MAXIMUM_LENGTH])
+        logger.warning("The broker refused to %s %s: %s", does, name, code)
+    further = len(refused) - MAXIMUM_LINES
+    if further > 0:
+        logger.warning("The broker refused to %s %d more", does, further)
+
+
+def log_refused_message(logger: logging.Logger, delivery: Delivery) -> None:
+    """Log that the broker refused a message when nobody is left to be told."""
+    if delivery.reason_code >= 0x80:
+        logger.warning(
+            "The broker refused a message that nobody waits for any more: %s",
+            delivery.reason_code,
+        )
