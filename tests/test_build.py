@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -69,8 +70,8 @@ def test_without_arguments_the_command_line_helps(monkeypatch, capsys):
     assert "--version" in capsys.readouterr().out
 
 
-def test_what_is_compiled_awaits_nothing_of_asyncio():
-    """Compiled code throws in a way that Python 3.12 and newer warn of."""
+def compiled_files():
+    """The files that setup.py has compiled."""
     setup = ast.parse((ROOT / "setup.py").read_text())
     names = [
         name
@@ -81,6 +82,21 @@ def test_what_is_compiled_awaits_nothing_of_asyncio():
         for name in ast.literal_eval(node.value)
     ]
     assert "aiomqtt/broker/peer.py" in names
+    return names
+
+
+def test_what_is_compiled_is_checked_for_conditions_that_narrowing_decides():
+    """mypyc takes an attribute for narrowed after a call that has changed it."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    [override] = [it for it in settings["overrides"] if it.get("warn_unreachable")]
+    modules = [n.removesuffix(".py").replace("/", ".") for n in compiled_files()]
+    assert override["module"] == modules
+    assert override["enable_error_code"] == ["redundant-expr"]
+
+
+def test_what_is_compiled_awaits_nothing_of_asyncio():
+    """Compiled code throws in a way that Python 3.12 and newer warn of."""
+    names = compiled_files()
     awaited = []
     for name in names:
         for node in ast.walk(ast.parse((ROOT / "src" / name).read_text())):

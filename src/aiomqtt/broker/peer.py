@@ -337,6 +337,12 @@ class Peer:
         self._question = question
         self.events.append(question)
 
+    def _take_question(self) -> Question | None:
+        # Apart, because a compiled method that sets it to None would take it for None
+        # to its own end, and another question may be asked in between.
+        question, self._question = self._question, None
+        return question
+
     def answer(self, verdicts: list[Refusal | None], now: float) -> None:
         """Answer the question that was asked last.
 
@@ -344,7 +350,7 @@ class Peer:
             verdicts: One for each topic; for "connect" one.
             now: The time.
         """
-        question, self._question = self._question, None
+        question = self._take_question()
         if question is None or self.is_closed:
             return
         self._core.shared.now = now

@@ -396,7 +396,7 @@ class Engine:
                         f"{packet.kind.name} while {self.state.value}",
                     )
                 handler(self, packet, now)
-                if self.is_closed:
+                if self.state is CLOSED:
                     return
             if self._decoder.error is not None:
                 raise self._decoder.error
