@@ -249,17 +249,53 @@ async def test_reserved_flags_in_the_connack(level):
 
 
 @pytest.mark.conformance("5.0", "MQTT-3.2.2-4", "MQTT-3.2.2-2")
-@pytest.mark.conformance("3.1.1", "MQTT-3.2.2-1")
-@pytest.mark.parametrize("level", [4, 5])
-async def test_session_present_where_none_was_wanted(level):
+async def test_session_present_where_none_was_wanted():
     async def script(peer):
-        await accept(peer, level, session_present=1)
+        await accept(peer, 5, session_present=1)
         await gone(peer)
 
-    async with serve(script, good(level)) as server:
-        client = new_client(server, level)
+    async with serve(script, good(5)) as server:
+        client = new_client(server, 5)
         error = await fails(client, MqttCodeError)
         assert error.reason_code == 0x82
+        await works(client)
+
+
+@pytest.mark.conformance("3.1.1", "MQTT-3.2.2-1")
+async def test_session_present_in_a_clean_session_of_3_1_1_is_overlooked():
+    async def script(peer):
+        await accept(peer, 4, session_present=1)
+        await goodbye(peer)
+
+    async with serve(script, good(4)) as server:
+        client = new_client(server, 4)
+        async with client:
+            assert client.session_present is False
+        await works(client)
+
+
+HINT = "(the broker does not speak MQTT 5.0: try protocol=ProtocolVersion.V311)"
+
+
+@pytest.mark.parametrize(
+    ("connack", "reported", "text"),
+    [
+        ("20 02 00 01", 0x84, f"[code:132] Unsupported protocol version {HINT}"),
+        ("20 02 00 05", 0x87, "[code:135] Not authorized"),
+        ("20 02 00 87", 0x87, "[code:135] Not authorized"),
+    ],
+)
+async def test_a_refusal_as_in_3_1_1_to_a_connect_of_5_0(connack, reported, text):
+    async def refuses(peer):
+        await peer.expect(CONNECT)
+        peer.send(bytes.fromhex(connack))
+        peer.close()
+
+    async with serve(refuses, good(5)) as server:
+        client = new_client(server, 5)
+        error = await fails(client, MqttConnectError)
+        assert error.rc == error.rc.value == reported
+        assert str(error) == text
         await works(client)
 
 

@@ -1,15 +1,44 @@
-"""What the broker refused, for the log."""
+"""What the broker refused: the error of a connection, and lines for the log."""
 
 import logging
 from typing import Final
 
+from aiomqtt.exceptions import MqttConnectError
 from aiomqtt.protocol.events import Request
 from aiomqtt.protocol.outbound import Delivery
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.protocol.packets import Connack
+from aiomqtt.protocol.spec import PacketType, ProtocolVersion
 
 # Of one packet so many topic filters are logged, and of each so many characters.
 MAXIMUM_LINES: Final = 10
 MAXIMUM_LENGTH: Final = 200
+
+UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
+
+
+def refused_connection(
+    connack: Connack, version: ProtocolVersion, target: str
+) -> MqttConnectError:
+    """Return the error of a connection that the broker refused.
+
+    Args:
+        connack: The CONNACK that refused it.
+        version: The version that the CONNECT asked for.
+        target: The broker's host and port.
+    """
+    code, properties = connack.reason_code, connack.properties
+    reason = None if properties is None else properties.reason_string
+    text = str(code)
+    if reason:
+        text += f": {reason}"
+    elif code == UNSUPPORTED_PROTOCOL_VERSION and version >= ProtocolVersion.V5:
+        text += (
+            " (the broker does not speak MQTT 5.0: try protocol=ProtocolVersion.V311)"
+        )
+    error = MqttConnectError(code, text)
+    error.reason_string = reason
+    error.add_note(f"The broker at {target} refused the connection.")
+    return error
 
 
 def log_refused_filters(logger: logging.Logger, request: Request) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol, TypeAlias, cast
 
-from aiomqtt.exceptions import MqttCodeError, MqttConnectError, MqttError
+from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.message import Message
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
@@ -20,7 +20,11 @@ from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 
 from .deadlines import Deadlines
-from .refusals import log_refused_filters, log_refused_message
+from .refusals import (
+    log_refused_filters,
+    log_refused_message,
+    refused_connection,
+)
 from .writing import write_pieces
 
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
@@ -492,7 +496,8 @@ class Runner:
         """Tell everybody, just once, and close the transport."""
         error = event.error
         if event.connack is not None and error is not None:
-            error = _refusal(event, self._target)
+            version = self._engine.version
+            error = refused_connection(event.connack, version, self._target)
         self._over = True
         self.error = error
         if error is None:
@@ -579,18 +584,6 @@ def copy_error(error: MqttError) -> MqttError:
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
     return copied
-
-
-def _refusal(event: Closed, target: str) -> MqttConnectError:
-    """Make the error of a CONNACK that refused the connection."""
-    assert event.connack is not None
-    code = event.connack.reason_code
-    properties = event.connack.properties
-    reason = None if properties is None else properties.reason_string
-    error = MqttConnectError(code, f"{code}: {reason}" if reason else str(code))
-    error.reason_string = reason
-    error.add_note(f"The broker at {target} refused the connection.")
-    return error
 
 
 def _resolve(waiter: Waiter, error: MqttError | None) -> None:

@@ -418,6 +418,9 @@ class Engine:
             self._close(MqttCodeError(code), connack)
             return
         connection.check_authentication(connack.properties)
+        if self.version < V5 and connection.connect.clean_start:
+            # The broker has dropped the session, whatever it says (decision 0008).
+            connack.session_present = False
         if connack.session_present and not session.exists:
             # Next time ask for a new one: [MQTT-3.2.2-4] ends this connection.
             session.connected_before = False
@@ -492,16 +495,21 @@ class Engine:
             raise PacketError(
                 PROTOCOL_ERROR, f"{packet.kind.name} for another kind of request"
             )
+        codes, count = packet.reason_codes, len(request.filters)
+        if codes and packet.kind is PacketType.UNSUBACK:
+            # rumqttd sends an UNSUBACK with one code for each topic filter: the first
+            # is the answer, and its code counts for the rest (decision 0008).
+            codes = codes + codes[-1:] * (count - len(codes))
         counted = packet.kind is PacketType.SUBACK or self.version >= V5
-        if counted and len(packet.reason_codes) != len(request.filters):
+        if counted and len(codes) != count:
             raise PacketError(
                 PROTOCOL_ERROR,
-                f"{packet.kind.name} has {len(packet.reason_codes)} reason codes for"
-                f" {len(request.filters)} topic filters",
+                f"{packet.kind.name} has {len(codes)} reason codes for"
+                f" {count} topic filters",
             )
         del self._requests[packet.packet_id]
         self.session.outbound.unreserve(packet.packet_id)
-        request.reason_codes = packet.reason_codes
+        request.reason_codes = codes
         self._events.append(request)
         # An identifier is free again: a publish may have waited for one.
         self.session.outbound.pump(self._data)
@@ -510,7 +518,9 @@ class Engine:
         self._connection.keep_alive.on_pingresp()
 
     def _on_disconnect(self, packet: Signal, now: float) -> None:
-        code = codes_of(packet.kind, self.version, SERVER)[packet.reason_code]
+        number = packet.reason_code
+        listed = codes_of(packet.kind, self.version, SERVER)
+        code = listed.get(number, ReasonCode(number))
         error = MqttCodeError(code, f"Disconnected by the broker: {code!s}")
         if packet.properties is not None and packet.properties.reason_string:
             error = MqttCodeError(

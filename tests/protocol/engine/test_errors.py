@@ -426,12 +426,12 @@ def test_a_malformed_packet_ends_the_connection(versions, data):
 @pytest.mark.parametrize(
     "data",
     [
-        "40 03 00 01 92",
+        "40 03 00 01 11",
         "50 03 00 01 01",
         "62 03 00 01 10",
         "70 03 00 01 80",
         "e0 01 04",
-        "e0 01 84",
+        "e0 01 19",
         "f0 01 01",
     ],
 )

@@ -23,7 +23,8 @@ def codes(packet, version):
 
 
 def unlisted(packet, version):
-    return sorted(set(range(256)) - set(codes(packet, version)))
+    """Codes that are neither listed nor a failure."""
+    return sorted(set(range(0x80)) - set(codes(packet, version)))
 
 
 # --- what is written -----------------------------------------------------------
@@ -222,12 +223,11 @@ def test_another_count_of_codes_than_filters_ends_the_connection(version, count)
     broker.gets(*[octets("e0 01 82")] * (version == 5))
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_another_count_of_unsuback_codes_ends_the_connection(count):
+def test_more_unsuback_codes_than_filters_end_the_connection():
     client, broker = connected()
     client.unsubscribe("a", "b")
     broker.read()
-    broker.sends(UNSUBACK(1, *[0] * count))
+    broker.sends(UNSUBACK(1, 0, 0, 0))
     assert client.closed_with() == 0x82
     broker.gets(octets("e0 01 82"))
 

@@ -110,9 +110,8 @@ def test_a_stale_packet_does_not_end_the_fresh_connection(version, late):
     assert not client.is_closed
 
 
-@pytest.mark.parametrize("version", [4, 5])
-def test_a_session_that_we_never_had_is_refused_and_then_cleared(version):
-    client, broker = strangers(version, client_id="c", clean_start=True)
+def test_a_session_that_we_never_had_is_refused_and_then_cleared():
+    client, broker = strangers(client_id="c", clean_start=True)
     client.connect()
     broker.read()
     broker.sends(CONNACK(session_present=True))

@@ -7,7 +7,7 @@ equal to this one by a differential test.
 
 from collections.abc import Callable
 
-from aiomqtt.properties import ReasonCode, SubscribeOptions
+from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.packets import (
     NO_TOPIC,
     Ack,
@@ -23,6 +23,7 @@ from aiomqtt.protocol.packets import (
     WillMessage,
 )
 from aiomqtt.protocol.spec import (
+    CONNECT_RETURN_CODES,
     PACKET,
     PROTOCOL_NAMES,
     PacketType,
@@ -39,6 +40,19 @@ from .properties import decode_properties
 
 V31 = ProtocolVersion.V31
 V5 = ProtocolVersion.V5
+
+# Where a server may tell a failure by a code that the standard lists elsewhere, or
+# nowhere: 0x80 and above is a failure, whichever it is (5.0 §2.4; decision 0008).
+_TELLS_FAILURE = frozenset(
+    {
+        PacketType.CONNACK,
+        PacketType.PUBACK,
+        PacketType.PUBREC,
+        PacketType.SUBACK,
+        PacketType.UNSUBACK,
+        PacketType.DISCONNECT,
+    }
+)
 
 # The versions by the name and level of CONNECT.
 VERSIONS = {(name, int(version)): version for version, name in PROTOCOL_NAMES.items()}
@@ -89,12 +103,12 @@ def decode(first: int, body: bytes, version: int, sender: Role) -> Packet:
 def _decode_code(
     kind: PacketType, code: int, version: int, sender: Role, error: int = MALFORMED
 ) -> ReasonCode:
-    try:
-        return codes_of(kind, version, sender)[code]
-    except KeyError:
-        raise PacketError(
-            error, f"reason code {code:#04x} is not allowed in {kind.name}"
-        ) from None
+    listed = codes_of(kind, version, sender).get(code)
+    if listed is not None:
+        return listed
+    if code >= 0x80 and sender is Role.SERVER and kind in _TELLS_FAILURE:
+        return ReasonCode(code)
+    raise PacketError(error, f"reason code {code:#04x} is not allowed in {kind.name}")
 
 
 def _decode_topic_name(reader: Reader) -> str:
@@ -142,13 +156,39 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
 
 
 def _decode_connack(first: int, reader: Reader, version: int, sender: Role) -> Connack:
-    flags = reader.byte()
+    flags, number = reader.byte(), reader.byte()
+    if number:
+        return Connack(False, *_decode_refusal(number, reader, version, sender))
     # The byte is reserved in 3.1, and some brokers tell session present in it.
     if flags > 1 and version > V31:
         raise PacketError(MALFORMED, f"CONNACK has the flags {flags:#04x}")
-    code = _decode_code(PacketType.CONNACK, reader.byte(), version, sender)
+    if version >= V5 and reader.position == reader.end:
+        raise PacketError(
+            MALFORMED,
+            "the broker answers as in MQTT 3.1.1 and may not speak 5.0:"
+            " try protocol=ProtocolVersion.V311",
+        )
+    code = _decode_code(PacketType.CONNACK, number, version, sender)
     properties = decode_properties(reader, PacketType.CONNACK, version, sender)
     return Connack(flags == 1 and version > V31, code, properties)
+
+
+def _decode_refusal(
+    number: int, reader: Reader, version: int, sender: Role
+) -> tuple[ReasonCode, Properties | None]:
+    """Decode what follows the flags of a CONNACK, which mean nothing in a refusal.
+
+    A broker that does not speak 5.0 may refuse as in 3.1.1: with its return code, and
+    without properties (decision 0008).
+    """
+    kind = PacketType.CONNACK
+    if version >= V5 and number in CONNECT_RETURN_CODES:
+        code = ReasonCode.of_connack(number)
+    else:
+        code = _decode_code(kind, number, version, sender)
+    if version >= V5 and reader.position == reader.end:
+        return code, None
+    return code, decode_properties(reader, kind, version, sender)
 
 
 def _decode_publish(first: int, reader: Reader, version: int, sender: Role) -> Publish:
