@@ -1,15 +1,25 @@
 """Installing from a source distribution, with and without a C compiler."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
+import aiomqtt
+
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLE = CHECKOUT / "examples" / "temperature.py"
+# What git ignores, and git itself.
+MADE_BY_TOOLS = (
+    *(".git", ".venv*", ".envs", ".compare", "node_modules", ".*_cache", ".hypothesis"),
+    *("__pycache__", "*.egg-info", "*.so", "build", "dist"),
+)
 SAID = "aiomqtt: not compiled, it will run from its source"
 
 pytestmark = [
@@ -43,15 +53,21 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution, made of a copy: building leaves files behind."""
     directory = tmp_path_factory.mktemp("sdist")
     copy = directory / "checkout"
-    copy.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(CHECKOUT / name, copy)
-    without = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so")
-    shutil.copytree(CHECKOUT / "src", copy / "src", ignore=without)
+    without = shutil.ignore_patterns(*MADE_BY_TOOLS)
+    shutil.copytree(CHECKOUT, copy, ignore=without)
     build = (sys.executable, "-m", "build", "--sdist", "--outdir", directory, copy)
     run(*build, AIOMQTT_PURE="1")
     [made] = directory.glob("*.tar.gz")
     return made
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist: Path) -> Path:
+    """The directory that is in the source distribution."""
+    with tarfile.open(sdist) as tar:
+        tar.extractall(sdist.parent / "unpacked", filter="data")
+    [directory] = (sdist.parent / "unpacked").iterdir()
+    return directory
 
 
 def install(directory: Path, sdist: Path, **environment: str) -> tuple[Path, str]:
@@ -114,3 +130,41 @@ def test_with_a_compiler_it_is_compiled_and_has_its_source_too(
     assert "(pure," in run(python, "-m", "aiomqtt", "--version", AIOMQTT_PURE="1")
     shown = run(python, EXAMPLE, mosquitto.host, str(mosquitto.port))
     assert "received temperature/outside: 28.4" in shown
+
+
+# --- the source distribution --------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    not (CHECKOUT / ".git").exists(), reason="it is a source distribution itself"
+)
+def test_the_source_distribution_has_all_of_the_project(unpacked):
+    listed = run("git", "-C", CHECKOUT, "ls-files")
+    of_git = (".github/", ".gitignore", "benchmarks/.gitignore")
+    for name in listed.splitlines():
+        if not name.startswith(of_git) and (CHECKOUT / name).exists():
+            assert (unpacked / name).exists(), name
+
+
+def test_the_tests_of_the_source_distribution_run(unpacked):
+    parts = ("test_topic.py", "test_public_names.py", "protocol/codec", "routing")
+    pytest_command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    said = run(
+        *(*pytest_command, "--rootdir", unpacked, "-c", unpacked / "pyproject.toml"),
+        *(unpacked / "tests" / part for part in parts),
+        PYTHONPATH=str(unpacked / "src"),
+        # Whichever of the two is installed, it is this one that is tested.
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    assert re.search(r"\d{3,} passed", said)
+    assert "failed" not in said
+
+
+def test_a_wheel_has_nothing_but_the_package(sdist, tmp_path):
+    wheel = (sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, sdist)
+    run(*wheel, AIOMQTT_PURE="1")
+    [made] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(made) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+    version = aiomqtt.__version__
+    assert tops == {"aiomqtt", f"aiomqtt-{version}.dist-info"}
