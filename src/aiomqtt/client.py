@@ -669,11 +669,57 @@ class Client:
         tasks get it, within the timeout. Harmless when the client is not entered.
         Cancelled, the connection is cut.
         """
-        runner = self._runner
-        if runner is None:
-            return
+        if self._runner is not None:
+            await self._leave(self._runner, flush=exc_type is None)
+
+    async def disconnect(
+        self,
+        reason_code: int = 0,
+        properties: Properties | Any | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Leave the client, and tell the broker why (MQTT 5.0 §3.14).
+
+        What `async with` does when it ends, with a reason code and properties:
+        everything that was published is written first, calls that wait for the
+        broker's answer get it, and no new ones are accepted. Returns when the
+        connection is closed. Leaving the context afterwards is harmless, and so is
+        calling this again, or while the client is not entered. Cancelled, the
+        connection is cut.
+
+        Args:
+            reason_code: 0: the broker discards the will. 0x04: it publishes it
+                (Disconnect with Will Message). See MQTT 5.0 §3.14.2.1; 0 below 5.0.
+            properties: The properties of the DISCONNECT (5.0 only), such as
+                `session_expiry_interval`: 0 ends a session that would last; more
+                than 0 needs a CONNECT that said more than 0. ``None``: none.
+            timeout: How many seconds to wait for unfinished calls, and again for
+                the connection to close; ``None``: the client's timeout;
+                ``math.inf``: forever.
+
+        Raises:
+            ValueError: An argument breaks a rule, or the version has no place for it;
+                the connection goes on.
+            TypeError: An argument is of a wrong type; the connection goes on.
+        """
+        check_type("reason_code", reason_code, int)
+        properties = to_properties("properties", properties)
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        self._engine.check_disconnect(reason_code, properties)
+        if self._runner is not None:
+            self._runner.set_timeout(seconds)
+            await self._leave(self._runner, True, reason_code, properties)
+
+    async def _leave(
+        self,
+        runner: Runner,
+        flush: bool,
+        reason_code: int = 0,
+        properties: Properties | None = None,
+    ) -> None:
         try:
-            await close(runner, flush=exc_type is None)
+            await close(runner, flush, reason_code, properties)
         finally:
             runner.abort()
             if self._runner is runner:

@@ -166,6 +166,22 @@ async def test_the_properties_of_the_will_arrive(broker, make):
     assert found.user_property == [("why", "gone")]
 
 
+@pytest.mark.conformance("5.0", "MQTT-3.14.2-1")
+@pytest.mark.parametrize(("code", "is_published"), [(0x04, True), (0x00, False)])
+async def test_leaving_says_whether_the_will_is_published(broker, code, is_published):
+    topic, name = unique("will"), unique("leaving")
+    will = aiomqtt.Will(topic, "left", 1)
+    async with client_of(broker, 5) as listener:
+        await listener.subscribe(topic, 1)
+        async with client_of(broker, 5, will=will, identifier=name) as client:
+            await client.disconnect(code)
+        if is_published:
+            assert await payloads(listener, 1) == [b"left"]
+        else:
+            await until_logged(broker, f"Client {name} disconnected")
+            await nothing_more(listener)
+
+
 async def test_a_message_expires_in_the_queue(broker):
     name, topic = unique("late"), unique("expires")
     client = client_of(broker, 5, persistent=True, identifier=name)

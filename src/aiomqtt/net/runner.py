@@ -113,8 +113,7 @@ class Runner:
         self._sink = sink
         self._logger = logger
         self._target = target
-        # Timers take no infinity; a day is as good.
-        self.timeout = min(timeout, 86_400.0)
+        self.set_timeout(timeout)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -402,16 +401,22 @@ class Runner:
         """Accept nothing more: the program is leaving."""
         self._is_leaving = True
 
+    def set_timeout(self, timeout: float) -> None:
+        """Set how many seconds the broker has to take what is written last."""
+        # Timers take no infinity; a day is as good.
+        self.timeout = min(timeout, 86_400.0)
+
     def idle(self) -> Waiter:
         """Return a future for when nobody waits for an answer any more."""
-        self._idle = self._loop.create_future()
+        if self._idle is None:
+            self._idle = self._loop.create_future()
         self._report_idle()
         return self._idle
 
-    def disconnect(self) -> None:
+    def disconnect(self, reason_code: int, properties: Properties | None) -> None:
         """Send the DISCONNECT, and close the connection when it is written."""
         if not self._over:
-            self._engine.disconnect()
+            self._engine.disconnect(reason_code, properties)
             self._process()
 
     def abort(self) -> None:

@@ -7,6 +7,8 @@ newer warn of.
 import asyncio
 from typing import Any
 
+from aiomqtt.properties import Properties
+
 from .runner import Runner, Waiter
 
 
@@ -45,18 +47,25 @@ async def wait_for_room(runner: Runner, size: int, timeout: float) -> None:
         raise error
 
 
-async def close(runner: Runner, flush: bool) -> None:
+async def close(
+    runner: Runner,
+    flush: bool,
+    reason_code: int = 0,
+    properties: Properties | None = None,
+) -> None:
     """Disconnect: returns when the socket is closed.
 
     Args:
         runner: The connection.
         flush: First let those finish who wait for an answer, for at most the
             runner's timeout.
+        reason_code: The reason code of the DISCONNECT.
+        properties: The properties of the DISCONNECT.
     """
     runner.leave()
     if flush:
         await _settled(runner.idle(), runner.timeout)
-    runner.disconnect()
+    runner.disconnect(reason_code, properties)
     await _settled(runner.closed, runner.timeout)
     runner.abort()
 

@@ -140,11 +140,49 @@ class Engine:
             settings.properties,
         )
 
-    def disconnect(self, reason_code: int = 0) -> None:
-        """End the connection with a DISCONNECT (§3.14)."""
+    def disconnect(
+        self, reason_code: int = 0, properties: Properties | None = None
+    ) -> None:
+        """End the connection with a DISCONNECT (§3.14).
+
+        Raises:
+            ValueError: The standard forbids an argument. Nothing has changed.
+        """
+        if self.state is CLOSED:
+            return
+        self._data.append(self._encode_disconnect(reason_code, properties))
+        if properties is not None and properties.session_expiry_interval is not None:
+            self.session.exists = properties.session_expiry_interval > 0
+        self._close(None)
+
+    def check_disconnect(self, reason_code: int, properties: Properties | None) -> None:
+        """Raise what `disconnect` would raise about the arguments, and change nothing.
+
+        Raises:
+            ValueError: The standard forbids an argument.
+            MqttLimitError: The DISCONNECT is larger than the broker accepts.
+        """
+        size = len(self._encode_disconnect(reason_code, properties))
+        if self._is_connected:
+            self._check_limits(0, size)
+
+    def _encode_disconnect(
+        self, reason_code: int, properties: Properties | None
+    ) -> bytes:
+        packet = Signal(PacketType.DISCONNECT, reason_code, properties)
+        data = encode(packet, self.version, CLIENT)
+        if properties is None or not properties.session_expiry_interval:
+            return data
+        announced = self.settings.properties
         if self.state is not CLOSED:
-            self._write_disconnect(reason_code)
-            self._close(None)
+            announced = self._connection.announced
+        if announced is None or not announced.session_expiry_interval:
+            msg = (
+                "session_expiry_interval must be 0 in the DISCONNECT, as it was in the"
+                " CONNECT ([MQTT-3.14.2-2])"
+            )
+            raise ValueError(msg)
+        return data
 
     def connection_lost(self, error: MqttError) -> None:
         """Take note that the network connection has ended.

@@ -175,8 +175,8 @@ class Client:
         self.handed_over()
         return request
 
-    def disconnect(self, reason_code: int = 0) -> None:
-        self.engine.disconnect(reason_code)
+    def disconnect(self, reason_code: int = 0, **properties: Any) -> None:
+        self.engine.disconnect(reason_code, _properties(properties))
         self.handed_over()
 
     def tick(self, now: float) -> None:

@@ -2,14 +2,17 @@
 
 import pytest
 
-from aiomqtt.exceptions import MqttCodeError
+from aiomqtt.exceptions import MqttCodeError, MqttLimitError
+from aiomqtt.properties import Properties
 from aiomqtt.protocol.events import State
 
 from .conversation import (
+    CONNACK,
     PINGRESP,
     PUBLISH,
     connect,
     connected,
+    lasting,
     octets,
     strangers,
 )
@@ -44,6 +47,65 @@ def test_disconnect_refuses_a_reason_that_clients_have_not():
     client, broker = connected()
     with pytest.raises(ValueError, match="0x8b"):
         client.disconnect(0x8B)
+    assert not client.is_closed
+    broker.gets_nothing()
+
+
+def test_disconnect_carries_properties():
+    client, broker = lasting()
+    client.disconnect(0, session_expiry_interval=5, reason_string="bye")
+    broker.gets(octets("e0 0d 00 0b 11 00 00 00 05 1f 00 03 62 79 65"))
+    assert client.closed() is None
+
+
+@pytest.mark.conformance("5.0", "MQTT-3.14.2-2")
+@pytest.mark.parametrize("announced", [{}, {"session_expiry_interval": 0}])
+def test_disconnect_cannot_ask_for_a_session_that_connect_did_not(announced):
+    client, broker = connected(properties=Properties(**announced))
+    with pytest.raises(ValueError, match=r"MQTT-3\.14\.2-2"):
+        client.disconnect(0, session_expiry_interval=5)
+    assert not client.is_closed
+    broker.gets_nothing()
+    client.disconnect(0, session_expiry_interval=0)
+    broker.gets(octets("e0 07 00 05 11 00 00 00 00"))
+
+
+def test_disconnect_can_end_a_session_that_would_last():
+    client, broker = lasting()
+    client.publish("t", b"x", qos=1)
+    broker.gets(PUBLISH("t", b"x", 1, 1))
+    client.disconnect(0, session_expiry_interval=0)
+    assert len(client.engine.session.outbound) == 0
+    assert not client.engine.session.exists
+
+
+def test_disconnect_can_shorten_a_session():
+    client, broker = lasting()
+    client.publish("t", b"x", qos=1)
+    broker.gets(PUBLISH("t", b"x", 1, 1))
+    client.disconnect(0, session_expiry_interval=1)
+    assert len(client.engine.session.outbound) == 1
+    assert client.engine.session.exists
+
+
+@pytest.mark.parametrize("level", [3, 4])
+@pytest.mark.parametrize(
+    ("code", "properties"), [(4, {}), (0x80, {}), (0, {"reason_string": "bye"})]
+)
+def test_disconnect_says_nothing_below_5(level, code, properties):
+    client, broker = connected(level)
+    with pytest.raises(ValueError, match=r"5\.0"):
+        client.disconnect(code, **properties)
+    assert not client.is_closed
+    broker.gets_nothing()
+
+
+def test_disconnect_that_is_larger_than_the_broker_accepts():
+    client, broker = connected(5, CONNACK(maximum_packet_size=20))
+    properties = Properties(reason_string="x" * 20)
+    with pytest.raises(MqttLimitError):
+        client.engine.check_disconnect(0, properties)
+    client.engine.check_disconnect(0x04, None)
     assert not client.is_closed
     broker.gets_nothing()
 
