@@ -14,7 +14,7 @@ from aiomqtt.inbox import (
     Inbox,
     QueueInbox,
 )
-from aiomqtt.net.runner import Room
+from aiomqtt.net.sink import Room
 
 LOGGER = logging.getLogger("mqtt")
 

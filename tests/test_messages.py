@@ -9,7 +9,7 @@ import pytest
 from aiomqtt import Message, MqttError
 from aiomqtt.inbox import MAXIMUM_MESSAGES, PORTION, Inbox, QueueInbox
 from aiomqtt.messages import MessagesIterator
-from aiomqtt.net.runner import Room
+from aiomqtt.net.sink import Room
 from tests.conversation import cancelled_after, turns, within
 
 LOGGER = logging.getLogger("mqtt")

@@ -33,7 +33,8 @@ from .inbox import Inbox, QueueInbox
 from .message import Message
 from .messages import MessagesIterator
 from .net.open import Target, open_connection
-from .net.runner import OVERHEAD, Runner, copy_error
+from .net.runner import OVERHEAD, Runner
+from .net.waiters import copy_error
 from .net.waiting import close, wait_for_answer, wait_for_room
 from .paho import to_properties
 from .payload import PayloadType, encode_payload

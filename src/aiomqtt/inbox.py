@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .exceptions import MqttError
 from .message import Message
-from .net.runner import Room
+from .net.sink import Room
 
 # Above either of these reading from the broker pauses, and it resumes at half of
 # them: TCP then holds the broker back, and nothing is lost. A bound that the

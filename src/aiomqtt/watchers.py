@@ -5,7 +5,8 @@ from typing import Any, Final, NamedTuple
 
 from .arguments import to_text
 from .exceptions import MqttCodeError, MqttError
-from .net.runner import Runner, Waiter, Watcher
+from .net.runner import Runner
+from .net.waiters import Waiter, Watcher
 from .paho import to_properties
 from .payload import PayloadType, encode_payload
 from .properties import Properties

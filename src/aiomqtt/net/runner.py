@@ -5,15 +5,11 @@ and settles the futures of those who wait for an answer.
 """
 
 import asyncio
-import copy
 import logging
 import math
-from collections.abc import Callable, Sequence
-from enum import Enum
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Final, cast
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
-from aiomqtt.message import Message
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
 from aiomqtt.protocol.events import Closed, Connected, Event, Request
@@ -25,6 +21,9 @@ from .refusals import (
     log_refused_message,
     refused_connection,
 )
+from .sink import Room, Sink
+from .waiters import Waiter, Watcher, copy_error, expire, resolve
+from .write_queue import WriteQueue
 from .writing import write_pieces
 
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
@@ -43,46 +42,6 @@ TURN: Final = 0.001
 # seconds: closing while bytes of it are unread would reset the connection, and a
 # reset can destroy what was written last.
 LINGER: Final = 1.0
-
-# What a waiter's future resolves to: an error, or None. It is a result and not an
-# exception, so that nothing complains when nobody is left to look at it.
-Waiter: TypeAlias = asyncio.Future[MqttError | None]
-
-
-class Room(Enum):
-    """How much room there is for messages."""
-
-    ENOUGH = "enough"
-    # Reading should pause, unless somebody waits for the broker's answer.
-    LITTLE = "little"
-    # Reading has to pause.
-    NONE = "none"
-
-
-class Sink(Protocol):
-    """Where messages go; it outlives connections."""
-
-    def open(self, resume: Callable[[], None]) -> None:
-        """Begin a connection; `resume` is to be called when there is room again."""
-
-    def deliver(self, messages: Sequence[Message], size: int) -> Room:
-        """Take messages, in order; return how much room there is for more.
-
-        Args:
-            messages: The messages.
-            size: The size of their payloads, in bytes.
-        """
-
-    def close(self, error: MqttError | None) -> None:
-        """End the connection, just once, with the reason."""
-
-
-class Watcher:
-    """What waits for deliveries in its own way, as their `waiter`."""
-
-    def settle(self, delivery: Delivery) -> bool:
-        """Take note that a delivery is done; return whether anybody was told."""
-        raise NotImplementedError
 
 
 class Runner:
@@ -119,12 +78,11 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         # Those who wait for an answer of the broker.
         self._waiters: set[Waiter] = set()
-        self._deadlines = Deadlines(_expire)
-        # Those who wait for room, in order, with about how many bytes they will write.
-        self._blocked: dict[Waiter, int] = {}
+        self._deadlines = Deadlines(expire)
+        # Those who wait for room to write.
+        self._queue = WriteQueue(self._loop, GATHER)
         # Of those deliveries that nobody needs to wait for, the unfinished ones.
         self._watched: set[Delivery] = set()
-        self._is_admitting = False
         # Until when a packet counts as of the same turn of the loop as the one before
         # it; whether the packets of a turn are gathering, and their size so far.
         self._turn_ends = 0.0
@@ -132,7 +90,6 @@ class Runner:
         self._gathered = 0
         # Whether this turn has taken so long that others should run first.
         self._is_turn_full = False
-        self._writing_paused = False
         self._reading_paused = False
         self._room = Room.ENOUGH
         # Whether the broker has accepted the connection; whether it is over, and why.
@@ -182,15 +139,13 @@ class Runner:
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""
-        self._writing_paused = True
+        self._queue.pause()
 
     def resume_writing(self) -> None:
         """The transport's buffer has drained: publishers go on."""
-        self._writing_paused = False
+        self._queue.resume()
         if self._over:
             self._loop.call_soon(self._end_writing)
-        else:
-            self._admit_soon()
 
     # --- what the client calls ----------------------------------------------------
 
@@ -218,10 +173,10 @@ class Runner:
     def is_congested(self) -> bool:
         """Whether publishers can't go on at once: they have to `queue`."""
         return (
-            self._writing_paused
+            self._queue.is_paused
             or self._is_turn_full
             or self._is_leaving
-            or len(self._blocked) > 0
+            or len(self._queue.waiters) > 0
         ) and not self._over
 
     def publish(
@@ -260,7 +215,7 @@ class Runner:
             raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
         transport = self._transport
         waiting = self._engine.session.outbound.size
-        if self._writing_paused and transport is not None:
+        if self._queue.is_paused and transport is not None:
             waiting = max(waiting, transport.get_write_buffer_size())
         unfinished = len(self._engine.session.outbound)
         if unfinished >= MAXIMUM_UNFINISHED or waiting >= MAXIMUM_UNSENT:
@@ -325,8 +280,8 @@ class Runner:
         self._is_turn_full = False
         self._turn_ends = 0.0
         self._process()
-        if self._blocked and not self._is_admitting:
-            self._admit()
+        if self._queue.waiters:
+            self._queue.admit()
 
     def waiter(self, timeout: float) -> Waiter:
         """Return a future for an answer of the broker, to be given to `forget`.
@@ -336,8 +291,7 @@ class Runner:
         """
         waiter: Waiter = self._loop.create_future()
         self._waiters.add(waiter)
-        if timeout != math.inf:
-            self._deadlines.add(waiter, timeout)
+        self._limit(waiter, timeout)
         if self._reading_paused:
             # The answer has to be read.
             self._pause_or_resume_reading()
@@ -363,34 +317,20 @@ class Runner:
         """
         if self._is_leaving:
             raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
-        waiter: Waiter = self._loop.create_future()
-        if timeout != math.inf:
-            self._deadlines.add(waiter, timeout)
-        self._blocked[waiter] = size
+        waiter = self._queue.add(size)
+        self._limit(waiter, timeout)
         return waiter
 
     def leave_queue(self, waiter: Waiter) -> None:
         """Take back what `queue` returned: nobody waits for it any more."""
-        self._blocked.pop(waiter, None)
+        self._queue.remove(waiter)
 
-    def _admit_soon(self) -> None:
-        """Have `_admit` run in the next turn of the loop, just once."""
-        if self._blocked and not self._writing_paused and not self._is_admitting:
-            self._is_admitting = True
-            self._loop.call_soon(self._admit)
-
-    def _admit(self) -> None:
-        """Let those go on who have waited longest, as many as fill the buffer."""
-        self._is_admitting = False
-        room = GATHER
-        for waiter, size in [*self._blocked.items()]:
-            if self._writing_paused or room <= 0:
-                break
-            room -= size
-            del self._blocked[waiter]
-            _resolve(waiter, None)
-        # They write in the next turn of the loop; then it is known how much.
-        self._admit_soon()
+    def _limit(self, waiter: Waiter, timeout: float) -> None:
+        """Have a waiter resolve to an error: in so many seconds, or now."""
+        if self._over:
+            resolve(waiter, copy_error(self.error or MqttError("Disconnected")))
+        elif timeout != math.inf:
+            self._deadlines.add(waiter, timeout)
 
     def resume_reading(self) -> None:
         """The program has taken messages: there is room for more."""
@@ -440,7 +380,7 @@ class Runner:
     def _report_idle(self) -> None:
         """Resolve `idle` if there is nothing left to wait for."""
         if self._idle is not None and self._is_idle():
-            _resolve(self._idle, None)
+            resolve(self._idle, None)
 
     # --- between the engine and the transport ---------------------------------------
 
@@ -473,7 +413,7 @@ class Runner:
             if not self._engine.session.client_id:
                 self._report_no_identifier()
             self._sink.open(self.resume_reading)
-            _resolve(self.connected, None)
+            resolve(self.connected, None)
         elif isinstance(event.waiter, Watcher):
             assert isinstance(event, Delivery)
             if self._watched:
@@ -508,8 +448,8 @@ class Runner:
         if error is None:
             error = MqttError("Disconnected")
         # Those who wait leave the sets themselves when they wake up.
-        for waiter in [self.connected, *self._waiters, *self._blocked]:
-            _resolve(waiter, copy_error(error))
+        for waiter in [self.connected, *self._waiters, *self._queue.waiters]:
+            resolve(waiter, copy_error(error))
         self._deadlines.clear()
         if self._is_accepted:
             self._sink.close(self.error)
@@ -582,19 +522,3 @@ class Runner:
         elif not pause and self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()
-
-
-def copy_error(error: MqttError) -> MqttError:
-    """Return an error of one's own for each who raises it: tracebacks add up."""
-    copied = copy.copy(error)
-    copied.__cause__ = error.__cause__
-    return copied
-
-
-def _resolve(waiter: Waiter, error: MqttError | None) -> None:
-    if not waiter.done():
-        waiter.set_result(error)
-
-
-def _expire(waiter: Waiter) -> None:
-    _resolve(waiter, MqttError("Operation timed out"))

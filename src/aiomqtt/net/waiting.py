@@ -9,7 +9,8 @@ from typing import Any
 
 from aiomqtt.properties import Properties
 
-from .runner import Runner, Waiter
+from .runner import Runner
+from .waiters import Waiter
 
 
 async def wait_for_answer(runner: Runner, waiter: Waiter) -> None:

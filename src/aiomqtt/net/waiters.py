@@ -1,0 +1,38 @@
+"""Who waits for a connection: futures, and what has its own way of being told."""
+
+import asyncio
+import copy
+from typing import TypeAlias
+
+from aiomqtt.exceptions import MqttError
+from aiomqtt.protocol.outbound import Delivery
+
+# What a waiter's future resolves to: an error, or None. It is a result and not an
+# exception, so that nothing complains when nobody is left to look at it.
+Waiter: TypeAlias = asyncio.Future[MqttError | None]
+
+
+class Watcher:
+    """What waits for deliveries in its own way, as their `waiter`."""
+
+    def settle(self, delivery: Delivery) -> bool:
+        """Take note that a delivery is done; return whether anybody was told."""
+        raise NotImplementedError
+
+
+def resolve(waiter: Waiter, error: MqttError | None) -> None:
+    """Tell a waiter, unless it was told or has given up."""
+    if not waiter.done():
+        waiter.set_result(error)
+
+
+def expire(waiter: Waiter) -> None:
+    """Tell a waiter that its time is over."""
+    resolve(waiter, MqttError("Operation timed out"))
+
+
+def copy_error(error: MqttError) -> MqttError:
+    """Return an error of one's own for each who raises it: tracebacks add up."""
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
