@@ -53,7 +53,7 @@ from .types import (
     WebSocketHeaders,
     Will,
 )
-from .watchers import Batch, Publication, Waiters, refusal
+from .watchers import Batch, Publication, Waiters, give_up, refusal
 
 __all__ = [
     "Client",
@@ -319,9 +319,12 @@ class Client:
         complete at QoS 1 and 2. It waits first where the network is slower than the
         program.
 
-        Cancelled or timed out, the message is withdrawn unless its bytes may have
-        left; then its flow goes on, and it may arrive. When the connection ends, a
-        message with QoS 1 or 2 stays in a session that lasts, see `Client`.
+        When the connection ends, the session keeps a message with QoS 1 or 2 that it
+        has accepted, if the session lasts, see `Client`; one that still waited for the
+        network is not accepted. Timed out, the message is withdrawn unless its bytes
+        may have left; then its flow goes on, and it may arrive. The error says which it
+        was (`MqttError.is_in_session`). Cancelled, it is as when timed out; who has to
+        know what became of the message calls `publish_nowait`.
 
         Args:
             topic: The topic name.
@@ -338,7 +341,8 @@ class Client:
             TypeError: An argument is of a wrong type; nothing was sent.
             MqttCodeError: The broker refused the message; there is no connection; or
                 `max_queued_outgoing_messages` are unfinished.
-            MqttError: The connection ended, or the timeout.
+            MqttError: The connection ended, or the timeout. Its `is_in_session` says
+                whether the message is in the session.
         """
         if type(payload) is not bytes:
             payload = encode_payload(payload)
@@ -369,13 +373,13 @@ class Client:
             # As `wait_for_answer`, whose coroutine would be 2 % of a publish.
             try:
                 failure = await waiter
-                if failure is not None:
-                    raise failure
             except BaseException:
                 runner.withdraw(delivery)
                 raise
             finally:
                 runner.forget(waiter)
+            if failure is not None:
+                give_up(runner, delivery, failure)
             if delivery.reason_code >= 0x80:
                 raise refusal(delivery)
         finally:
@@ -456,8 +460,10 @@ class Client:
             TypeError: An argument, or one of a message, is of a wrong type.
             MqttCodeError: The broker refused a message, or there is no connection.
             MqttError: The connection ended, or the timeout. Its `position`, as that
-                of a refusal, is that of the first message that failed, from 0; other
-                errors have it in a note.
+                of a refusal, is that of the first message that failed, from 0, and
+                `is_in_session` says whether that one is in the session. Messages from
+                `accepted` on are to be published again. Other errors have the
+                position in a note.
         """
         check_type("messages", messages, Iterable)
         check_range("window", window, 1)

@@ -14,13 +14,23 @@ class MqttError(Exception):
         reason_code: The reason code that the broker gave or that this client
             closed the connection with; ``None`` when there is none.
         reason_string: The broker's own words (MQTT 5.0 Reason String), or ``None``.
+        is_in_session: Of a publish that failed: whether its message is in the session,
+            which goes on with it. ``True``: it is sent when the connection allows it,
+            or when the client is entered again, as long as the session lasts;
+            publishing it again could deliver it twice. ``False``: the session does not
+            have it, so it is up to the program whether to publish it again.
         position: Which message of `Client.publish_many` failed, counted from 0;
             ``None`` elsewhere.
+        accepted: How many messages of `Client.publish_many`, counted from its first,
+            need not be published again: each of them is done, was refused, or is in the
+            session. ``None`` elsewhere.
     """
 
     reason_code: ReasonCode | None = None
     reason_string: str | None = None
+    is_in_session: bool = False
     position: int | None = None
+    accepted: int | None = None
 
 
 class MqttCodeError(MqttError):

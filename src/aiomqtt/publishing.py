@@ -20,10 +20,10 @@ class Receipt:
     all. Cancelling that takes nothing back.
 
     Awaiting raises:
-        MqttCodeError: The broker refused the message; or there is no connection. The
-            message may still be in a session that lasts: await again when the client
-            is entered again.
-        MqttError: The connection ended, or the session, and the message is lost.
+        MqttCodeError: The broker refused the message; or there is no connection.
+        MqttError: The connection ended, or the session. Where `is_in_session` is
+            ``True``, await again when the client is entered again; else the message is
+            lost, unless it was on its way at that moment.
     """
 
     __slots__ = ("_current", "_delivery", "_waiters")
@@ -66,24 +66,29 @@ class Receipt:
         if delivery is None:
             return
         if delivery.state < DONE:
-            await self._wait_for_settlement()
+            await self._wait_for_settlement(delivery)
         if delivery.state == LOST:
             msg = "The session ended before the message was acknowledged"
             raise MqttError(msg)
         if delivery.reason_code >= 0x80:
             raise refusal(delivery)
 
-    async def _wait_for_settlement(self) -> None:
+    async def _wait_for_settlement(self, delivery: Delivery) -> None:
         runner = self._current()
         if runner is None or runner.is_over:
             msg = "The client is not currently connected."
             why = None if runner is None else runner.error
-            raise MqttCodeError(NOT_CONNECTED, msg) from why
+            error = MqttCodeError(NOT_CONNECTED, msg)
+            error.is_in_session = delivery.state < DONE
+            raise error from why
         waiter = runner.waiter(math.inf)
         waiters = self._waiters.waiters
         waiters.append(waiter)
         try:
             await wait_for_answer(runner, waiter)
+        except MqttError as error:
+            error.is_in_session = delivery.state < DONE
+            raise
         finally:
             if waiter in waiters:
                 waiters.remove(waiter)

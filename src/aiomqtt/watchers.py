@@ -11,7 +11,7 @@ from .paho import to_properties
 from .payload import PayloadType, encode_payload
 from .properties import Properties
 from .protocol.codec.encode import check_qos
-from .protocol.outbound import Delivery
+from .protocol.outbound import DONE, Delivery
 
 # What an iterator gives when it has no more.
 _END: Final = object()
@@ -103,6 +103,8 @@ class Batch(Watcher):
         """Return the number of messages, or raise what went wrong first."""
         if self._failure is not None:
             self._failure.add_note(f"at message {self._failed_at} of publish_many")
+            if isinstance(self._failure, MqttError):
+                self._describe(self._failure)
             raise self._failure
         return self._count
 
@@ -179,11 +181,33 @@ class Batch(Watcher):
         """Take the end of the connection, or of patience, as a failure."""
         self._fail(error, next(iter(self._pending.values()), self._count))
 
+    def _describe(self, error: MqttError) -> None:
+        """Say what is in the session of what is unfinished."""
+        error.accepted = self._count
+        for delivery, position in self._pending.items():
+            if delivery.state < DONE:
+                if position == self._failed_at:
+                    error.is_in_session = True
+            elif position < error.accepted:
+                error.accepted = position
+
     def withdraw(self) -> None:
         """Take back what has not been sent, and leave the rest to the session."""
         for delivery in self._pending:
             delivery.waiter = None
             self.runner.withdraw(delivery)
+
+
+def give_up(runner: Runner, delivery: Delivery, failure: MqttError) -> None:
+    """Withdraw a publish and raise its failure, with what became of the message.
+
+    Returns when the publish was done before its caller woke up.
+    """
+    if delivery.state == DONE:
+        return
+    runner.withdraw(delivery)
+    failure.is_in_session = delivery.state < DONE
+    raise failure
 
 
 def refusal(delivery: Delivery) -> MqttCodeError:
