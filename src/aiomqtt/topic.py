@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .escaping import escape
 from .protocol.spec import MAXIMUM_STRING_LENGTH
 
 
@@ -66,7 +67,7 @@ class Wildcard:
             msg = "Wildcard must be of type str"
             raise TypeError(msg)
         if topic_filter_fault(self.value) is not None:
-            msg = f"Invalid wildcard: {self.value}"
+            msg = f"Invalid wildcard: {escape(self.value)}"
             raise ValueError(msg)
 
 
@@ -92,7 +93,7 @@ class Topic(Wildcard):
             msg = "Topic must be of type str"
             raise TypeError(msg)
         if topic_name_fault(self.value) is not None:
-            msg = f"Invalid topic: {self.value}"
+            msg = f"Invalid topic: {escape(self.value)}"
             raise ValueError(msg)
 
     def matches(self, wildcard: WildcardLike) -> bool:

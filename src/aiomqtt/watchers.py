@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from .arguments import to_text
+from .escaping import escape
 from .exceptions import MqttCodeError, MqttError
 from .net.runner import Runner
 from .net.waiters import Waiter, Watcher
@@ -212,8 +213,10 @@ def give_up(runner: Runner, delivery: Delivery, failure: MqttError) -> None:
 
 def refusal(delivery: Delivery) -> MqttCodeError:
     """Make the error of a publish that the broker refused."""
-    said = f": {delivery.reason_string}" if delivery.reason_string else ""
-    code = delivery.reason_code
-    error = MqttCodeError(code, f"Could not publish message: {code!s}{said}")
-    error.reason_string = delivery.reason_string
+    code, reason = delivery.reason_code, delivery.reason_string
+    text = f"Could not publish message: {code!s}"
+    if reason:
+        text += f": {escape(reason)}"
+    error = MqttCodeError(code, text)
+    error.reason_string = reason
     return error

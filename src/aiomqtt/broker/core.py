@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from aiomqtt.escaping import escape
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.wire import PacketError
@@ -230,7 +231,8 @@ class Core:
         self.retained.clear()
 
     def _expire(self, session: Session, now: float) -> None:
-        self._note(f"Expiring client {session.client_id} due to timeout.")
+        client_id = escape(session.client_id)
+        self._note(f"Expiring client {client_id} due to timeout.")
         self.end_session(session)
 
     def _publish_will(self, session: Session, now: float) -> None:

@@ -7,6 +7,8 @@ import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from aiomqtt.escaping import escape
+
 from .link import Link
 
 if TYPE_CHECKING:
@@ -98,7 +100,9 @@ class Door:
         except OSError as error:
             accepted.close()
             server.logger.info(
-                "TLS handshake with %s failed: %s", name, str(error) or repr(error)
+                "TLS handshake with %s failed: %s",
+                name,
+                escape(str(error) or repr(error)),
             )
         except asyncio.CancelledError:
             accepted.close()

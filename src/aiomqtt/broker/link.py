@@ -6,6 +6,7 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from aiomqtt.escaping import escape, quote
 from aiomqtt.net.writing import write_pieces
 
 from .asking import Exchange
@@ -184,25 +185,26 @@ class Link(asyncio.Protocol):
         elif isinstance(event, Accepted):
             info = event.info
             if self._trace is not None:
-                self._trace.name = info.client_id
+                self._trace.name = escape(info.client_id)
             logger.info(
                 "New client connected from %s as %s (p%d, c%d, k%d%s).",
                 info.address,
-                info.client_id,
+                escape(info.client_id),
                 # mosquitto's numbers.
                 {3: 1, 4: 2, 5: 5}[info.version],
                 event.clean_start,
                 event.keep_alive,
-                f", u{info.username!r}" if info.username is not None else "",
+                f", u{quote(info.username)}" if info.username is not None else "",
             )
         else:
             self._end(event)
 
     def _end(self, event: Ended) -> None:
         info = self.peer.info
-        name = info.client_id or info.address
+        name = escape(info.client_id) or info.address
         if event.reason:
-            self._server.logger.info("Client %s disconnected: %s.", name, event.reason)
+            reason = escape(event.reason)
+            self._server.logger.info("Client %s disconnected: %s.", name, reason)
         else:
             self._server.logger.info("Client %s disconnected.", name)
         for task in self._tasks:
@@ -243,10 +245,10 @@ class Link(asyncio.Protocol):
             for topic, verdict in zip(asking.topics, verdicts, strict=False):
                 if verdict is not None:
                     self._server.logger.info(
-                        "Denied %s from %s (%r)",
+                        "Denied %s from %s (%s)",
                         asking.packet.kind.name,
-                        peer.info.client_id,
-                        topic,
+                        escape(peer.info.client_id),
+                        quote(topic),
                     )
             peer.answer(verdicts, self._loop.time())
             asking = None

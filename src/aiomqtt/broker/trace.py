@@ -2,6 +2,7 @@
 
 import logging
 
+from aiomqtt.escaping import escape, quote
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import (
     Ack,
@@ -35,7 +36,7 @@ class Trace:
         """Log what came from the client."""
         for packet in self._received.feed(data):
             if isinstance(packet, Connect):
-                self.name = packet.client_id or self.name
+                self.name = escape(packet.client_id) or self.name
                 self._sent = Decoder(packet.version, Role.SERVER)
             self._logger.debug(
                 "Received %s from %s%s",
@@ -57,7 +58,7 @@ def describe(packet: Packet) -> str:
     if isinstance(packet, Publish):
         return (
             f" (d{packet.dup:d}, q{packet.qos}, r{packet.retain:d}, m{packet.mid},"
-            f" {packet.topic.value!r}, {len(packet.payload)} bytes)"
+            f" {quote(packet.topic.value)}, {len(packet.payload)} bytes)"
         )
     if isinstance(packet, Ack):
         return f" (m{packet.packet_id}, rc{int(packet.reason_code)})"
@@ -66,11 +67,11 @@ def describe(packet: Packet) -> str:
         return f" (m{packet.packet_id}, {codes})"
     if isinstance(packet, Subscribe):
         asked = ", ".join(
-            f"{name!r} q{options.qos}" for name, options in packet.subscriptions
+            f"{quote(name)} q{options.qos}" for name, options in packet.subscriptions
         )
         return f" (m{packet.packet_id}, {asked})"
     if isinstance(packet, Unsubscribe):
-        return f" (m{packet.packet_id}, {', '.join(map(repr, packet.filters))})"
+        return f" (m{packet.packet_id}, {', '.join(map(quote, packet.filters))})"
     if isinstance(packet, Connack):
         return f" (s{packet.session_present:d}, rc{int(packet.reason_code)})"
     if isinstance(packet, Signal):

@@ -3,15 +3,15 @@
 import logging
 from typing import Final
 
+from aiomqtt.escaping import escape, quote
 from aiomqtt.exceptions import MqttConnectError
 from aiomqtt.protocol.events import Request
 from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion
 
-# Of one packet so many topic filters are logged, and of each so many characters.
+# Of one packet so many topic filters are logged.
 MAXIMUM_LINES: Final = 10
-MAXIMUM_LENGTH: Final = 200
 
 UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
 
@@ -30,7 +30,7 @@ def refused_connection(
     reason = None if properties is None else properties.reason_string
     text = str(code)
     if reason:
-        text += f": {reason}"
+        text += f": {escape(reason)}"
     elif code == UNSUPPORTED_PROTOCOL_VERSION and version >= ProtocolVersion.V5:
         text += (
             " (the broker does not speak MQTT 5.0: try protocol=ProtocolVersion.V311)"
@@ -53,9 +53,9 @@ def log_refused_filters(logger: logging.Logger, request: Request) -> None:
     ]
     does = "subscribe to" if request.answer is PacketType.SUBACK else "unsubscribe from"
     for topic_filter, code in refused[:MAXIMUM_LINES]:
-        # Its repr has no control characters.
-        name = repr(topic_filter[:MAXIMUM_LENGTH])
-        logger.warning("The broker refused to %s %s: %s", does, name, code)
+        logger.warning(
+            "The broker refused to %s %s: %s", does, quote(topic_filter), code
+        )
     further = len(refused) - MAXIMUM_LINES
     if further > 0:
         logger.warning("The broker refused to %s %d more", does, further)

@@ -9,6 +9,7 @@ import logging
 import math
 from typing import Final, cast
 
+from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
@@ -129,7 +130,7 @@ class Runner:
         """Tell everybody that the connection is over."""
         self._transport = None
         reason = str(exc) or type(exc).__name__ if exc else "the broker closed it"
-        error = MqttError(f"Connection to {self._target} lost: {reason}")
+        error = MqttError(f"Connection to {self._target} lost: {escape(reason)}")
         error.__cause__ = exc
         self._lose(error)
         if self._timer is not None:

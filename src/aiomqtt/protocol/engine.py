@@ -10,6 +10,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
 
+from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
 from aiomqtt.properties import (
     PlainCode,
@@ -559,14 +560,13 @@ class Engine:
         number = packet.reason_code
         listed = codes_of(packet.kind, self.version, SERVER)
         code = listed.get(number, ReasonCode(number))
-        error = MqttCodeError(code, f"Disconnected by the broker: {code!s}")
-        if packet.properties is not None and packet.properties.reason_string:
-            error = MqttCodeError(
-                code,
-                f"Disconnected by the broker: {code!s}:"
-                f" {packet.properties.reason_string}",
-            )
-            error.reason_string = packet.properties.reason_string
+        text = f"Disconnected by the broker: {code!s}"
+        properties = packet.properties
+        reason = None if properties is None else properties.reason_string
+        if reason:
+            text += f": {escape(reason)}"
+        error = MqttCodeError(code, text)
+        error.reason_string = reason
         self._close(error)
 
     def _on_auth(self, packet: Signal, now: float) -> None:

@@ -7,6 +7,7 @@ equal to this one by a differential test.
 
 from collections.abc import Callable
 
+from aiomqtt.escaping import quote
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.packets import (
     NO_TOPIC,
@@ -122,7 +123,7 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
     name, level = reader.string(), reader.byte()
     if (name, level) not in VERSIONS:
         raise PacketError(
-            0x84, f"protocol {name[:16]!r} level {level} is not supported"
+            0x84, f"protocol {quote(name, 16)} level {level} is not supported"
         )
     version = VERSIONS[name, level]
     flags = reader.byte()

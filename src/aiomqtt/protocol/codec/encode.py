@@ -8,6 +8,7 @@ test.
 from collections.abc import Callable
 from typing import Any
 
+from aiomqtt.escaping import quote
 from aiomqtt.protocol.packets import (
     Ack,
     Connack,
@@ -94,7 +95,7 @@ def check_topic_name(topic: str, name: str = "topic") -> None:
     """Refuse what is no topic name (§4.7)."""
     fault = topic_name_fault(topic)
     if fault is not None:
-        msg = f"{name} {fault}: {topic[:80]!r} (MQTT 5.0 §4.7)"
+        msg = f"{name} {fault}: {quote(topic, 80)} (MQTT 5.0 §4.7)"
         raise ValueError(msg)
 
 
@@ -109,7 +110,7 @@ def check_topic_filter(topic_filter: str, no_local: bool = False) -> None:
         if not name or "+" in name or "#" in name or not rest or not rest[0]:
             fault = "must be $share/, a name without wildcards, / and a filter"
     if fault is not None:
-        shown = repr(topic_filter[:80])
+        shown = quote(topic_filter, 80)
         msg = f"Invalid topic filter: topic {fault}: {shown} (MQTT 5.0 §4.7)"
         raise ValueError(msg)
 
