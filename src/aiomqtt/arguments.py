@@ -150,6 +150,9 @@ def to_clean_start(
         if clean_session is False and not identifier:
             msg = "clean_session=False needs an identifier ([MQTT-3.1.3-7])"
             raise ValueError(msg)
+        if clean_start != CLEAN_START_FIRST_ONLY:
+            msg = "clean_start is for MQTT 5.0: 3.1 and 3.1.1 have clean_session"
+            raise ValueError(msg)
         return True if clean_session is None else bool(clean_session)
     if clean_session is not None:
         msg = "clean_session is for MQTT 3.1 and 3.1.1: 5.0 has clean_start"
