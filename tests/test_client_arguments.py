@@ -270,6 +270,33 @@ WRONG_CONSTRUCTIONS: list[tuple[dict[str, Any], Any, str]] = [
     ({"hostname": None}, TypeError, "hostname"),
     ({"hostname": "a\0b"}, ValueError, "hostname"),
     ({"hostname": 5}, TypeError, "hostname"),
+    (
+        {"hostname": "mqtt://broker.example:1884"},
+        ValueError,
+        "not a URL: pass hostname='broker.example', port=1884$",
+    ),
+    (
+        {"hostname": "mqtts://u:secret@broker.example"},
+        ValueError,
+        "hostname='broker.example', username= and password=, and for TLS tls_params",
+    ),
+    ({"hostname": "mqtt://u:sec]ret@["}, ValueError, "not a URL$"),
+    (
+        {"hostname": "broker.example:1884"},
+        ValueError,
+        "pass hostname='broker.example', port=1884$",
+    ),
+    ({"server_hostname": "a"}, ValueError, "server_hostname needs tls_context or"),
+    (
+        {"server_hostname": ".", "tls_params": TLSParameters()},
+        ValueError,
+        "server_hostname must be a host name",
+    ),
+    (
+        {"server_hostname": b"a", "tls_params": TLSParameters()},
+        TypeError,
+        "server_hostname must be str",
+    ),
     ({"port": 0}, ValueError, "port must be 1 to 65535"),
     ({"port": 65_536}, ValueError, "port must be 1 to 65535"),
     ({"port": -1}, ValueError, "port must be 1 to 65535"),

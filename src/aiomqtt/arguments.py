@@ -68,6 +68,7 @@ def check_tls(
     context: ssl.SSLContext | None,
     params: TLSParameters | None,
     insecure: bool | None,
+    server_hostname: str | None,
 ) -> None:
     check_type("tls_context", context, ssl.SSLContext, type(None))
     check_type("tls_params", params, TLSParameters, type(None))
@@ -77,6 +78,14 @@ def check_tls(
     if insecure and context is None and params is None:
         msg = "tls_insecure needs tls_context or tls_params"
         raise ValueError(msg)
+    if server_hostname is not None:
+        check_type("server_hostname", server_hostname, str)
+        if context is None and params is None:
+            msg = "server_hostname needs tls_context or tls_params"
+            raise ValueError(msg)
+        if not server_hostname.rstrip("."):
+            msg = f"server_hostname must be a host name, not {server_hostname!r}"
+            raise ValueError(msg)
 
 
 def to_version(protocol: int | None) -> ProtocolVersion:
@@ -89,13 +98,46 @@ def to_version(protocol: int | None) -> ProtocolVersion:
         raise ValueError(msg) from None
 
 
-def check_hostname(hostname: str) -> str:
+def check_hostname(hostname: str, is_local: bool) -> str:
     """Refuse what can't be the name of a host."""
     check_type("hostname", hostname, str)
     if not hostname or "\0" in hostname:
         msg = f"hostname must be a host name or an address, not {hostname!r}"
         raise ValueError(msg)
+    if is_local:  # the name of a broker, which may be any
+        return hostname
+    if "://" in hostname:
+        raise ValueError(_not_a_url(hostname))
+    name, separator, port = hostname.partition(":")
+    if separator and port.isdecimal():
+        msg = (
+            f"hostname must be a host name or an address, not {hostname!r}: pass"
+            f" hostname={name!r}, port={port}"
+        )
+        raise ValueError(msg)
     return hostname
+
+
+def _not_a_url(url: str) -> str:
+    """Say how to pass what a URL says; a password in it is not repeated."""
+    from urllib.parse import urlsplit
+
+    msg = "hostname must be a host name or an address, not a URL"
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        return msg
+    if not name:
+        return msg
+    said = f"{msg}: pass hostname={name!r}"
+    if port:
+        said += f", port={port}"
+    if parts.username is not None:
+        said += ", username= and password="
+    if parts.scheme in ("mqtts", "ssl", "tls"):
+        said += ", and for TLS tls_params=aiomqtt.TLSParameters()"
+    return said
 
 
 def check_range(name: str, value: int, lowest: int) -> int:
@@ -204,6 +246,12 @@ def to_subscriptions(
     topic: Any, qos: int, options: Any
 ) -> list[tuple[str, SubscribeOptions]]:
     """Return filters with options for all forms that `subscribe` takes."""
+    if isinstance(qos, str):
+        msg = (
+            "qos must be an int, not str: several filters are a list,"
+            ' subscribe(["a", "b"])'
+        )
+        raise TypeError(msg)
     check_qos(qos)
     if options is None:
         options = SubscribeOptions(qos)

@@ -137,6 +137,8 @@ class Client:
         socket_options: Arguments of ``socket.setsockopt``, one tuple for each call.
         websocket_path: Not yet.
         websocket_headers: Not yet.
+        server_hostname: The name that the broker's certificate must have, and that the
+            broker is asked for (SNI); ``None``: the `hostname`.
 
     Attributes:
         timeout: The default timeout of operations, in seconds.
@@ -183,6 +185,7 @@ class Client:
         socket_options: Iterable[SocketOption] | None = None,
         websocket_path: str | None = None,
         websocket_headers: WebSocketHeaders | None = None,
+        server_hostname: str | None = None,
     ) -> None:
         """Check the arguments; nothing is connected yet."""
         check_transport(transport)
@@ -196,16 +199,17 @@ class Client:
                 bind_address=bind_address,
                 bind_port=bind_port,
                 socket_options=options,
+                server_hostname=server_hostname,
                 proxy=proxy,
             )
         check_proxy(proxy)
-        check_tls(tls_context, tls_params, tls_insecure)
+        check_tls(tls_context, tls_params, tls_insecure, server_hostname)
         check_type("bind_address", bind_address, str, type(None))
         check_type("queue_type", queue_type, type, type(None))
         check_type("identifier", identifier, str, type(None))
         version = to_version(protocol)
         self._target = Target(
-            check_hostname(hostname),
+            check_hostname(hostname, is_local),
             port if is_local else check_range("port", port, 1),
             transport,
             bind_address or "",
@@ -214,6 +218,7 @@ class Client:
             tls_context,
             tls_params,
             bool(tls_insecure),
+            server_hostname,
         )
         if not identifier and version is ProtocolVersion.V31:
             identifier = os.urandom(_ID_BYTES).hex()

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -229,14 +230,97 @@ async def test_a_broker_that_speaks_something_else(certificates):
         assert isinstance(caught.value.__cause__, ssl.SSLError)
 
 
-async def test_files_that_are_not_there():
+@pytest.mark.parametrize("argument", ["ca_certs", "certfile", "keyfile"])
+async def test_a_file_that_is_not_there_is_named(certificates, argument):
+    files: dict[str, Any] = {
+        "certfile": str(certificates.server.certificate),
+        "keyfile": str(certificates.server.key),
+        argument: "/no/such/file",
+    }
     port = free_port()
-    client = Client(
-        "localhost", port, tls_params=TLSParameters(ca_certs="/no/such/file")
-    )
-    with pytest.raises(MqttError, match=f"localhost:{port}.*") as caught:
+    client = Client("localhost", port, tls_params=TLSParameters(**files))
+    text = f"localhost:{port}: the file of {argument} can't be read: .*'/no/such/file'"
+    with pytest.raises(MqttError, match=text) as caught:
         await within(client.__aenter__())
     assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        # OpenSSL would ask for the password on the terminal.
+        ("client client", "is encrypted: pass its keyfile_password$"),
+        ("client client wrong", "can't be decrypted: is keyfile_password right"),
+        ("client server", "does not belong to certfile"),
+        ("client ca", "or '.*' no key$"),
+    ],
+)
+async def test_a_key_that_can_not_be_used(certificates, files, match):
+    certificate, key, *password = files.split()
+    paths = {
+        "client": certificates.client.key,
+        "server": certificates.server.key,
+        "ca": certificates.ca_file,
+    }
+    parameters = TLSParameters(
+        certfile=str(getattr(certificates, certificate).certificate),
+        keyfile=str(paths[key]),
+        keyfile_password=password[0] if password else None,
+    )
+    client = Client("localhost", free_port(), tls_params=parameters)
+    with pytest.raises(MqttError, match=match) as caught:
+        await within(client.__aenter__())
+    assert isinstance(caught.value.__cause__, OSError)
+    assert "wrong" not in str(caught.value)
+
+
+async def test_a_file_that_holds_no_certificate(certificates):
+    parameters = TLSParameters(ca_certs=str(certificates.server.key))
+    client = Client("localhost", free_port(), tls_params=parameters)
+    with pytest.raises(MqttError, match="ca_certs '.*' holds no certificate"):
+        await within(client.__aenter__())
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("127.0.0.2", "localhost"),
+        ("127.0.0.2", "localhost."),
+        ("localhost.", None),
+    ],
+)
+async def test_the_name_to_verify_apart_from_the_address(certificates, host, name):
+    asked = []
+    tls = server_context(certificates.server)
+    tls.sni_callback = lambda _socket, asked_for, _context: asked.append(asked_for)
+    async with serve(polite(), tls=tls, host="0.0.0.0") as server:
+        client = Client(
+            host,
+            server.port,
+            tls_params=trusting(certificates),
+            server_hostname=name,
+        )
+        try:
+            async with client:
+                await within(client.publish("a", b"", 1))
+        except MqttError as error:
+            if "can't be resolved" not in str(error):  # "localhost.", on some systems
+                raise
+        else:
+            assert asked == ["localhost"]
+
+
+async def test_a_name_that_is_not_in_the_certificate(failed_handshakes, certificates):
+    tls = server_context(certificates.server)
+    async with serve(polite(), tls=tls, again=True) as server:
+        client = Client(
+            "localhost",
+            server.port,
+            tls_params=trusting(certificates),
+            server_hostname="broker.example",
+        )
+        with pytest.raises(MqttError, match="as server_hostname$"):
+            await within(client.__aenter__())
 
 
 async def test_need_18_two_packets_in_one_record(certificates, version):

@@ -25,6 +25,18 @@ class Target(NamedTuple):
     tls_context: ssl.SSLContext | None = None
     tls_params: TLSParameters | None = None
     tls_insecure: bool = False
+    # The name that the certificate must have; None: the host's.
+    server_hostname: str | None = None
+
+    @property
+    def tls_name(self) -> str:
+        """The name to ask for and to verify (SNI); it has no trailing dot there."""
+        return (self.server_hostname or self.hostname).rstrip(".")
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.tls_context is not None or self.tls_params is not None
 
     def __str__(self) -> str:
         """Return host and port, or what stands for them, for messages."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from pathlib import Path
 from typing import Final
 
 from aiomqtt.types import TLSParameters
@@ -19,7 +20,8 @@ def make_context(parameters: TLSParameters) -> ssl.SSLContext:
     """Make a context of parameters; reads the files, so it blocks.
 
     Raises:
-        OSError: A file can't be read, or holds no certificate (ssl.SSLError).
+        OSError: A file can't be read, or holds no certificate (ssl.SSLError); the
+            message names the argument.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     version = getattr(parameters.tls_version, "name", None)
@@ -29,16 +31,68 @@ def make_context(parameters: TLSParameters) -> ssl.SSLContext:
         context.check_hostname = parameters.cert_reqs != ssl.CERT_NONE
         context.verify_mode = parameters.cert_reqs
     if parameters.certfile is not None:
-        context.load_cert_chain(
-            parameters.certfile, parameters.keyfile, parameters.keyfile_password
-        )
+        _load_certificate(context, parameters.certfile, parameters)
     if parameters.ca_certs is not None:
-        context.load_verify_locations(parameters.ca_certs)
+        _check_readable("ca_certs", parameters.ca_certs)
+        try:
+            context.load_verify_locations(parameters.ca_certs)
+        except ssl.SSLError as error:
+            raise _unusable("ca_certs", parameters.ca_certs, error) from error
     elif context.verify_mode != ssl.CERT_NONE:
         context.load_default_certs()
     if parameters.ciphers is not None:
         context.set_ciphers(parameters.ciphers)
     return context
+
+
+def _load_certificate(
+    context: ssl.SSLContext, certfile: str, parameters: TLSParameters
+) -> None:
+    """Load the client's certificate and its key.
+
+    Raises:
+        OSError: A file can't be read, or is not what it should be.
+    """
+    _check_readable("certfile", certfile)
+    keyfile = parameters.keyfile
+    if keyfile is not None:
+        _check_readable("keyfile", keyfile)
+    key = certfile if keyfile is None else keyfile
+    was_asked = False
+
+    def password() -> str:
+        nonlocal was_asked
+        was_asked = True
+        if parameters.keyfile_password is None:
+            msg = f"the key in {key!r} is encrypted: pass its keyfile_password"
+            raise OSError(msg)
+        return parameters.keyfile_password
+
+    try:
+        # Not given a password, OpenSSL would ask for one on the terminal, and wait.
+        context.load_cert_chain(certfile, keyfile, password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            msg = f"the key in {key!r} does not belong to certfile {certfile!r}"
+        elif was_asked:
+            msg = f"the key in {key!r} can't be decrypted: is keyfile_password right?"
+        else:
+            msg = f"certfile {certfile!r} holds no certificate, or {key!r} no key"
+        raise ssl.SSLError(error.errno, msg) from error
+
+
+def _check_readable(argument: str, path: str) -> None:
+    """Refuse a file that can't be read: `ssl` does not say which one it is."""
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        said = f"the file of {argument} can't be read: {error.strerror}"
+        raise type(error)(error.errno, said, path) from error
+
+
+def _unusable(argument: str, path: str, error: ssl.SSLError) -> ssl.SSLError:
+    return ssl.SSLError(error.errno, f"{argument} {path!r} holds no certificate")
 
 
 async def load_context(

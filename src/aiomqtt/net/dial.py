@@ -1,0 +1,219 @@
+"""Dialing: a TCP connection to whichever address of a name answers first.
+
+Happy Eyeballs (RFC 8305), so that one address that swallows its packets does not spend
+the whole timeout. asyncio's own is an argument that other loops refuse.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiomqtt.types import SocketOption
+
+from .explain import explain
+
+# How many seconds an attempt has before the next one starts beside it (RFC 8305 §5).
+ATTEMPT_DELAY: Final = 0.25
+
+
+class Address(NamedTuple):
+    """One address to connect to, as `socket` takes it."""
+
+    family: int
+    address: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        """Return the address without its port, for messages."""
+        return str(self.address[0])
+
+
+async def dial(
+    hostname: str,
+    port: int,
+    bind_address: str = "",
+    bind_port: int = 0,
+    options: Iterable[SocketOption] = (),
+) -> socket.socket:
+    """Return a socket that is connected to a host.
+
+    Cancelled or on an error, no socket is left behind.
+
+    Args:
+        hostname: The host's name or address.
+        port: Its port.
+        bind_address: The local address; "": the system chooses.
+        bind_port: The local port; 0: the system chooses.
+        options: Arguments of ``socket.setsockopt``, set before connecting.
+
+    Raises:
+        OSError: No address could be connected to; with several it names each.
+        UnicodeError: The name can't be encoded for the resolver.
+    """
+    addresses = interleave(await resolve(hostname, port))
+    local: list[Address] | None = None
+    if bind_address:
+        local = await resolve(bind_address, bind_port)
+
+    async def attempt(address: Address) -> socket.socket:
+        bind_to = _local_address(address, local, bind_port)
+        return await _connect(address, bind_to, options)
+
+    return await race(addresses, attempt, ATTEMPT_DELAY)
+
+
+async def resolve(hostname: str, port: int) -> list[Address]:
+    """Return the addresses of a name, in the order of the resolver (RFC 6724)."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        # An address is no work for the resolver, which would take a thread.
+        try:
+            socket.inet_pton(family, hostname)
+        except (OSError, ValueError):
+            continue
+        return [Address(family, (hostname, port))]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
+    if not found:
+        msg = f"the name {hostname!r} has no address"
+        raise OSError(msg)
+    # A name may be listed twice.
+    return list(dict.fromkeys(Address(item[0], item[4]) for item in found))
+
+
+def interleave(addresses: Sequence[Address]) -> list[Address]:
+    """Return the addresses with their families in turn (RFC 8305 §4)."""
+    queues: dict[int, deque[Address]] = {}
+    for address in addresses:
+        queues.setdefault(address.family, deque()).append(address)
+    ordered: list[Address] = []
+    while len(ordered) < len(addresses):
+        ordered.extend(queue.popleft() for queue in queues.values() if queue)
+    return ordered
+
+
+def _local_address(
+    remote: Address, local: list[Address] | None, port: int
+) -> tuple[Any, ...] | None:
+    """Return what to bind a socket to, or None.
+
+    Raises:
+        OSError: The local address is of another family than the remote one.
+    """
+    if local is not None:
+        for candidate in local:
+            if candidate.family == remote.family:
+                return candidate.address
+        msg = f"bind_address is of another family than {remote}"
+        raise OSError(msg)
+    if port:
+        return ("::" if remote.family == socket.AF_INET6 else "0.0.0.0", port)
+    return None
+
+
+async def _connect(
+    address: Address,
+    bind_to: tuple[Any, ...] | None,
+    options: Iterable[SocketOption],
+) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if bind_to is not None and os.name == "posix":
+            # Or attempts beside each other could not be bound to the same port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option in options:
+            sock.setsockopt(*option)
+        if bind_to is not None:
+            sock.bind(bind_to)
+        await loop.sock_connect(sock, address.address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def race(
+    addresses: Sequence[Address],
+    attempt: Callable[[Address], Awaitable[socket.socket]],
+    delay: float,
+) -> socket.socket:
+    """Return the socket of the first attempt that succeeds; the others are ended.
+
+    Args:
+        addresses: At least one, in the order to try them in.
+        attempt: Connects to one; it leaves no socket behind when it fails.
+        delay: How many seconds an attempt has before the next one starts beside it.
+            One that fails has the next one start at once.
+
+    Raises:
+        OSError: All failed.
+    """
+    if len(addresses) == 1:
+        return await attempt(addresses[0])
+    remaining = deque(addresses)
+    running: dict[asyncio.Future[socket.socket], Address] = {}
+    failures: list[tuple[Address, OSError]] = []
+    winner: socket.socket | None = None
+    try:
+        try:
+            while winner is None:
+                if remaining:
+                    address = remaining.popleft()
+                    running[asyncio.ensure_future(attempt(address))] = address
+                elif not running:
+                    raise _summary(failures)
+                done, _ = await asyncio.wait(
+                    running,
+                    timeout=delay if remaining else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in done:
+                    address, error = running.pop(task), task.exception()
+                    if isinstance(error, OSError):
+                        failures.append((address, error))
+                    elif error is not None:
+                        raise error
+                    elif winner is None:
+                        winner = task.result()
+                    else:
+                        task.result().close()
+        finally:
+            await _end(running)
+    except BaseException:
+        if winner is not None:
+            winner.close()
+        raise
+    return winner
+
+
+async def _end(tasks: Iterable[asyncio.Future[socket.socket]]) -> None:
+    """End attempts that nobody needs any more, whatever they have come to."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.add_done_callback(_discard)
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _discard(task: asyncio.Future[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+def _summary(failures: Sequence[tuple[Address, OSError]]) -> OSError:
+    """Return one error for those of all addresses.
+
+    It has their number, and so their class, if they share one.
+    """
+    said = "; ".join(f"{address}: {explain(error)}" for address, error in failures)
+    errors = [error for _, error in failures]
+    numbers = {error.errno for error in errors}
+    number = numbers.pop() if len(numbers) == 1 else None
+    summary = OSError(said) if number is None else OSError(number, said)
+    summary.__cause__ = ExceptionGroup("the attempts to connect", errors)
+    return summary

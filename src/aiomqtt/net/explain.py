@@ -1,0 +1,55 @@
+"""Why a connection could not be made, or was lost, in words that help."""
+
+import os
+import socket
+import ssl
+from typing import Final
+
+# By OpenSSL's number of the check that failed: what to do.
+_ADVICE: Final = {
+    9: "it is not valid yet: is the clock right?",
+    10: "the broker's certificate has to be renewed",
+    18: "if it is the broker's own, pass it as ca_certs",
+    19: "pass the certificate of the broker's authority as ca_certs",
+    20: "pass the certificate of the broker's authority as ca_certs",
+    62: "if this is the broker, pass the name in its certificate as server_hostname",
+    64: "if this is the broker, pass the name in its certificate as server_hostname",
+}
+# By a part of OpenSSL's reason.
+_REASONS: Final = (
+    ("WRONG_VERSION_NUMBER", "the other end speaks no TLS: does this port expect it?"),
+    ("RECORD_LAYER_FAILURE", "the other end speaks no TLS: does this port expect it?"),
+    ("HTTP_REQUEST", "the other end speaks HTTP"),
+    ("PROTOCOL_VERSION", "client and broker have no version of TLS in common"),
+    ("UNSUPPORTED_PROTOCOL", "client and broker have no version of TLS in common"),
+    ("HANDSHAKE_FAILURE", "client and broker have no cipher in common"),
+    ("CERTIFICATE_REQUIRED", "the broker wants a client certificate: pass certfile"),
+    ("UNKNOWN_CA", "the broker does not know who signed the client certificate"),
+    ("CERTIFICATE_EXPIRED", "the client certificate has expired"),
+    ("BAD_CERTIFICATE", "the broker did not accept the client certificate"),
+    ("CERTIFICATE_UNKNOWN", "the broker did not accept the client certificate"),
+)
+
+
+def explain(error: BaseException) -> str:
+    """Return what an exception of the network says, and what to do about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        said = error.verify_message.rstrip(".")
+        text = f"the certificate was not accepted: {said}"
+        advice = _ADVICE.get(error.verify_code)
+        return f"{text}: {advice}" if advice else text
+    if isinstance(error, ssl.SSLError):
+        # One that was not raised by `ssl` itself has none.
+        reason = getattr(error, "reason", None) or ""
+        for part, meaning in _REASONS:
+            if part in reason:
+                return f"{meaning} ({reason})"
+    if isinstance(error, socket.gaierror):
+        return f"the host name can't be resolved: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        if error.filename:
+            return f"{error.strerror}: {error.filename!r}"
+        # asyncio's own words for it, and the same on each loop.
+        if error.strerror.startswith("Connect call failed") and error.errno:
+            return f"[Errno {error.errno}] {os.strerror(error.errno)}"
+    return str(error) or type(error).__name__
