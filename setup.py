@@ -36,6 +36,7 @@ HOT = (
     "aiomqtt/protocol/engine.py",
     "aiomqtt/protocol/events.py",
     "aiomqtt/protocol/inbound.py",
+    "aiomqtt/protocol/keep_alive.py",
     "aiomqtt/protocol/outbound.py",
     "aiomqtt/protocol/packets.py",
     "aiomqtt/protocol/session.py",

@@ -231,7 +231,7 @@ async def test_those_who_wait_for_room_to_write_end_too(how, qos):
     ],
 )
 async def test_trap_8_a_broker_that_answers_no_ping_is_dead(version, traffic):
-    """Trap 8: traffic in either direction hides nothing."""
+    """Trap 8: traffic hides nothing: what comes gives the broker time, and no more."""
 
     async def script(peer):
         await accept(peer, version)
@@ -239,11 +239,9 @@ async def test_trap_8_a_broker_that_answers_no_ping_is_dead(version, traffic):
         while not pinged:
             first, _ = await peer.read_packet()
             pinged = first >> 4 == PINGREQ
-        while traffic == "from the broker":
+        for _ in range(100 if traffic == "from the broker" else 0):
             peer.send(publish_bytes("t", version=version))
             await asyncio.sleep(0.02)
-            if peer._reader.at_eof():
-                break
         await gone(peer)
 
     async with serve(script) as server:

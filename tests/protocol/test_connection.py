@@ -1,4 +1,4 @@
-"""What dies with a connection: limits, the ping clock, topic aliases."""
+"""What dies with a connection: limits, topic aliases, whose keep alive counts."""
 
 import pytest
 
@@ -6,7 +6,6 @@ from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.connection import (
     Connection,
     InboundAliases,
-    KeepAlive,
     Limits,
     OutboundAliases,
 )
@@ -72,27 +71,6 @@ def test_kinds_of_subscriptions_are_available_or_not(value):
 
 
 # --- the ping clock -------------------------------------------------------------
-
-
-def test_the_clock_pings_and_waits_within_one_and_a_half_keep_alives():
-    clock = KeepAlive(100, now=1000)
-    assert clock.next_event() == 1090
-    clock.on_pingreq(1090)
-    assert clock.next_event() == 1140
-    clock.on_pingresp()
-    assert clock.deadline is None
-    assert clock.next_event() == 1180
-
-
-def test_a_second_ping_does_not_move_the_deadline_of_the_first():
-    clock = KeepAlive(10, now=0)
-    clock.on_pingreq(9)
-    clock.on_pingreq(10)
-    assert clock.deadline == 14
-
-
-def test_a_keep_alive_of_0_never_wants_anything():
-    assert KeepAlive(0, now=5).next_event() is None
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,11 @@ class Runner:
         self._gathered = 0
         # Whether this turn has taken so long that others should run first.
         self._is_turn_full = False
+        # How many bytes were written; where among them a PINGREQ ends that waits to
+        # leave the transport (0: none does), and how many had left when it was seen to.
+        self._written = 0
+        self._pingreq_end = 0
+        self._left = 0
         self._reading_paused = False
         self._room = Room.ENOUGH
         # Whether the broker has accepted the connection; whether it is over, and why.
@@ -392,7 +397,7 @@ class Runner:
         output = self._engine.take()
         transport = self._transport
         if output.data and transport is not None and not transport.is_closing():
-            write_pieces(transport, output.data)
+            self._written += write_pieces(transport, output.data)
         if output.messages:
             size = 0
             for message in output.messages:
@@ -500,9 +505,30 @@ class Runner:
         if self._over:
             return
         # The loop may be early by the resolution of its clock.
-        self._engine.tick(max(deadline, self._loop.time()))
+        now = max(deadline, self._loop.time())
+        engine = self._engine
+        if self._pingreq_end:
+            self._watch_pingreq(now)
+        was_awaited = engine.awaits_pingresp
+        engine.tick(now)
         self._process()
+        if engine.awaits_pingresp and not was_awaited:
+            self._pingreq_end = self._written
+            self._watch_pingreq(now)
         self._arm()
+
+    def _watch_pingreq(self, now: float) -> None:
+        """Tell the engine whether the PINGREQ, or something before it, has left."""
+        transport = self._transport
+        if transport is None:
+            return
+        left = self._written - transport.get_write_buffer_size()
+        if left >= self._pingreq_end:
+            self._pingreq_end = 0
+            self._engine.pingreq_left(now)
+        else:
+            self._engine.pingreq_waits(left > self._left, now)
+            self._left = left
 
     def _pause_or_resume_reading(self) -> None:
         """Read, unless the program is behind and nobody waits for the broker.

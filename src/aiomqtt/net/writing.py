@@ -7,15 +7,19 @@ from typing import Final
 LARGE: Final = 16 * 1024
 
 
-def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
-    """Write pieces, at least one, as cheaply as they allow."""
+def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> int:
+    """Write pieces, at least one, as cheaply as they allow; return their size."""
     if len(pieces) == 1:
-        transport.write(pieces[0])
-    elif len(pieces[-1]) >= LARGE:
+        data = pieces[0]
+        transport.write(data)
+        return len(data)
+    if len(pieces[-1]) >= LARGE:
         # Where the transport can, it writes them without joining them.
         transport.writelines(pieces)
         # Before 3.12.9 and 3.13.2, asyncio looks at the buffer's limits when they are
         # set, and not in `writelines` (CVE-2024-12254).
         transport.set_write_buffer_limits()
-    else:
-        transport.write(b"".join(pieces))
+        return sum(map(len, pieces))
+    data = b"".join(pieces)
+    transport.write(data)
+    return len(data)

@@ -1,22 +1,16 @@
-"""What dies with a network connection: negotiated limits, topic aliases, keep alive."""
+"""What dies with a network connection: negotiated limits and topic aliases."""
 
 from typing import Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.topic import Topic
 
+from .keep_alive import KeepAlive
 from .packets import Connack, Connect, Publish
 from .spec import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
 from .wire import PROTOCOL_ERROR, PacketError
 
 V5: Final = ProtocolVersion.V5
-
-# PINGREQ goes out this often, as a part of the keep alive, whatever else is sent or
-# received: traffic in one direction says nothing about the other. Its PINGRESP has
-# this long. Together they stay below 1.5 times the keep alive, which is also what a
-# broker waits (§3.1.2.10).
-PING_INTERVAL: Final = 0.9
-PING_TIMEOUT: Final = 0.5
 
 _NO_PROPERTIES: Final = Properties()
 
@@ -58,35 +52,6 @@ class Limits:
         if self.maximum_packet_size is not None and size > self.maximum_packet_size:
             return 0x95
         return 0
-
-
-class KeepAlive:
-    """The ping clock (§3.1.2.10)."""
-
-    def __init__(self, keep_alive: int, now: float) -> None:
-        """Start the clock; a keep alive of 0 seconds turns it off."""
-        self._interval = keep_alive * PING_INTERVAL
-        self._timeout = keep_alive * PING_TIMEOUT
-        # When to send the next PINGREQ, and until when the PINGRESP to the last one
-        # must have come; None: not at all, and none is awaited.
-        self.next_ping: float | None = now + self._interval if keep_alive else None
-        self.deadline: float | None = None
-
-    def on_pingreq(self, now: float) -> None:
-        """Take note that a PINGREQ is being sent."""
-        self.next_ping = now + self._interval
-        if self.deadline is None:
-            self.deadline = now + self._timeout
-
-    def on_pingresp(self) -> None:
-        """Take note that a PINGRESP came."""
-        self.deadline = None
-
-    def next_event(self) -> float | None:
-        """Return when something has to happen next, or None."""
-        if self.next_ping is None or self.deadline is None:
-            return self.next_ping
-        return min(self.next_ping, self.deadline)
 
 
 class InboundAliases:

@@ -89,6 +89,8 @@ class Engine:
         self._connection = Connection(Connect(settings.version))
         self._decoder = Decoder(settings.version, SERVER)
         self._requests: dict[int, Request] = {}
+        # When bytes last came.
+        self._received_at = 0.0
         # Until the next connection that the broker accepts.
         self.connack: Connack | None = None
         # Valid until the caller takes it.
@@ -237,7 +239,7 @@ class Engine:
         if self.state is not CONNECTED:
             return
         clock = self._connection.keep_alive
-        if clock.deadline is not None and now >= clock.deadline:
+        if clock.is_over(now, self._received_at):
             self._close(
                 MqttCodeError(
                     KEEP_ALIVE_TIMEOUT,
@@ -247,6 +249,21 @@ class Engine:
         elif clock.next_ping is not None and now >= clock.next_ping:
             self._data.append(_PINGREQ)
             clock.on_pingreq(now)
+
+    def pingreq_waits(self, has_drained: bool, now: float) -> None:
+        """Take note that the PINGREQ waits to be written, behind other bytes.
+
+        Args:
+            has_drained: Whether some of these have left since the last time.
+            now: The time.
+        """
+        if self.awaits_pingresp:
+            self._connection.keep_alive.on_waiting(has_drained, now)
+
+    def pingreq_left(self, now: float) -> None:
+        """Take note that a PINGREQ that waited to be written has left."""
+        if self.awaits_pingresp:
+            self._connection.keep_alive.on_left(now)
 
     # --- what the program asks for ------------------------------------------------
 
@@ -417,6 +434,7 @@ class Engine:
         """
         if self.is_closed:
             return
+        self._received_at = now
         packets = self._decoder.feed(data)
         try:
             for packet in packets:

@@ -76,6 +76,9 @@ def test_no_pingresp_in_time_ends_the_connection(version):
     client.tick(9)
     broker.gets(PING)
     assert client.engine.awaits_pingresp
+    # A last look, so that what has come is read; then it is over.
+    assert client.engine.deadline() == 13.5
+    client.tick(13.5)
     assert client.engine.deadline() == 14
     client.tick(13.9)
     assert not client.is_closed
@@ -86,16 +89,61 @@ def test_no_pingresp_in_time_ends_the_connection(version):
     assert client.engine.deadline() is None
 
 
-def test_neither_messages_nor_publishing_replace_a_pingresp(version):
+def test_what_is_published_does_not_replace_a_pingresp(version):
     client, broker = connected(version, keep_alive=10)
     client.tick(9)
-    for now in range(10, 14):
-        broker.sends(PUBLISH("t", b"alive"))
+    broker.read()
+    while client.now < 14:
         client.publish("t", b"busy")
-        client.tick(now)
-    assert not client.is_closed
-    client.tick(14)
+        client.tick(client.now + 0.5)
     assert client.closed_with() == 0x8D
+
+
+def test_bytes_that_come_are_life_for_ten_keep_alives(version):
+    """Also those of a packet that is not whole: the PINGRESP can only come after it."""
+    client, broker = connected(version, keep_alive=10)
+    client.tick(9)
+    large = PUBLISH("t", bytes(1000))
+    data = broker._encoded(large)
+    for number in range(90):
+        client.tick(9 + number)
+        broker.sends(data[number : number + 1])
+        assert not client.is_closed
+    broker.sends(data[90:] + broker._encoded(PINGRESP))
+    assert client.payloads() == [large.payload]
+    assert not client.engine.awaits_pingresp
+    # A peer that sends and never answers is given up in the end.
+    while not client.is_closed:
+        client.tick(client.now + 0.5)
+        broker.sends(PUBLISH("t", b"alive"))
+    assert client.closed_with() == 0x8D
+    assert 195 <= client.now <= 205
+
+
+def test_the_wait_begins_when_the_pingreq_leaves(version):
+    client, broker = connected(version, keep_alive=10)
+    client.tick(9)
+    broker.gets(PING)
+    client.engine.pingreq_waits(False, 9)
+    for now in (11, 13, 15, 17):  # what is before it leaves bit by bit
+        client.engine.pingreq_waits(True, now)
+        client.tick(now)
+    client.engine.pingreq_left(18)
+    client.tick(22)
+    assert not client.is_closed
+    client.tick(22.5)
+    client.tick(23)
+    assert client.closed_with() == 0x8D
+
+
+def test_a_pingreq_that_never_leaves_is_given_up(version):
+    client, broker = connected(version, keep_alive=10)
+    client.tick(9)
+    broker.read()
+    while not client.is_closed:
+        client.engine.pingreq_waits(False, client.now)
+        client.tick(client.now + 0.1)
+    assert client.now < 15
 
 
 def test_a_dead_broker_is_noticed_within_one_and_a_half_keep_alives(version):
@@ -142,7 +190,7 @@ def test_a_late_tick_sends_one_ping(version):
     client, broker = connected(version, keep_alive=10)
     client.tick(50)
     broker.gets(PING)
-    assert client.engine.deadline() == 55
+    assert client.engine.deadline() == 54.5
     broker.sends(PINGRESP)
     assert client.engine.deadline() == 59
 

@@ -267,6 +267,7 @@ def test_published_messages_do_not_hide_a_dead_broker(version):
 def test_a_pingresp_has_a_deadline_that_a_late_one_does_not_meet(version):
     client, broker = connected(version, keep_alive=10)
     client.tick(9)
+    client.tick(13.5)
     client.tick(14)
     broker.sends(PINGRESP)
     assert client.closed_with() == 0x8D

@@ -1,0 +1,117 @@
+"""The ping clock (§3.1.2.10): when to send PINGREQ, and when to give up."""
+
+from typing import Final
+
+# Parts of the keep alive. PINGREQ goes out this often, whatever else is sent or
+# received: traffic in one direction says nothing about the other.
+PING_INTERVAL: Final = 0.9
+# This long nothing at all may come after a PINGREQ has left; then, after a last look,
+# the connection is given up. All three stay below 1.5 times the keep alive, which is
+# also what a broker waits.
+SILENCE: Final = 0.45
+# The time of the last look, in which what has come in the meantime is read. If the
+# program let nothing run for longer than that, there is another one.
+LAST_LOOK: Final = 0.05
+# A PINGREQ that waits to be written is looked at this often.
+LEAVING_LOOK: Final = 0.02
+# A peer that sends but answers no PINGREQ, or takes what is written but does not come
+# to it, is given up after this many keep alives.
+MAXIMUM_WAIT: Final = 10
+
+
+class KeepAlive:
+    """The ping clock.
+
+    The peer has to show signs of life while a PINGREQ is unanswered: bytes that come,
+    or, as long as the PINGREQ waits to be written, bytes before it that leave.
+
+    Args:
+        keep_alive: In seconds; 0 turns the clock off.
+        now: The time.
+    """
+
+    def __init__(self, keep_alive: int, now: float) -> None:
+        """Start the clock."""
+        self._keep_alive = float(keep_alive)
+        # When to send the next PINGREQ; None: not at all.
+        self.next_ping: float | None = None
+        if keep_alive:
+            self.next_ping = now + keep_alive * PING_INTERVAL
+        # When to see whether the connection has to be given up; None: no PINGREQ is
+        # unanswered.
+        self.deadline: float | None = None
+        # Valid while one is: when the peer last showed signs of life, when to give up
+        # in spite of them, and whether this is the last look.
+        self._life = 0.0
+        self._limit = 0.0
+        self._is_last_look = False
+        # When to look whether the PINGREQ has left; None: it has, or there is none.
+        self._next_look: float | None = None
+
+    def on_pingreq(self, now: float) -> None:
+        """Take note that a PINGREQ is being sent."""
+        self.next_ping = now + self._keep_alive * PING_INTERVAL
+        if self.deadline is None:
+            self.on_left(now)
+
+    def on_waiting(self, has_drained: bool, now: float) -> None:
+        """Take note that the PINGREQ waits to be written.
+
+        Args:
+            has_drained: Whether some of what was written before it has left since the
+                last time.
+            now: The time.
+        """
+        self._next_look = now + self._keep_alive * LEAVING_LOOK
+        if has_drained:
+            self._life = now
+
+    def on_left(self, now: float) -> None:
+        """Take note that the PINGREQ has left."""
+        self._next_look = None
+        self._life = now
+        self._limit = now + self._keep_alive * MAXIMUM_WAIT
+        self._is_last_look = False
+        self.deadline = now + self._keep_alive * SILENCE
+
+    def on_pingresp(self) -> None:
+        """Take note that a PINGRESP came."""
+        self.deadline = None
+        self._next_look = None
+
+    def is_over(self, now: float, received: float) -> bool:
+        """Whether the connection has to be given up; otherwise go on waiting.
+
+        Args:
+            now: The time.
+            received: When bytes last came.
+        """
+        if self.deadline is None:
+            return False
+        self._life = max(self._life, received)
+        silence = self._keep_alive * SILENCE
+        due = min(self._life + silence, self._limit)
+        if now < due:
+            self.deadline = due
+            self._is_last_look = False
+            return False
+        if now < self.deadline:
+            return False
+        look = self._keep_alive * LAST_LOOK
+        is_late = now > self.deadline + look and now < self._limit + look
+        if not self._is_last_look or is_late:
+            self._is_last_look = True
+            self.deadline = now + look
+            return False
+        return True
+
+    def next_event(self) -> float | None:
+        """Return when something has to happen next, or None."""
+        due = self.next_ping
+        if due is None:
+            return None
+        if self.deadline is not None:
+            due = min(due, self.deadline)
+        if self._next_look is not None:
+            due = min(due, self._next_look)
+        return due
