@@ -186,6 +186,8 @@ def header_fault(first, version, sender):
         return 0x81
     if sender not in senders(PacketType(kind), version):
         return 0x82
+    if kind == PacketType.CONNECT:
+        return None  # what its flags may be depends on the version that follows
     good = set(GOOD_FLAGS[PacketType(kind)])
     if version == V31 and good == {2}:
         good.add(10)  # MQTT 3.1 §2.1: PUBREL, SUBSCRIBE and UNSUBSCRIBE have DUP
@@ -377,6 +379,37 @@ CONNECT_FAULTS = [
 def test_a_connect_that_the_standard_forbids(body, answer):
     with answered_with(answer):
         decode(0x10, bytes.fromhex(body), V5, CLIENT)
+
+
+@pytest.mark.conformance("5.0", "MQTT-2.1.3-1")
+@pytest.mark.conformance("3.1.1", "MQTT-2.2.2-2")
+@pytest.mark.parametrize(
+    "body", ["0004 4d515454 05 02 0000 00 0001 63", "0004 4d515454 04 02 0000 0001 63"]
+)
+def test_the_fixed_header_of_connect_has_no_flags(body):
+    for flags in range(1, 16):
+        with answered_with(0x81, "flags"):
+            decode(0x10 | flags, bytes.fromhex(body), V5, CLIENT)
+
+
+CONNECT_3_1 = "0006 4d5149736470 03"
+
+
+@pytest.mark.parametrize("first", range(0x10, 0x20))
+@pytest.mark.parametrize("flags", [0x02, 0x03, 0x0A, 0x1A, 0x22, 0x3B])
+def test_the_unused_bits_of_connect_mean_nothing_in_3_1(first, flags):
+    """MQTT 3.1 §2.1, §3.1: also those of a will that there is not."""
+    body = bytes.fromhex(f"{CONNECT_3_1} {flags:02x} 0000 0001 63")
+    assert decode(first, body, V5, CLIENT) == Connect(V31, "c", keep_alive=0)
+
+
+@pytest.mark.parametrize(
+    ("rest", "username"), [("82 0000 0001 63", None), ("c2 0000 0001 63 0001 75", "u")]
+)
+def test_3_1_may_announce_a_user_name_and_a_password_and_leave_them_out(rest, username):
+    """MQTT 3.1 §3.1: the remaining length takes precedence over the flags."""
+    packet = decode(0x10, bytes.fromhex(f"{CONNECT_3_1} {rest}"), V5, CLIENT)
+    assert packet == Connect(V31, "c", keep_alive=0, username=username)
 
 
 # --- what is let through -------------------------------------------------------

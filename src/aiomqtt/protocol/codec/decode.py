@@ -74,9 +74,12 @@ def check_first_byte(first: int, version: int, sender: Role) -> PacketType:
             raise PacketError(MALFORMED, "a PUBLISH has both QoS bits set")
         if flags & 0x0E == 0x08:
             raise PacketError(MALFORMED, "a PUBLISH with QoS 0 has the DUP flag")
+    # Those of CONNECT mean nothing in 3.1, and it is the body that tells the version.
     # 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with the DUP flag.
-    elif flags != expected and not (
-        version == V31 and expected == 2 and flags == expected | 0x08
+    elif (
+        flags != expected
+        and kind is not PacketType.CONNECT
+        and not (version == V31 and expected == 2 and flags == expected | 0x08)
     ):
         raise PacketError(MALFORMED, f"{kind.name} has the flags {flags:#x}")
     return kind
@@ -127,9 +130,13 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
         )
     version = VERSIONS[name, level]
     flags = reader.byte()
+    if version == V31:
+        flags = _without_unused_flags(flags)
+    elif first & 0x0F:
+        raise PacketError(MALFORMED, f"CONNECT has the flags {first & 0x0F:#x}")
     qos = flags >> 3 & 3
     if flags & 0x01 or qos == 3 or (flags & 0x38 and not flags & 0x04):
-        raise PacketError(MALFORMED, f"CONNECT has the flags {flags:#04x}")
+        raise PacketError(MALFORMED, f"CONNECT has the connect flags {flags:#04x}")
     if flags & 0xC0 == 0x40 and version < V5:
         raise PacketError(MALFORMED, "CONNECT has a password without a user name")
     keep_alive = reader.two_bytes()
@@ -149,11 +156,19 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
         packet.will = WillMessage(
             topic, reader.binary(), qos, bool(flags & 0x20), will_properties
         )
-    if flags & 0x80:
+    # 3.1 §3.1: there the flags may announce what is missing.
+    is_lenient = version == V31
+    if flags & 0x80 and not (is_lenient and reader.position == reader.end):
         packet.username = reader.string()
-    if flags & 0x40:
+    if flags & 0x40 and not (is_lenient and reader.position == reader.end):
         packet.password = reader.binary()
     return packet
+
+
+def _without_unused_flags(flags: int) -> int:
+    """Clear the connect flags that mean nothing in 3.1 (§3.1 there)."""
+    flags &= ~0x01
+    return flags if flags & 0x04 else flags & ~0x38
 
 
 def _decode_connack(first: int, reader: Reader, version: int, sender: Role) -> Connack:
