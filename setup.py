@@ -52,6 +52,7 @@ HOT_IN_BROKER = (
     "aiomqtt/broker/requests.py",
     "aiomqtt/broker/retained.py",
     "aiomqtt/broker/session.py",
+    "aiomqtt/broker/silence.py",
     "aiomqtt/broker/statistics.py",
     "aiomqtt/broker/subscriptions.py",
     "aiomqtt/broker/timers.py",

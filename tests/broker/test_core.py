@@ -205,7 +205,7 @@ def test_clearing_publishes_no_will():
     world = World()
     watcher, wire = watched(world, delay=5, expiry=100)
     wire.lose()
-    world.core.clear()
+    world.core.clear(world.now)
     world.pass_time(100)
     assert watcher.read() == []
     assert list(world.core.sessions) == ["watcher"]

@@ -31,6 +31,9 @@ def test_all_have_a_default_and_are_documented():
         ("maximum_queued_messages", -1),
         ("maximum_connections", 0),
         ("connect_timeout", -1.0),
+        ("connect_timeout", 0),
+        ("connect_timeout", float("nan")),
+        ("packet_timeout", 0.0),
     ],
 )
 def test_a_value_out_of_range_is_refused(name, value):

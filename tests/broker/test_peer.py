@@ -34,16 +34,52 @@ def test_a_connection_that_says_nothing_is_closed():
     assert wire.read() == []
 
 
-def test_a_connect_byte_by_byte_does_not_take_forever():
+def test_a_connect_byte_by_byte_has_no_more_time():
+    """The time counts from the beginning, not from the last byte."""
     world = World(connect_timeout=10, packet_timeout=60)
     wire = Wire(world)
-    for _ in range(100):
+    for _ in range(9):
         wire.send(b"\x10\xff\xff\x7f" if not wire.peer._opening else b"\x00")
         world.pass_time(1)
-        if wire.ended is not None:
-            break
-    # Bytes are heard, so that it is the packet that takes too long.
+        assert wire.ended is None
+    wire.send(b"\x00")
+    world.pass_time(1)
+    assert wire.ended == "it did not connect in time"
+
+
+@pytest.mark.parametrize("state", ["connecting", "connected", "partial"])
+def test_a_pause_of_the_broker_does_not_count(version, state):
+    world = World(connect_timeout=10, packet_timeout=20)
+    wire = Wire(world, version)
+    left = 10.0
+    if state != "connecting":
+        wire.connect(keep_alive=10 if state == "connected" else 0)
+        left = 15.0
+    if state == "partial":
+        wire.send(b"\x30\x7f\x00\x01t")
+        left = 20.0
+    world.pass_time(left - 1)
+    world.core.pause(world.now)
+    world.pass_time(1000)
+    world.core.resume(world.now)
+    world.pass_time(0.9)
+    assert wire.ended is None
+    world.pass_time(31)
     assert wire.ended is not None
+
+
+def test_the_timers_rest_while_the_broker_is_paused():
+    world = World()
+    world.client(keep_alive=1)
+    world.pass_time(1.4999)
+    world.core.pause(world.now)
+    times = 0
+    end = world.now + 10
+    while (due := world.core.deadline()) is not None and due < end:
+        world.now = due
+        world.core.tick(due)
+        times += 1
+    assert times <= 50
 
 
 def test_a_packet_byte_by_byte_is_given_up(version):
@@ -125,8 +161,15 @@ def test_the_servers_keep_alive_counts():
         (b"\x00\x00", []),
         (b"GET / HTTP/1.1\r\n", []),
         (b"\x16\x03\x01\x02\x00", []),  # TLS
+        (b"\x10\x00", []),
+        (b"\x10\x0c\x00\x04HTTP\x04\x02\x00\x00\x00\x00", []),
+        # Below 5.0 a CONNECT that does not conform: no answer either.
+        (b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x00\x00\x00", []),
+        (b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x00\x00", []),
+        (b"\x10\x0c\x00\x04MQTT\x04\x06\x00\x00\x00\x00", []),
         # A version that nobody speaks.
-        (b"\x10\x0c\x00\x04MQTT\x06\x02\x00\x00\x00\x00", 0x84),
+        (b"\x10\x0c\x00\x04MQTT\x06\x02\x00\x00\x00\x00", 1),
+        (b"\x10\x0c\x00\x04MQTT\x84\x02\x00\x00\x00\x00", 1),
         (b"\x10\x0c\x00\x04MQTT\x03\x02\x00\x00\x00\x00", 1),
         (b"\x10\x0e\x00\x06MQIsdp\x09\x02\x00\x00\x00\x00", 1),
         # A reserved flag; 5.0 can say so.
@@ -195,6 +238,68 @@ def test_a_reason_that_is_too_long_for_the_client_is_left_out():
     wire.send(b"\xf1\x00")
     packet = wire.read_one()
     assert (packet.reason_code, packet.properties) == (0x81, None)
+
+
+def connect_to_takes(maximum, **limits):
+    """A client whose Maximum Packet Size is so many bytes."""
+    wire = Wire(World(**limits))
+    properties = Properties(maximum_packet_size=maximum)
+    wire.send(Connect(V5, "me", properties=properties))
+    data, wire.outlet.data = b"".join(wire.outlet.data), []
+    assert len(data) <= maximum
+    return wire, data
+
+
+@pytest.mark.parametrize("maximum", range(1, 30))
+def test_no_connack_is_larger_than_the_client_takes(maximum):
+    """5.0 [MQTT-3.1.2-24]: what can be left out is, or the connection ends."""
+    wire, data = connect_to_takes(maximum, receive_maximum=7)
+    # The Receive Maximum and the Maximum Packet Size it has to know.
+    needed = 2 + 3 + 3 + 5
+    if maximum < 5:
+        assert data == b""
+    elif maximum < needed:
+        assert data == b"\x20\x03\x00\x95\x00"
+    elif maximum < needed + 3:
+        assert len(data) == needed
+    else:
+        assert len(data) == needed + 3
+    assert (wire.ended is None) is (maximum >= needed)
+    assert (list(wire.world.core.sessions) == ["me"]) is (maximum >= needed)
+
+
+@pytest.mark.parametrize("maximum", range(1, 12))
+def test_no_refusal_is_larger_than_the_client_takes(maximum):
+    world = World()
+    world.core.asks_to_connect = True
+    wire = Wire(world)
+    properties = Properties(maximum_packet_size=maximum)
+    wire.send(Connect(V5, "me", properties=properties))
+    wire.peer.answer([Refusal(0x87, "x" * maximum)], world.now)
+    data = b"".join(wire.outlet.data)
+    assert data == (b"\x20\x03\x00\x87\x00" if maximum >= 5 else b"")
+    assert wire.ended is not None
+
+
+def test_an_answer_that_is_larger_than_the_client_takes_ends_the_connection():
+    """5.0 [MQTT-3.1.2-24]"""
+    wire, _ = connect_to_takes(16)
+    several = [(f"t/{number}", SubscribeOptions()) for number in range(20)]
+    wire.send(Subscribe(1, several[:10]))
+    assert len(wire.outlet.data[-1]) == 15
+    wire.outlet.data.clear()
+    wire.send(Subscribe(2, several))
+    assert b"".join(wire.outlet.data) == b"\xe0\x01\x95"
+    assert wire.ended is not None
+
+
+def test_a_challenge_that_is_larger_than_the_client_takes_ends_the_connection():
+    wire = Wire(World())
+    properties = Properties(authentication_method="m", maximum_packet_size=10)
+    wire.send(Connect(V5, "me", properties=properties))
+    wire.peer.challenge(b"x" * 10, wire.world.now)
+    assert b"".join(wire.outlet.data) == b"\x20\x03\x00\x95\x00"
+    assert wire.ended is not None
 
 
 def test_what_came_before_the_fault_is_done():
@@ -271,8 +376,8 @@ def test_an_answer_that_comes_too_late_is_dropped(version):
     wire.send(Connect(wire.version, "me"))
     wire.lose()
     wire.peer.answer([None], world.now)
-    wire.peer.refuse(Refusal(0x87))
-    wire.peer.challenge(b"x")
+    wire.peer.refuse(Refusal(0x87), world.now)
+    wire.peer.challenge(b"x", world.now)
     wire.peer.authenticated(None, world.now)
     assert not world.core.sessions
     assert not wire.accepted
@@ -446,12 +551,36 @@ def test_leaving_may_shorten_the_session():
     assert world.notes == ["Expiring client me due to timeout."]
 
 
+@pytest.mark.parametrize("how", ["end", "refuse"])
+def test_a_session_that_the_broker_ends_lasts_from_then_on(how):
+    """Not from the last packet: session expiry and will delay count from the end."""
+    world = World()
+    listener = world.client(client_id="listener")
+    listener.subscribe("w")
+    will = WillMessage("w", b"gone", properties=Properties(will_delay_interval=10))
+    wire = world.client(will=will, properties=Properties(session_expiry_interval=20))
+    # Nothing comes for a long time, and no timer tells the broker how late it is.
+    world.now += 1000
+    if how == "end":
+        wire.peer.end(0x98, "administratively", world.now)
+    else:
+        wire.peer.refuse(Refusal(0x87), world.now)
+    world.pass_time(9.9)
+    assert listener.read() == []
+    world.pass_time(0.2)
+    assert payloads(listener.read()) == [b"gone"]
+    world.pass_time(9.8)
+    assert "me" in world.core.sessions
+    world.pass_time(0.2)
+    assert "me" not in world.core.sessions
+
+
 @pytest.mark.parametrize("version", [ProtocolVersion.V31, V311, V5])
 def test_ended_by_the_broker(version):
     world = World()
     wire = world.client(version)
-    wire.peer.end(0x98, "for a reason", None)
-    wire.peer.end(0x98, "again", None)
+    wire.peer.end(0x98, "for a reason", world.now)
+    wire.peer.end(0x98, "again", world.now)
     assert wire.ended == "for a reason"
     if version == V5:
         assert wire.read_one().reason_code == 0x98

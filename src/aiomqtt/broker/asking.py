@@ -47,7 +47,7 @@ class Exchange:
             data: The Authentication Data to send; ``None``: none.
         """
         self._answer = asyncio.get_running_loop().create_future()
-        self._peer.challenge(data)
+        self._peer.challenge(data, asyncio.get_running_loop().time())
         self._flush()
         return await self._answer
 

@@ -246,7 +246,7 @@ class Broker:
             return
         listening = self._close()
         for peer in [*server.core.peers.values()]:
-            peer.end(SERVER_SHUTTING_DOWN, "the broker is being stopped")
+            peer.end(SERVER_SHUTTING_DOWN, "the broker is being stopped", server.now)
         for link in [*server.links]:
             link.peer.connection_lost("the broker is being stopped", server.now)
             link.flush()
@@ -293,7 +293,7 @@ class Broker:
     def clear(self) -> None:
         """Forget the sessions without a connection, and all that is retained."""
         if self._core is not None:
-            self._core.clear()
+            self._core.clear(self._now())
 
     def _running(self) -> Server:
         if self._server is None:
@@ -450,7 +450,7 @@ class Broker:
         peer = server.core.peers.get(client_id)
         if peer is None:
             return False
-        peer.end(reason_code, reason_string or "", server_reference)
+        peer.end(reason_code, reason_string or "", server.now, server_reference)
         server.flush()
         return True
 
@@ -493,7 +493,7 @@ class Broker:
         code = SERVER_MOVED if permanent else USE_ANOTHER_SERVER
         server.core.redirection = Refusal(code, None, server_reference)
         for peer in [*server.core.peers.values()]:
-            peer.end(code, "", server_reference)
+            peer.end(code, "", server.now, server_reference)
         server.flush()
 
     def pause(self) -> None:

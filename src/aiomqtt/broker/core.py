@@ -66,6 +66,9 @@ class Core:
         self.asks_to_connect = False
         self.asks_for_topics = False
         self.redirection: Refusal | None = None
+        # Since when nothing is read; and for how long nothing was read before that.
+        self._paused_at: float | None = None
+        self._paused_for = 0.0
 
     # --- time ---------------------------------------------------------------------
 
@@ -77,6 +80,29 @@ class Core:
         """Do what is due."""
         self.shared.now = now
         self.timers.run(now)
+
+    def pause(self, now: float) -> None:
+        """Take note that from now on nothing is read."""
+        if self._paused_at is None:
+            self._paused_at = now
+
+    def resume(self, now: float) -> None:
+        """Take note that it is read again."""
+        if self._paused_at is not None:
+            self._paused_for += now - self._paused_at
+            self._paused_at = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is read."""
+        return self._paused_at is not None
+
+    def reading_time(self, now: float) -> float:
+        """Return the time of a clock that stands still while nothing is read.
+
+        By it, silence counts against a client.
+        """
+        return (now if self._paused_at is None else self._paused_at) - self._paused_for
 
     # --- messages -----------------------------------------------------------------
 
@@ -172,7 +198,11 @@ class Core:
         other = self.peers.get(client_id)
         if other is not None:
             # [MQTT-3.1.4-3]
-            other.end(SESSION_TAKEN_OVER, "another connection uses the identifier")
+            other.end(
+                SESSION_TAKEN_OVER,
+                "another connection uses the identifier",
+                self.shared.now,
+            )
         session = self.sessions.get(client_id)
         if session is not None and clean_start:
             self.end_session(session)
@@ -222,8 +252,9 @@ class Core:
         session.outbound.clear()
         del self.sessions[session.client_id]
 
-    def clear(self) -> None:
+    def clear(self, now: float) -> None:
         """Forget the sessions that have no connection, and all retained messages."""
+        self.shared.now = now
         for session in [*self.sessions.values()]:
             if session.outlet is None:
                 session.will = None

@@ -92,7 +92,7 @@ class Door:
         server = self._server
         try:
             await self._loop.connect_accepted_socket(
-                partial(Link, server),
+                partial(Link, server, self._loop.time()),
                 accepted,
                 ssl=self._context,
                 ssl_handshake_timeout=server.core.limits.connect_timeout,

@@ -16,17 +16,29 @@ from aiomqtt.protocol.spec import (
 
 from .hooks import Refusal
 from .limits import Limits
+from .session import FOREVER
 
 SERVER: Final = Role.SERVER
-V31: Final = ProtocolVersion.V31
 V311: Final = ProtocolVersion.V311
 V5: Final = ProtocolVersion.V5
 
 UNSPECIFIED_ERROR: Final = 0x80
+UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
 IDENTIFIER_NOT_VALID: Final = 0x85
 NOT_AUTHORIZED: Final = 0x87
 # So many bytes of a CONNECT are enough to tell its version.
 OPENING: Final = 16
+
+# The names of MQTT, as they stand in a CONNECT.
+_PROTOCOL_NAMES: Final = (b"\x00\x04MQTT", b"\x00\x06MQIsdp")
+# Properties that may be left out, one step after the other; the last step takes all of
+# an error. Without the others a client would break rules that it does not know of.
+_DISPENSABLE: Final = (
+    ("reason_string",),
+    ("response_information",),
+    ("topic_alias_maximum",),
+    (),
+)
 
 # The return codes of 3.1.1 by reason code; "server unavailable" and "not authorized"
 # stand for what they come nearest to.
@@ -34,24 +46,39 @@ _RETURN_CODES: Final = {code: number for number, code in CONNECT_REASON_CODES.it
 _UNAVAILABLE: Final = {0x89, 0x97, 0x9C, 0x9D, 0x9F}
 
 
-def version_of(opening: bytes) -> ProtocolVersion | None:
-    """Return in which version to answer a CONNECT that can't be decoded.
+def answer_to_undecodable(opening: bytes, code: int, text: str) -> bytes:
+    """Return the answer to a CONNECT that can't be decoded; nothing for most.
+
+    A level that is not supported gets what each client of any version can read, return
+    code 1 of 3.1.1: those that speak several versions then try another one, as
+    mosquitto's bridges do, which begin with a level of their own. In 5.0 a CONNACK says
+    what is wrong; below, nothing may (3.1.1 [MQTT-3.1.4-1]).
 
     Args:
-        opening: Its first bytes.
-
-    Returns:
-        None when it is no CONNECT at all: it gets no answer.
+        opening: The first bytes of the connection.
+        code: The reason code.
+        text: What is wrong.
     """
-    if opening[:1] != b"\x10":
-        return None
-    for name, versions in ((b"\x00\x04MQTT", (V311, V5)), (b"\x00\x06MQIsdp", (V31,))):
-        at = opening.find(name, 2, 6 + len(name))
-        if at >= 0:
-            level = opening[at + len(name) : at + len(name) + 1]
-            # [MQTT-3.1.2-2]: later versions may well understand 5.0.
-            return V5 if len(versions) > 1 and level >= b"\x05" else versions[0]
-    return V311
+    level = _level_of(opening)
+    if level is None:
+        return b""
+    if code == UNSUPPORTED_PROTOCOL_VERSION:
+        return b"\x20\x02\x00\x01"
+    if level != V5:
+        return b""
+    return encode(refusal_in(V5, Refusal(code, text)), V5, SERVER)
+
+
+def _level_of(opening: bytes) -> int | None:
+    """Return the protocol level of a CONNECT; None: it is none, or not of MQTT."""
+    # In 3.1 the low bits mean nothing.
+    if opening and opening[0] >> 4 == PacketType.CONNECT:
+        for name in _PROTOCOL_NAMES:
+            at = opening.find(name, 2, 6 + len(name))
+            level = opening[at + len(name) :]
+            if at >= 0 and level:
+                return level[0]
+    return None
 
 
 def refusal_of(connect: Connect, limits: Limits) -> Refusal | None:
@@ -143,18 +170,58 @@ def to_disconnect_code(reason_code: int) -> int:
     return NOT_AUTHORIZED if 0x84 <= reason_code <= 0x8C else UNSPECIFIED_ERROR
 
 
+def session_expiry(connect: Connect, interval: int | None, limits: Limits) -> int:
+    """Return how many seconds a session is to outlive its connection.
+
+    Args:
+        connect: The CONNECT.
+        interval: What the client asks for in 5.0; None: nothing.
+        limits: How long it may be.
+    """
+    if connect.version < V5:
+        interval = 0 if connect.clean_start else FOREVER
+    maximum = limits.maximum_session_expiry
+    return (interval or 0) if maximum is None else min(interval or 0, maximum)
+
+
+def auth_packet(connect: Connect, reason_code: int, data: bytes | None) -> Signal:
+    """Return an AUTH of the exchange that a CONNECT began (§3.15)."""
+    announced = connect.properties or Properties()
+    return Signal(
+        PacketType.AUTH,
+        reason_code,
+        Properties(
+            authentication_method=announced.authentication_method,
+            authentication_data=data,
+        ),
+    )
+
+
 def encode_within(packet: Connack | Signal, version: int, maximum: int) -> bytes:
-    """Encode a packet, without its properties if it would be too large otherwise.
+    """Encode a CONNACK or DISCONNECT, without what would make it too large.
 
     [MQTT-3.2.2-19] and [MQTT-3.14.2-3] ask for that.
 
     Args:
-        packet: The packet.
+        packet: The packet; properties are taken from it.
         version: The version of MQTT.
         maximum: The client's Maximum Packet Size; 0: no limit.
+
+    Returns:
+        Nothing when it is too large all the same: then it must not be sent
+        ([MQTT-3.1.2-24]).
     """
     data = encode(packet, version, SERVER)
-    if maximum and len(data) > maximum:
-        packet.properties = None
+    is_success = packet.reason_code < UNSPECIFIED_ERROR
+    for names in _DISPENSABLE if maximum else ():
+        if len(data) <= maximum:
+            return data
+        kept = dict((packet.properties or Properties()).__dict__)
+        if not names and not is_success:
+            # Of an error the reason code matters most.
+            kept = {}
+        for name in names:
+            kept.pop(name, None)
+        packet.properties = Properties(**kept)
         data = encode(packet, version, SERVER)
-    return data
+    return data if not maximum or len(data) <= maximum else b""

@@ -38,9 +38,9 @@ class Limits:
         maximum_connections: How many connections there may be.
         maximum_topic_levels: How many levels a topic may have.
         connect_timeout: How many seconds a new connection may take until its CONNECT
-            has come.
+            has come, from when it was accepted and with a TLS handshake; more than 0.
         packet_timeout: How many seconds a packet may take from its first byte to its
-            last.
+            last; more than 0.
 
     Raises:
         ValueError: A value is out of its range; it is named.
@@ -77,7 +77,11 @@ class Limits:
                 msg = f"{field.name} must be a number, not {type(value).__name__}"
                 raise TypeError(msg)
             low, high = _RANGES.get(field.name, (1, None))
-            if value < low or (high is not None and value > high):
+            if field.name in _TIMES:
+                if not value > 0:
+                    msg = f"{field.name} must be more than 0 seconds, not {value}"
+                    raise ValueError(msg)
+            elif value < low or (high is not None and value > high):
                 allowed = f"at least {low}" if high is None else f"{low} to {high}"
                 msg = f"{field.name} must be {allowed}, not {value}"
                 raise ValueError(msg)
@@ -103,6 +107,6 @@ _RANGES: Final[dict[str, tuple[float, int | None]]] = {
     "maximum_queued_bytes": (0, None),
     "maximum_retained_messages": (0, None),
     "maximum_retained_bytes": (0, None),
-    "connect_timeout": (0, None),
-    "packet_timeout": (0, None),
 }
+# In seconds, which need not be whole.
+_TIMES: Final = {"connect_timeout", "packet_timeout"}

@@ -28,9 +28,15 @@ LINGER: Final = 1.0
 class Link(asyncio.Protocol):
     """Moves bytes between a transport and a peer."""
 
-    def __init__(self, server: "Server") -> None:
-        """Wait for `connection_made`."""
+    def __init__(self, server: "Server", accepted_at: float | None = None) -> None:
+        """Wait for `connection_made`.
+
+        Args:
+            server: Whose connection it is.
+            accepted_at: When it was accepted, by the loop's clock; None: just now.
+        """
         self._server = server
+        self._accepted_at = accepted_at
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         # What came while nothing was to be read: uvloop does not pause a transport in
@@ -56,7 +62,8 @@ class Link(asyncio.Protocol):
             return
         address = address_of(transport)
         certificate = _certificate(transport.get_extra_info("ssl_object"))
-        self.peer = Peer(server.core, address, certificate, self, self._loop.time())
+        since = self._loop.time() if self._accepted_at is None else self._accepted_at
+        self.peer = Peer(server.core, address, certificate, self, since)
         server.links.add(self)
         server.core.statistics.connections += 1
         if server.logger.isEnabledFor(logging.DEBUG):
@@ -266,7 +273,7 @@ class Link(asyncio.Protocol):
         if refusal is None:
             self.peer.authenticated(data, self._loop.time())
         else:
-            self.peer.refuse(refusal)
+            self.peer.refuse(refusal, self._loop.time())
         self.flush()
         self._server.flush()
 

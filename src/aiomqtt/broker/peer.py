@@ -30,24 +30,27 @@ from aiomqtt.protocol.spec import (
     ProtocolVersion,
     Role,
 )
-from aiomqtt.protocol.wire import PROTOCOL_ERROR, PacketError
+from aiomqtt.protocol.wire import PACKET_TOO_LARGE, PROTOCOL_ERROR, PacketError
 
 from .core import Core
 from .events import Accepted, Began, Continued, Ended, Event, Question
 from .handshake import (
     OPENING,
+    answer_to_undecodable,
+    auth_packet,
     connack_properties,
     encode_within,
     refusal_in,
     refusal_of,
+    session_expiry,
     to_disconnect_code,
-    version_of,
 )
 from .hooks import ClientInfo, Refusal
 from .outlet import Outlet
 from .requests import publish, refusal_of_publish, subscribe, unsubscribe
 from .retained import SYSTEM
-from .session import FOREVER, Session
+from .session import Session
+from .silence import Silence
 from .subscriptions import split_shared
 
 CLIENT: Final = Role.CLIENT
@@ -61,9 +64,6 @@ NOT_AUTHORIZED: Final = 0x87
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
 CONTINUE_AUTHENTICATION: Final = 0x18
 REAUTHENTICATE: Final = 0x19
-# A client is looked after at least this often, in seconds.
-ROUND: Final = 30.0
-
 _PINGRESP: Final = b"\xd0\x00"
 
 
@@ -119,10 +119,10 @@ class Peer:
         self._final_data: bytes | None = None
         # The first bytes, which tell the version of a CONNECT that can't be decoded.
         self._opening = b""
-        # Until when the next packet has to come; and since when one is coming.
-        self._patience = limits.connect_timeout
-        self._heard = now
-        self._partial_since: float | None = None
+        # Before the CONNECT it counts from the beginning, whatever comes.
+        self._silence = Silence(
+            limits.connect_timeout, limits.packet_timeout, core.reading_time(now)
+        )
         self._timer = core.timers.add(self._next_check(now), self._check)
 
     def _enter(self, state: PeerState) -> None:
@@ -143,31 +143,24 @@ class Peer:
     # --- time ---------------------------------------------------------------------
 
     def _next_check(self, now: float) -> float:
-        limits = self._core.limits
-        wait = min(ROUND, limits.packet_timeout)
-        if self._patience:
-            wait = min(wait, max(0.0, self._heard + self._patience - now))
-        return now + wait
+        core = self._core
+        return now + self._silence.wait(core.reading_time(now), core.is_paused)
 
     def _check(self, now: float) -> None:
         """Give up a client that has been silent for too long (§3.1.2.10)."""
         if self.is_closed:
             return
+        time = self._core.reading_time(now)
+        silence = self._silence
         if self.is_waiting:
-            # What it sends is not being read.
-            self._heard = now
-            if self._partial_since is not None:
-                self._partial_since = now
-        elif self._patience and now >= self._heard + self._patience:
+            silence.excuse(time)
+        elif silence.is_too_long(time):
             if self._is_connected:
                 self._fail(KEEP_ALIVE_TIMEOUT, "nothing came within 1.5 keep alives")
             else:
                 self._close("it did not connect in time")
             return
-        elif (
-            self._partial_since is not None
-            and now >= self._partial_since + self._core.limits.packet_timeout
-        ):
+        elif silence.is_stuck(time):
             self._fail(PROTOCOL_ERROR, "the rest of a packet did not come in time")
             return
         self._timer = self._core.timers.add(self._next_check(now), self._check)
@@ -183,16 +176,16 @@ class Peer:
         """
         if self.is_closed:
             return
-        self._core.shared.now = now
-        self._heard = now
+        core = self._core
+        core.shared.now = now
+        time = core.reading_time(now)
         decoder = self._decoder
         if self.state is PeerState.CONNECTING:
             self._opening += data[: OPENING - len(self._opening)]
+        else:
+            self._silence.hear(time)
         packets = decoder.feed(data)
-        if not decoder.is_partial:
-            self._partial_since = None
-        elif packets or self._partial_since is None:
-            self._partial_since = now
+        self._silence.note_partial(decoder.is_partial, len(packets) > 0, time)
         if self._question is not None:
             self._later += packets
         else:
@@ -234,10 +227,12 @@ class Peer:
         self,
         reason_code: int,
         text: str,
+        now: float,
         server_reference: str | None = None,
     ) -> None:
         """End the connection with a DISCONNECT, below 5.0 without a word."""
         if not self.is_closed:
+            self._core.shared.now = now
             self._write_disconnect(reason_code, text, server_reference)
             self._close(text)
 
@@ -246,10 +241,10 @@ class Peer:
         if self._is_connected:
             self._write_disconnect(reason_code, text)
         elif self.state is PeerState.CONNECTING:
-            version = version_of(self._opening)
-            if version is not None:
-                self._version = version
-                self._write_connack(Refusal(reason_code, text))
+            answer = answer_to_undecodable(self._opening, reason_code, text)
+            if answer:
+                self.outlet.wake()
+                self.outlet.data.append(answer)
         else:
             self._write_connack(Refusal(reason_code, text))
         self._close(text)
@@ -268,8 +263,25 @@ class Peer:
             self._core.detach(session, is_will_due)
 
     def _write(self, packet: Packet) -> None:
+        data = encode(packet, self._version, SERVER)
+        maximum = self.outlet.maximum_packet_size
+        if maximum and len(data) > maximum:
+            # [MQTT-3.1.2-24]
+            raise PacketError(
+                PACKET_TOO_LARGE,
+                f"the answer, {packet.kind.name}, of {len(data)} bytes exceeds"
+                f" the client's Maximum Packet Size of {maximum}",
+            )
         self.outlet.wake()
-        self.outlet.data.append(encode(packet, self._version, SERVER))
+        self.outlet.data.append(data)
+
+    def _write_within(self, packet: Connack | Signal) -> None:
+        """Write a CONNACK or DISCONNECT, with what the client takes of it."""
+        maximum = self.outlet.maximum_packet_size
+        data = encode_within(packet, self._version, maximum)
+        if data:
+            self.outlet.wake()
+            self.outlet.data.append(data)
 
     def _write_disconnect(
         self, reason_code: int, text: str, server_reference: str | None = None
@@ -281,15 +293,13 @@ class Peer:
             to_disconnect_code(reason_code),
             Properties(reason_string=text or None, server_reference=server_reference),
         )
-        self.outlet.wake()
-        self.outlet.data.append(
-            encode_within(packet, V5, self.outlet.maximum_packet_size)
-        )
+        self._write_within(packet)
 
     # --- connecting ---------------------------------------------------------------
 
     def _on_connect(self, packet: Connect) -> None:
         core = self._core
+        self._silence.hear(core.reading_time(core.shared.now))
         self._connect = packet
         self._version = packet.version
         limits = core.limits
@@ -309,7 +319,7 @@ class Peer:
             elif packet.will.topic.startswith(SYSTEM):
                 refusal = Refusal(NOT_AUTHORIZED, "the broker's own topics")
         if refusal is not None:
-            self.refuse(refusal)
+            self.refuse(refusal, core.shared.now)
             return
         client_id = packet.client_id
         if not client_id:
@@ -355,7 +365,7 @@ class Peer:
             return
         self._core.shared.now = now
         # Its own waiting does not count against the client.
-        self._heard = now
+        self._silence.hear(self._core.reading_time(now))
         try:
             packet = question.packet
             if isinstance(packet, Publish):
@@ -363,7 +373,7 @@ class Peer:
             elif isinstance(packet, Subscribe):
                 self._subscribe(packet, [_code_of(verdict) for verdict in verdicts])
             elif verdicts[0] is not None:
-                self.refuse(verdicts[0])
+                self.refuse(verdicts[0], now)
             elif question.action == "connect":
                 self._go_on()
             else:
@@ -374,10 +384,11 @@ class Peer:
             later, self._later = self._later, []
             self._handle(later)
 
-    def challenge(self, data: bytes | None) -> None:
+    def challenge(self, data: bytes | None, now: float) -> None:
         """Send the client an AUTH that continues its authentication."""
         if not self.is_closed:
-            self._write(self._auth(CONTINUE_AUTHENTICATION, data))
+            self._core.shared.now = now
+            self._write_auth(CONTINUE_AUTHENTICATION, data)
 
     def authenticated(self, data: bytes | None, now: float) -> None:
         """End an authentication of several steps: the client is who it says."""
@@ -386,34 +397,30 @@ class Peer:
         self._core.shared.now = now
         self._is_authenticating = False
         if self._is_connected:
-            self._write(self._auth(0, data))
+            self._write_auth(0, data)
             return
         try:
             self._go_on(data)
         except PacketError as error:
             self._fail(error.reason_code, error.text)
 
-    def refuse(self, refusal: Refusal) -> None:
+    def _write_auth(self, reason_code: int, data: bytes | None) -> None:
+        try:
+            self._write(auth_packet(self._connect, reason_code, data))
+        except PacketError as error:
+            self._fail(error.reason_code, error.text)
+
+    def refuse(self, refusal: Refusal, now: float) -> None:
         """Refuse the client, or what it is when it is connected already (§4.12.1)."""
         if self.is_closed:
             return
+        self._core.shared.now = now
         text = refusal.reason_string or ReasonCode(refusal.reason_code).name
         if self._is_connected:
-            self.end(refusal.reason_code, text)
+            self.end(refusal.reason_code, text, now)
             return
         self._write_connack(refusal)
         self._close(f"refused: {text}", is_will_due=False)
-
-    def _auth(self, reason_code: int, data: bytes | None) -> Signal:
-        announced = self._connect.properties or Properties()
-        return Signal(
-            PacketType.AUTH,
-            reason_code,
-            Properties(
-                authentication_method=announced.authentication_method,
-                authentication_data=data,
-            ),
-        )
 
     def _go_on(self, data: bytes | None = None) -> None:
         """Go on with a client that is who it says: may it have its will?"""
@@ -427,15 +434,30 @@ class Peer:
     def _accept(self) -> None:
         core, connect = self._core, self._connect
         properties = connect.properties or Properties()
+        expiry = self._expiry_of(properties.session_expiry_interval)
+        connack = Connack(
+            False,
+            ReasonCode(0),
+            connack_properties(
+                connect,
+                core.limits,
+                self.info.client_id if self._is_assigned else None,
+                expiry,
+                self._final_data,
+            ),
+        )
+        maximum = self.outlet.maximum_packet_size
+        if not encode_within(connack, self._version, maximum):
+            raise PacketError(PACKET_TOO_LARGE, f"no CONNACK fits into {maximum} bytes")
         is_present = core.attach(self, self.info.client_id, connect.clean_start)
         session = self.session
         assert session is not None
-        session.expiry = self._expiry_of(properties.session_expiry_interval)
+        session.expiry = expiry
         session.will = connect.will
         keep_alive = connect.keep_alive
         if self._version >= V5 and core.limits.server_keep_alive is not None:
             keep_alive = core.limits.server_keep_alive
-        self._patience = 1.5 * keep_alive
+        self._silence.patience = 1.5 * keep_alive
         session.attach(
             self.outlet,
             self._version,
@@ -444,42 +466,21 @@ class Peer:
         if not is_present:
             session.inbound.clear()
         self._enter(PeerState.CONNECTED)
-        self._write(
-            Connack(
-                is_present and self._version > V31,
-                ReasonCode(0),
-                connack_properties(
-                    connect,
-                    core.limits,
-                    self.info.client_id if self._is_assigned else None,
-                    session.expiry,
-                    self._final_data,
-                ),
-            )
-        )
+        connack.session_present = is_present and self._version > V31
+        self._write(connack)
         self.events.append(Accepted(self.info, connect.clean_start, keep_alive))
         session.resume()
-        if self._patience:
+        if keep_alive:
             core.timers.cancel(self._timer)
             self._timer = core.timers.add(
                 self._next_check(core.shared.now), self._check
             )
 
     def _expiry_of(self, interval: int | None) -> int:
-        """Return how many seconds the session is to outlive the connection."""
-        if self._version < V5:
-            interval = 0 if self._connect.clean_start else FOREVER
-        maximum = self._core.limits.maximum_session_expiry
-        if maximum is None:
-            return interval or 0
-        return min(interval or 0, maximum)
+        return session_expiry(self._connect, interval, self._core.limits)
 
     def _write_connack(self, refusal: Refusal) -> None:
-        packet = refusal_in(self._version, refusal)
-        self.outlet.wake()
-        self.outlet.data.append(
-            encode_within(packet, self._version, self.outlet.maximum_packet_size)
-        )
+        self._write_within(refusal_in(self._version, refusal))
 
     # --- packets of a connected client ----------------------------------------------
 

@@ -83,6 +83,10 @@ class Server:
     def pause(self, is_paused: bool) -> None:
         """Read nothing, or read again."""
         self.is_paused = is_paused
+        if is_paused:
+            self.core.pause(self.now)
+        else:
+            self.core.resume(self.now)
         for link in self.links:
             link.read_or_not()
 

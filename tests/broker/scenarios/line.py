@@ -177,6 +177,11 @@ class Line:
                 raise self.failure(f"expected one of {wanted}")
         await self.expect_end()
 
+    async def hear_bytes(self) -> bytes:
+        """Return all bytes that come until the broker closes."""
+        async with asyncio.timeout(self.timeout):
+            return await self._reader.read()
+
     def failure(self, text: str) -> AssertionError:
         """Return an error with the conversation so far."""
         return AssertionError("\n  ".join([text, *self.record[-40:]]))

@@ -59,20 +59,35 @@ async def test_all_kinds_of_identifiers(broker, join, version):
 # --- what is refused ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", [0, 1, 2, 6, 7, 127])
-async def test_an_unknown_version(broker, call, level):
-    """5.0 [MQTT-3.1.2-2], 3.1.1 [MQTT-3.1.2-2]."""
-    talker = await call(broker, 5 if level > 5 else 4)
-    talker.send_bytes(connect_bytes(level, name=b"MQTT", client_id=b"unknown"))
-    await talker.expect_connack_refusal(0x84, 1)
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        *((b"MQTT", level) for level in (0, 1, 2, 3, 6, 7, 127, 0x83, 0x84, 0x85, 255)),
+        *((b"MQIsdp", level) for level in (0, 2, 4, 5, 0x83)),
+    ],
+)
+async def test_an_unknown_version(broker, call, name, level):
+    """5.0 [MQTT-3.1.2-2], 3.1.1 [MQTT-3.1.2-2]: in the form that all can read."""
+    talker = await call(broker, 4)
+    talker.send_bytes(connect_bytes(level, name=name, client_id=b"unknown"))
+    assert await talker.hear_bytes() == b"\x20\x02\x00\x01"
 
 
 @pytest.mark.parametrize("name", [b"MQTX", b"mqtt", b"", b"MQIsdq", b"HTTP"])
-async def test_another_protocol(broker, call, name):
-    """5.0 [MQTT-3.1.2-1]: with an answer or without, it is closed."""
+@pytest.mark.parametrize("level", [3, 4, 5, 0x84])
+async def test_another_protocol(broker, call, name, level):
+    """5.0 [MQTT-3.1.2-1]: it may be closed without an answer."""
     talker = await call(broker, 4)
-    talker.send_bytes(connect_bytes(4, name=name, client_id=b"other"))
-    await talker.expect_closed()
+    talker.send_bytes(connect_bytes(level, name=name, client_id=b"other"))
+    await talker.expect_end()
+
+
+@pytest.mark.parametrize("flags", [0x03, 0x0A, 0x32, 0x82])
+async def test_3_1_lets_unused_bits_through(broker, call, flags):
+    talker = await call(broker, 3)
+    packet = connect_bytes(3, flags=flags, client_id=b"old")
+    talker.send_bytes(b"\x1f" + packet[1:])
+    await talker.expect(CONNACK, reason_code=0)
 
 
 async def test_user_names_and_passwords(start_broker, call, join, version):
@@ -180,6 +195,22 @@ async def test_who_never_says_connect_is_not_kept(start_broker, call):
     assert broker.sessions == set()
 
 
+async def test_bytes_do_not_give_more_time_to_connect(start_broker, call):
+    """It counts from the beginning of the connection, not from the last byte."""
+    broker = await start_broker(limits=Limits(connect_timeout=1))
+    talker = await call(broker, 4)
+    packet = connect_bytes(4, client_id=b"x" * 100)
+    began = time.monotonic()
+    ending = asyncio.create_task(talker.expect_end())
+    for index in range(len(packet)):
+        if ending.done():
+            break
+        talker.send_bytes(packet[index : index + 1])
+        await asyncio.wait([ending], timeout=0.1)
+    assert time.monotonic() - began < 8  # it would take 11 seconds
+    await ending
+
+
 # --- keep alive -----------------------------------------------------------------
 
 
@@ -249,3 +280,19 @@ async def test_the_keep_alive_of_the_server(start_broker, join):
         await talker.expect_refusal(0x8D)
         assert 1.4 <= time.monotonic() - last < 3.5
     await older.nothing()
+
+
+async def test_a_pause_of_the_broker_cuts_nobody(start_broker, call, join):
+    """What it does not read is no silence of theirs."""
+    broker = await start_broker(limits=Limits(connect_timeout=1))
+    talkers = [
+        await join(broker, version, f"v{version}", keep_alive=1)
+        for version in (3, 4, 5)
+    ]
+    new = await call(broker, 4)
+    broker.pause()
+    await asyncio.sleep(2.5)
+    broker.resume()
+    for talker in talkers:
+        await talker.nothing()
+    await new.hello("new")

@@ -8,7 +8,7 @@ from tests.broker.scenarios.talker import connect_bytes
 
 MALFORMED, PROTOCOL_ERROR = 0x81, 0x82
 FILTER_INVALID, NAME_INVALID = 0x8F, 0x90
-ALL, V3, V5 = (3, 4, 5), (3, 4), (5,)
+ALL, V3, V5, NOT_3_1 = (3, 4, 5), (3, 4), (5,), (4, 5)
 
 
 def packet(first, body):
@@ -269,6 +269,7 @@ BEFORE_CONNECT = {
     "HTTP": b"GET / HTTP/1.1\r\nHost: broker\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "0xff": b"\xff" * 100,
+    "CONNECT without anything": b"\x10\x00",
     "CONNECT with flags": b"\x11" + connect_bytes(4, client_id=b"a")[1:],
 }
 
@@ -277,16 +278,16 @@ BEFORE_CONNECT = {
 async def test_connect_comes_first(broker, call, witness, name):
     talker = await call(broker, 5)
     talker.send_bytes(BEFORE_CONNECT[name])
-    await talker.expect_closed()
+    await talker.expect_end()
 
 
 WILL = text(b"witness") + text(b"will")
 CONNECTS = {
     # 5.0 [MQTT-3.1.2-3], 3.1.1 [MQTT-3.1.2-3]
-    "reserved flag": (ALL, {"flags": 0x03}),
+    "reserved flag": (NOT_3_1, {"flags": 0x03}),
     # 5.0 [MQTT-3.1.2-11] to [MQTT-3.1.2-13]
-    "QoS of no will": (ALL, {"flags": 0x0A}),
-    "retain of no will": (ALL, {"flags": 0x22}),
+    "QoS of no will": (NOT_3_1, {"flags": 0x0A}),
+    "retain of no will": (NOT_3_1, {"flags": 0x22}),
     "will with QoS 3": (V3, {"flags": 0x1E, "rest": WILL}),
     "will with QoS 3 and properties": (V5, {"flags": 0x1E, "rest": b"\x00" + WILL}),
     "no will": (ALL, {"flags": 0x06}),
@@ -294,8 +295,8 @@ CONNECTS = {
     "wildcards in that of 5.0": (V5, {"flags": 0x06, "rest": b"\x00" + text(b"+") * 2}),
     # 3.1.1 [MQTT-3.1.2-22]
     "password without user name": (V3, {"flags": 0x42, "rest": text(b"password")}),
-    "no user name": (ALL, {"flags": 0x82}),
-    "no password": (ALL, {"flags": 0xC2, "rest": text(b"user")}),
+    "no user name": (NOT_3_1, {"flags": 0x82}),
+    "no password": (NOT_3_1, {"flags": 0xC2, "rest": text(b"user")}),
     "no UTF-8 in the user name": (ALL, {"flags": 0x82, "rest": text(b"\xff")}),
     "more than there is": (ALL, {"rest": b"\x00"}),
     # 5.0 [MQTT-3.1.3-4]
@@ -316,12 +317,18 @@ CONNECTS = {
 
 @pytest.mark.parametrize("name", CONNECTS)
 async def test_a_connect_breaks_a_rule(broker, call, witness, name):
-    """5.0 [MQTT-3.1.4-1], [MQTT-3.1.4-2]: with a CONNACK that says why, or without."""
+    """5.0 [MQTT-3.1.4-1], [MQTT-3.1.4-2]: with a CONNACK that says why.
+
+    3.1.1 [MQTT-3.1.4-1]: without one.
+    """
     versions, parts = CONNECTS[name]
     for version in versions:
         talker = await call(broker, version)
         talker.send_bytes(connect_bytes(version, **{"client_id": b"bad"} | parts))
-        await talker.expect_closed()
+        if version >= 5:
+            connack = await talker.expect(CONNACK)
+            assert connack.reason_code in (MALFORMED, PROTOCOL_ERROR)
+        await talker.expect_end()
     assert broker.sessions == {"witness"}
 
 
