@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatchcase
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -89,8 +90,9 @@ def test_what_is_compiled_is_checked_for_conditions_that_narrowing_decides():
     """mypyc takes an attribute for narrowed after a call that has changed it."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
     [override] = [it for it in settings["overrides"] if it.get("warn_unreachable")]
-    modules = [n.removesuffix(".py").replace("/", ".") for n in compiled_files()]
-    assert override["module"] == modules
+    for name in compiled_files():
+        module = name.removesuffix(".py").replace("/", ".")
+        assert any(fnmatchcase(module, it) for it in override["module"]), module
     assert override["enable_error_code"] == ["redundant-expr"]
 
 
