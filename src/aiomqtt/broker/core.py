@@ -143,7 +143,9 @@ class Core:
                 (chosen.identifier,) if chosen.identifier else (),
                 publisher,
             )
-        return len(matches.targets) + len(matches.groups)
+        count = len(matches.targets) + len(matches.groups)
+        self.shared.work += count
+        return count
 
     def send_retained(self, subscription: Subscription) -> None:
         """Send a session the retained messages of a subscription (§3.3.1.3)."""

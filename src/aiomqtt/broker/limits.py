@@ -23,6 +23,8 @@ class Limits:
             towards a client, if it allows them.
         maximum_packet_size: The largest packet in bytes; ``None``: the standard's,
             256 MiB.
+        maximum_packet_items: How many topic filters or properties of one kind a packet
+            may have; one with more ends the connection with 0x97.
         server_keep_alive: The keep alive in seconds that replaces what a client of 5.0
             asks for; ``None``: the client's own counts.
         maximum_session_expiry: How many seconds a session may last without its
@@ -54,6 +56,7 @@ class Limits:
     receive_maximum: int = 1000
     topic_alias_maximum: int = 100
     maximum_packet_size: int | None = 16 * MEBIBYTE
+    maximum_packet_items: int = 1000
     server_keep_alive: int | None = None
     maximum_session_expiry: int | None = None
     maximum_queued_messages: int = 10_000

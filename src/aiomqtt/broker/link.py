@@ -23,6 +23,8 @@ HIGH_WATER: Final = 256 * 1024
 # seconds: closing while bytes of it are unread would reset the connection, and a reset
 # can destroy what was written last.
 LINGER: Final = 1.0
+# So many of one client's questions are answered before it is the turn of others.
+QUESTIONS: Final = 100
 
 
 class Link(asyncio.Protocol):
@@ -44,6 +46,8 @@ class Link(asyncio.Protocol):
         self._early: list[bytes] = []
         self._trace: Trace | None = None
         self._is_reading = True
+        # Whether `_go_on` is to be called in the next turn of the loop.
+        self._goes_on = False
         # Those that ask the program; and the exchange of an enhanced authentication.
         self._tasks: set[asyncio.Task[None]] = set()
         self._exchange: Exchange | None = None
@@ -135,6 +139,20 @@ class Link(asyncio.Protocol):
                 self._handle(event)
         if self._is_reading == peer.is_waiting:
             self.read_or_not()
+        self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        if self.peer.has_more and not self._goes_on:
+            self._goes_on = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Handle more of what came in an earlier turn of the loop."""
+        self._goes_on = False
+        if self._transport is not None and not self._server.is_paused:
+            self.peer.go_on(self._loop.time())
+            self.flush()
+            self._server.flush()
 
     def _write(self, transport: asyncio.Transport, data: list[bytes]) -> None:
         size = sum(map(len, data))
@@ -150,6 +168,7 @@ class Link(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         self._take_early()
+        self._go_on_soon()
         wanted = self.peer.is_closed or not (
             self.peer.is_waiting or self._server.is_paused
         )
@@ -247,7 +266,12 @@ class Link(asyncio.Protocol):
         """Ask the program, as long as there is something to ask."""
         peer = self.peer
         asking: Question | None = question
+        count = 0
         while asking is not None:
+            count += 1
+            if count % QUESTIONS == 0:
+                # A hook that never waits must not stop the others.
+                await asyncio.sleep(0)
             verdicts = await self._server.hooks.decide(peer.info, asking)
             for topic, verdict in zip(asking.topics, verdicts, strict=False):
                 if verdict is not None:

@@ -64,6 +64,11 @@ NOT_AUTHORIZED: Final = 0x87
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
 CONTINUE_AUTHENTICATION: Final = 0x18
 REAUTHENTICATE: Final = 0x19
+# So many packets of a client are decoded at once, and so much is done for it, counted
+# in messages that are sent, before it is the turn of others.
+PORTION: Final = 2000
+WORK: Final = 10_000
+
 _PINGRESP: Final = b"\xd0\x00"
 
 
@@ -106,13 +111,19 @@ class Peer:
         self.events: list[Event] = []
         self.session: Session | None = None
         self.info = ClientInfo("", V5, address=address, certificate=certificate)
-        self._decoder = Decoder(V5, CLIENT, limits.maximum_packet_size)
+        self._decoder = Decoder(
+            V5,
+            CLIENT,
+            limits.maximum_packet_size,
+            limits.maximum_packet_items,
+            PORTION,
+        )
         self._enter(PeerState.CONNECTING)
         self._version = V311
         self._connect = Connect(V311)
         self._is_assigned = False
         self._aliases = InboundAliases(0)
-        # What waits for an answer, and what came after it.
+        # What waits for an answer, and what came after it or is left for the next turn.
         self._question: Question | None = None
         self._later: list[Packet] = []
         self._is_authenticating = False
@@ -137,8 +148,23 @@ class Peer:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an answer has to come before more is read."""
-        return self._question is not None or self.outlet.held > 0
+        """Whether something has to be done before more is read."""
+        return (
+            self._question is not None
+            or self.outlet.held > 0
+            or len(self._later) > 0
+            or self._decoder.has_more
+        )
+
+    @property
+    def has_more(self) -> bool:
+        """Whether to call `go_on` in the next turn of the event loop."""
+        return (
+            (len(self._later) > 0 or self._decoder.has_more)
+            and self._question is None
+            and self.outlet.held == 0
+            and not self.is_closed
+        )
 
     # --- time ---------------------------------------------------------------------
 
@@ -168,7 +194,7 @@ class Peer:
     # --- what comes from the client -----------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
-        """Handle bytes of the client.
+        """Handle bytes of the client; look at `has_more` afterwards.
 
         Args:
             data: The bytes, cut anywhere.
@@ -176,9 +202,25 @@ class Peer:
         """
         if self.is_closed:
             return
-        core = self._core
-        core.shared.now = now
-        time = core.reading_time(now)
+        self._core.shared.now = now
+        self._core.shared.work = 0
+        packets = self._decode(data)
+        if self._question is not None or self._later:
+            self._later += packets
+        else:
+            self._handle(packets)
+
+    def go_on(self, now: float) -> None:
+        """Handle more of what has come: one client's flood must not stop the others."""
+        if not self.has_more:
+            return
+        self._core.shared.now = now
+        self._core.shared.work = 0
+        packets, self._later = self._later, []
+        self._handle(packets or self._decode(b""))
+
+    def _decode(self, data: bytes) -> list[Packet]:
+        time = self._core.reading_time(self._core.shared.now)
         decoder = self._decoder
         if self.state is PeerState.CONNECTING:
             self._opening += data[: OPENING - len(self._opening)]
@@ -186,12 +228,10 @@ class Peer:
             self._silence.hear(time)
         packets = decoder.feed(data)
         self._silence.note_partial(decoder.is_partial, len(packets) > 0, time)
-        if self._question is not None:
-            self._later += packets
-        else:
-            self._handle(packets)
+        return packets
 
     def _handle(self, packets: list[Packet]) -> None:
+        shared = self._core.shared
         try:
             for index, packet in enumerate(packets):
                 # The two rows of the table that every message takes, without it.
@@ -207,11 +247,13 @@ class Peer:
                             f"{packet.kind.name} while {self.state.value}",
                         )
                     handler(self, packet)
-                if self._question is not None:
-                    self._later = packets[index + 1 :]
-                    return
+                shared.work += 1
                 if self.is_closed:
                     return
+                if self._question is not None or shared.work >= WORK:
+                    self._later = packets[index + 1 :]
+                    if self._later or self._question is not None:
+                        return
             if self._decoder.error is not None:
                 raise self._decoder.error
         except PacketError as error:
@@ -364,6 +406,7 @@ class Peer:
         if question is None or self.is_closed:
             return
         self._core.shared.now = now
+        self._core.shared.work = 0
         # Its own waiting does not count against the client.
         self._silence.hear(self._core.reading_time(now))
         try:

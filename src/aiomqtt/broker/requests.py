@@ -24,6 +24,8 @@ QOS_NOT_SUPPORTED: Final = 0x9B
 SHARED_NOT_SUPPORTED: Final = 0x9E
 IDENTIFIERS_NOT_SUPPORTED: Final = 0xA1
 WILDCARDS_NOT_SUPPORTED: Final = 0xA2
+# What a topic filter costs, counted in messages that are sent.
+FILTER_WORK: Final = 10
 
 
 def refusal_of_publish(core: Core, packet: Publish) -> int:
@@ -91,6 +93,7 @@ def subscribe(
     identifier = 0
     if packet.properties is not None:
         identifier = next(iter(packet.properties.subscription_identifier), 0)
+    core.shared.work += FILTER_WORK * len(codes)
     answers: list[ReasonCode] = []
     wanted: list[Subscription] = []
     for (name, options), refused in zip(packet.subscriptions, codes, strict=True):
@@ -146,6 +149,7 @@ def _wants_retained(name: str, options: SubscribeOptions, is_new: bool) -> bool:
 
 def unsubscribe(core: Core, session: Session, packet: Unsubscribe) -> Suback:
     """Unsubscribe a session; return the answer."""
+    core.shared.work += FILTER_WORK * len(packet.filters)
     codes = [
         ReasonCode(0)
         if core.subscriptions.remove(session, name)

@@ -27,15 +27,18 @@ class Shared:
 
     Attributes:
         now: The time of the call that is being handled.
+        work: What has been done for one client in this turn of the event loop, about,
+            counted in messages that are sent.
     """
 
-    __slots__ = ("limits", "now", "statistics")
+    __slots__ = ("limits", "now", "statistics", "work")
 
     def __init__(self, limits: Limits, statistics: Statistics, now: float) -> None:
         """Take them."""
         self.limits = limits
         self.statistics = statistics
         self.now = now
+        self.work = 0
 
 
 class Subscription:

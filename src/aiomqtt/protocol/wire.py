@@ -11,6 +11,10 @@ from .spec import MAXIMUM_REMAINING_LENGTH, MAXIMUM_STRING_LENGTH
 MALFORMED: Final = 0x81
 PROTOCOL_ERROR: Final = 0x82
 PACKET_TOO_LARGE: Final = 0x95
+QUOTA_EXCEEDED: Final = 0x97
+# How many items of a kind one packet may hold, unless the caller says otherwise: topic
+# filters, reason codes, properties that repeat.
+MAXIMUM_ITEMS: Final = 65_536
 
 
 class PacketError(Exception):
@@ -94,13 +98,20 @@ def decode_text(encoded: bytes) -> str:
 class Reader:
     """Reads the fields of one packet, from front to back."""
 
-    __slots__ = ("data", "end", "position")
+    __slots__ = ("data", "end", "maximum_items", "position")
 
-    def __init__(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        start: int = 0,
+        end: int | None = None,
+        maximum_items: int = MAXIMUM_ITEMS,
+    ) -> None:
         """Read from the start to the end, by default all of it."""
         self.data = data
         self.position = start
         self.end = len(data) if end is None else end
+        self.maximum_items = maximum_items
 
     def take(self, size: int) -> bytes:
         """Read a number of bytes."""
@@ -154,6 +165,13 @@ class Reader:
     def rest(self) -> bytes:
         """Read all that is left."""
         return self.take(self.end - self.position)
+
+    def check_items(self, count: int, what: str) -> None:
+        """Refuse a packet that holds more items of a kind than are allowed."""
+        if count > self.maximum_items:
+            raise PacketError(
+                QUOTA_EXCEEDED, f"a packet has more than {self.maximum_items} {what}"
+            )
 
     def finish(self) -> None:
         """Refuse bytes that are left over."""

@@ -32,7 +32,13 @@ from aiomqtt.protocol.spec import (
     Role,
     senders,
 )
-from aiomqtt.protocol.wire import MALFORMED, PROTOCOL_ERROR, PacketError, Reader
+from aiomqtt.protocol.wire import (
+    MALFORMED,
+    MAXIMUM_ITEMS,
+    PROTOCOL_ERROR,
+    PacketError,
+    Reader,
+)
 from aiomqtt.topic import Topic
 
 from .codes import codes_of
@@ -85,7 +91,13 @@ def check_first_byte(first: int, version: int, sender: Role) -> PacketType:
     return kind
 
 
-def decode(first: int, body: bytes, version: int, sender: Role) -> Packet:
+def decode(
+    first: int,
+    body: bytes,
+    version: int,
+    sender: Role,
+    maximum_items: int = MAXIMUM_ITEMS,
+) -> Packet:
     """Decode one packet that a role sent.
 
     Args:
@@ -93,12 +105,14 @@ def decode(first: int, body: bytes, version: int, sender: Role) -> Packet:
         body: What follows the remaining length, all of it.
         version: The version of the connection (a CONNECT brings its own).
         sender: Who sent it.
+        maximum_items: How many topic filters, reason codes or properties of one kind
+            it may have.
 
     Raises:
-        PacketError: The packet is malformed or a protocol error.
+        PacketError: The packet is malformed, a protocol error, or has too many items.
     """
     kind = check_first_byte(first, version, sender)
-    reader = Reader(body)
+    reader = Reader(body, maximum_items=maximum_items)
     packet = _DECODERS[kind](first, reader, version, sender)
     reader.finish()
     return packet
@@ -253,6 +267,7 @@ def _decode_subscribe(
             raise PacketError(PROTOCOL_ERROR, "subscription options hold a value of 3")
         options = SubscribeOptions(bits & 3, bool(bits & 4), bool(bits & 8), bits >> 4)
         subscriptions.append((topic_filter, options))
+        reader.check_items(len(subscriptions), "topic filters")
         _check_received_filter(topic_filter, options.no_local)
     if not subscriptions:
         raise PacketError(PROTOCOL_ERROR, "SUBSCRIBE has no topic filter")
@@ -276,6 +291,7 @@ def _decode_unsubscribe(
     filters = []
     while reader.position < reader.end:
         filters.append(reader.string())
+        reader.check_items(len(filters), "topic filters")
         _check_received_filter(filters[-1])
     if not filters:
         raise PacketError(PROTOCOL_ERROR, "UNSUBSCRIBE has no topic filter")
@@ -288,6 +304,7 @@ def _decode_suback(first: int, reader: Reader, version: int, sender: Role) -> Su
     properties = decode_properties(reader, kind, version, sender)
     if kind is PacketType.UNSUBACK and version < V5:
         return Suback(kind, packet_id, [])
+    reader.check_items(reader.end - reader.position, "reason codes")
     codes = [
         _decode_code(kind, code, version, sender, PROTOCOL_ERROR)
         for code in reader.rest()

@@ -168,7 +168,9 @@ def decode_properties(
         if row.is_topic and ("+" in value or "#" in value):
             raise PacketError(MALFORMED, f"{row.title} contains wildcards")
         if packet in row.repeats:
-            values.setdefault(name, []).append(value)
+            several = values.setdefault(name, [])
+            several.append(value)
+            reader.check_items(len(several), "properties of one kind")
         elif name in values:
             raise PacketError(PROTOCOL_ERROR, f"{row.title} stands twice")
         else:

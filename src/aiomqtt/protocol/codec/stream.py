@@ -5,7 +5,13 @@ from typing import Final
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
-from aiomqtt.protocol.wire import MALFORMED, PACKET_TOO_LARGE, PacketError, Reader
+from aiomqtt.protocol.wire import (
+    MALFORMED,
+    MAXIMUM_ITEMS,
+    PACKET_TOO_LARGE,
+    PacketError,
+    Reader,
+)
 
 from .decode import check_first_byte, decode
 from .fast import decode_topic, decoded_topics
@@ -18,6 +24,8 @@ PUBLISH_TYPE: Final = PacketType.PUBLISH
 TABLE: Final = 0
 PUBLISH: Final = 1
 ACK: Final = 2
+# More packets than any chunk has.
+NO_LIMIT: Final = 1 << 30
 
 # Smaller chunks of a packet that is not whole are held together: as objects they
 # would take many times their size.
@@ -53,6 +61,10 @@ class Decoder:
         sender: The role of the peer.
         maximum_packet_size: The largest packet to accept, in bytes; None: no limit
             but the standard's, 256 MiB.
+        maximum_items: How many topic filters, reason codes or properties of one kind
+            a packet may have.
+        portion: How many packets a call returns at the most; 0: no limit. The rest
+            waits for the next call.
 
     Attributes:
         error: What made the stream undecodable, or None. It belongs after the
@@ -63,7 +75,11 @@ class Decoder:
         "_held",
         "_held_size",
         "_is_v5",
+        "_maximum_items",
         "_needed",
+        "_portion",
+        "_rest",
+        "_rest_start",
         "_sender",
         "error",
         "maximum_packet_size",
@@ -75,6 +91,8 @@ class Decoder:
         version: ProtocolVersion,
         sender: Role,
         maximum_packet_size: int | None = None,
+        maximum_items: int = MAXIMUM_ITEMS,
+        portion: int = 0,
     ) -> None:
         """Start at the beginning of a packet."""
         self.version = version
@@ -87,11 +105,27 @@ class Decoder:
         self._held: list[bytes | bytearray] = []
         self._held_size = 0
         self._needed = 0
+        self._maximum_items = maximum_items
+        self._portion = portion or NO_LIMIT
+        # What came and is still to be decoded, from where on.
+        self._rest = b""
+        self._rest_start = 0
 
     @property
     def is_partial(self) -> bool:
         """Whether the beginning of a packet has come, and not yet its end."""
         return len(self._held) > 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes have come that are still to be decoded, by `feed(b"")`."""
+        return len(self._rest) > 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes it holds."""
+        held = self._held_size if self._held else 0
+        return held + len(self._rest)
 
     def feed(self, data: bytes) -> list[Packet]:
         """Decode all packets that end within a chunk.
@@ -100,18 +134,23 @@ class Decoder:
             data: The bytes that came.
 
         Returns:
-            The packets, in order. Look at `error` afterwards.
+            The packets, in order. Look at `error` and `has_more` afterwards.
         """
         packets: list[Packet] = []
         if self.error is not None:
             return packets
+        start = 0
         try:
-            if self._held:
+            if self._rest:
+                start, self._rest_start = self._rest_start, 0
+                data = self._rest + data if data else self._rest
+                self._rest = b""
+            elif self._held:
                 self._append(data)
                 if self._held_size < self._needed:
                     return packets
                 data = self._complete(packets)
-            self._decode_all(data, packets)
+            self._decode_all(data, start, packets)
         except PacketError as error:
             self.error = error
         return packets
@@ -161,12 +200,16 @@ class Decoder:
         packets.append(packet)
         return bytes(closing[cut:])
 
-    def _decode_all(self, data: bytes, packets: list[Packet]) -> None:
-        """Decode until less than a packet is left, and hold that."""
+    def _decode_all(self, data: bytes, position: int, packets: list[Packet]) -> None:
+        """Decode until less than a packet is left, and hold that; or the portion."""
         maximum = self.maximum_packet_size
-        position = 0
+        portion = self._portion
         end = len(data)
         while end - position >= 2:
+            if len(packets) >= portion:
+                self._rest = data
+                self._rest_start = position
+                return
             first = data[position]
             if _ROUTES[first] == TABLE:
                 # The first fault counts, and the rest may take long to come.
@@ -212,7 +255,7 @@ class Decoder:
                     properties = Properties()
                     body += 1
                 elif self._is_v5:
-                    reader = Reader(data, body, stop)
+                    reader = Reader(data, body, stop, self._maximum_items)
                     properties = decode_properties(
                         reader, PUBLISH_TYPE, self.version, self._sender
                     )
@@ -230,7 +273,9 @@ class Decoder:
             packet_id = data[start] << 8 | data[start + 1]
             if packet_id:
                 return Ack(_ACK_KINDS[(first >> 4) - 4], packet_id)
-        packet = decode(first, data[start:stop], self.version, self._sender)
+        packet = decode(
+            first, data[start:stop], self.version, self._sender, self._maximum_items
+        )
         if isinstance(packet, Connect):
             self.version = packet.version
             self._is_v5 = packet.version >= V5
