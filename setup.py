@@ -49,6 +49,7 @@ HOT_IN_BROKER = (
     "aiomqtt/broker/message.py",
     "aiomqtt/broker/outlet.py",
     "aiomqtt/broker/peer.py",
+    "aiomqtt/broker/replay.py",
     "aiomqtt/broker/requests.py",
     "aiomqtt/broker/retained.py",
     "aiomqtt/broker/session.py",

@@ -85,6 +85,7 @@ class Wire:
     def read(self) -> list[Packet]:
         """All that the broker has written since the last time."""
         data, self.outlet.data = b"".join(self.outlet.data), []
+        self.outlet.unsent = 0
         packets = self._decoder.feed(data)
         assert self._decoder.error is None
         assert not self._decoder.is_partial

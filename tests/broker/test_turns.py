@@ -6,8 +6,9 @@ import pytest
 
 from aiomqtt.broker import Broker
 from aiomqtt.broker.link import QUESTIONS
-from aiomqtt.broker.peer import PORTION, WORK
+from aiomqtt.broker.peer import PORTION
 from aiomqtt.broker.requests import FILTER_WORK
+from aiomqtt.broker.session import WORK
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connect, Ping, Publish, Signal, Subscribe

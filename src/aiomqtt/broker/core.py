@@ -14,7 +14,7 @@ from .limits import Limits
 from .message import ApplicationMessage, for_others
 from .outlet import Outlet
 from .retained import RetainedMessages
-from .session import FOREVER, Session, Shared, Subscription
+from .session import FOREVER, Session, Shared
 from .statistics import Statistics
 from .subscriptions import Subscriptions, Target
 from .timers import Timers
@@ -56,10 +56,10 @@ class Core:
         self.limits = limits
         self.new_identifier = new_identifier
         self.statistics = Statistics()
-        self.shared = Shared(limits, self.statistics, now)
+        self.retained = RetainedMessages(limits)
+        self.shared = Shared(limits, self.statistics, self.retained, now)
         self.timers = Timers()
         self.subscriptions = Subscriptions()
-        self.retained = RetainedMessages(limits)
         self.sessions: dict[str, Session] = {}
         self.peers: dict[str, Peer] = {}
         self.ready: list[Outlet] = []
@@ -146,20 +146,6 @@ class Core:
         count = len(matches.targets) + len(matches.groups)
         self.shared.work += count
         return count
-
-    def send_retained(self, subscription: Subscription) -> None:
-        """Send a session the retained messages of a subscription (§3.3.1.3)."""
-        identifier = subscription.identifier
-        for message in self.retained.matching(
-            subscription.topic_filter, self.shared.now
-        ):
-            subscription.session.deliver(
-                message,
-                min(message.qos, subscription.qos),
-                True,
-                (identifier,) if identifier else (),
-                None,
-            )
 
     def is_too_deep(self, topic: str) -> bool:
         """Whether a topic or filter has more levels than are allowed."""

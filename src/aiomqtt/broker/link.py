@@ -121,6 +121,7 @@ class Link(asyncio.Protocol):
             outlet.unsent = 0
             outlet.release_if_drained()
             self._server.flush()
+            self._go_on_soon()
 
     # --- what the server calls --------------------------------------------------------
 

@@ -24,12 +24,14 @@ class ApplicationMessage:
             there are none.
         arrived: When it came, by the broker's clock.
         expires: When it expires; None: never.
+        number: The number that it was retained by; 0: it was not.
     """
 
     __slots__ = (
         "_encoded",
         "arrived",
         "expires",
+        "number",
         "payload",
         "properties",
         "qos",
@@ -54,6 +56,7 @@ class ApplicationMessage:
         self.properties = properties
         self.arrived = now
         self.expires: float | None = None
+        self.number = 0
         if properties is not None:
             interval = properties.message_expiry_interval
             if interval is not None:

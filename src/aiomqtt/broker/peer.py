@@ -49,7 +49,7 @@ from .hooks import ClientInfo, Refusal
 from .outlet import Outlet
 from .requests import publish, refusal_of_publish, subscribe, unsubscribe
 from .retained import SYSTEM
-from .session import Session
+from .session import WORK, Session
 from .silence import Silence
 from .subscriptions import split_shared
 
@@ -64,10 +64,8 @@ NOT_AUTHORIZED: Final = 0x87
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
 CONTINUE_AUTHENTICATION: Final = 0x18
 REAUTHENTICATE: Final = 0x19
-# So many packets of a client are decoded at once, and so much is done for it, counted
-# in messages that are sent, before it is the turn of others.
+# So many packets of a client are decoded at once, before it is the turn of others.
 PORTION: Final = 2000
-WORK: Final = 10_000
 
 _PINGRESP: Final = b"\xd0\x00"
 
@@ -159,12 +157,21 @@ class Peer:
     @property
     def has_more(self) -> bool:
         """Whether to call `go_on` in the next turn of the event loop."""
+        return self._has_packets or self._has_retained
+
+    @property
+    def _has_packets(self) -> bool:
         return (
             (len(self._later) > 0 or self._decoder.has_more)
             and self._question is None
             and self.outlet.held == 0
             and not self.is_closed
         )
+
+    @property
+    def _has_retained(self) -> bool:
+        session = self.session
+        return session is not None and session.has_more_retained
 
     # --- time ---------------------------------------------------------------------
 
@@ -211,13 +218,15 @@ class Peer:
             self._handle(packets)
 
     def go_on(self, now: float) -> None:
-        """Handle more of what has come: one client's flood must not stop the others."""
-        if not self.has_more:
-            return
+        """Do more of what is to do: one client's flood must not stop the others."""
         self._core.shared.now = now
         self._core.shared.work = 0
-        packets, self._later = self._later, []
-        self._handle(packets or self._decode(b""))
+        if self._has_packets:
+            packets, self._later = self._later, []
+            self._handle(packets or self._decode(b""))
+        session = self.session
+        if session is not None:
+            session.send_more_retained()
 
     def _decode(self, data: bytes) -> list[Packet]:
         time = self._core.reading_time(self._core.shared.now)
@@ -565,7 +574,8 @@ class Peer:
         answers, wanted = subscribe(self._core, session, packet, codes)
         self._write(answers)
         for subscription in wanted:
-            self._core.send_retained(subscription)
+            session.send_retained(subscription.topic_filter)
+        session.send_more_retained()
 
     def _on_unsubscribe(self, packet: Unsubscribe) -> None:
         session = self.session

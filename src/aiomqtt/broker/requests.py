@@ -150,6 +150,8 @@ def _wants_retained(name: str, options: SubscribeOptions, is_new: bool) -> bool:
 def unsubscribe(core: Core, session: Session, packet: Unsubscribe) -> Suback:
     """Unsubscribe a session; return the answer."""
     core.shared.work += FILTER_WORK * len(packet.filters)
+    for name in packet.filters:
+        session.send_no_retained(name)
     codes = [
         ReasonCode(0)
         if core.subscriptions.remove(session, name)

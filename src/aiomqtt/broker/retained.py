@@ -12,13 +12,18 @@ SYSTEM: Final = "$SYS/"
 
 
 class RetainedMessages:
-    """At most one message for each topic."""
+    """At most one message for each topic.
+
+    Attributes:
+        last_number: The number of the message that was retained last: they count up.
+    """
 
     def __init__(self, limits: Limits) -> None:
         """Start without any."""
         self._limits = limits
         self._by_topic: dict[str, ApplicationMessage] = {}
         self._trie: Trie[ApplicationMessage] = Trie()
+        self.last_number = 0
         # Without those of the broker itself.
         self._count = 0
         self._size = 0
@@ -40,6 +45,8 @@ class RetainedMessages:
         if last is not None:
             self._tally(last, -1)
         if message.payload and has_room:
+            self.last_number += 1
+            message.number = self.last_number
             self._by_topic[topic] = message
             self._trie.set(topic, message)
             self._tally(message, 1)
@@ -67,6 +74,14 @@ class RetainedMessages:
             count <= limits.maximum_retained_messages
             and size <= limits.maximum_retained_bytes
         )
+
+    def get(self, topic: str, now: float) -> ApplicationMessage | None:
+        """Return what is retained of a topic; what has expired is removed."""
+        message = self._by_topic.get(topic)
+        if message is None or message.expires is None or now < message.expires:
+            return message
+        self._remove(message)
+        return None
 
     def matching(self, topic_filter: str, now: float) -> list[ApplicationMessage]:
         """Return what is retained under a filter; what has expired is removed."""

@@ -10,6 +10,8 @@ from aiomqtt.protocol.spec import ProtocolVersion
 from .limits import Limits
 from .message import ApplicationMessage
 from .outlet import ALIAS_SIZE, IDENTIFIER_SIZE, Outlet
+from .replay import Replay
+from .retained import RetainedMessages
 from .statistics import Statistics
 from .timers import Timer
 
@@ -20,22 +22,36 @@ FOREVER: Final = 0xFFFF_FFFF
 IN_FLIGHT_V3: Final = 100
 # With so many messages waiting, those who publish to a client have to wait for it.
 CROWDED: Final = 1000
+# So much is done for one client, counted in messages that are sent, before it is the
+# turn of others.
+WORK: Final = 10_000
+# So many bytes of retained messages count as one: with `WORK` about as much as may wait
+# to be written.
+RETAINED_BYTES: Final = 32
 
 
 class Shared:
     """What all sessions of a broker share.
 
     Attributes:
+        retained: The retained messages.
         now: The time of the call that is being handled.
         work: What has been done for one client in this turn of the event loop, about,
             counted in messages that are sent.
     """
 
-    __slots__ = ("limits", "now", "statistics", "work")
+    __slots__ = ("limits", "now", "retained", "statistics", "work")
 
-    def __init__(self, limits: Limits, statistics: Statistics, now: float) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        statistics: Statistics,
+        retained: RetainedMessages,
+        now: float,
+    ) -> None:
         """Take them."""
         self.limits = limits
+        self.retained = retained
         self.statistics = statistics
         self.now = now
         self.work = 0
@@ -112,6 +128,7 @@ class Session:
         subscriptions: Its subscriptions by topic filter.
         is_v5: Whether its client speaks 5.0, or did when it was connected last.
         expiry: How many seconds it lasts without a connection.
+        replay: The retained messages that it still gets; None: there are none.
         will: What to publish when the client is gone; None: nothing.
         will_timer: When a will that is delayed is due.
         expiry_timer: When the session ends.
@@ -125,6 +142,7 @@ class Session:
         "is_v5",
         "outbound",
         "outlet",
+        "replay",
         "shared",
         "subscriptions",
         "will",
@@ -139,6 +157,7 @@ class Session:
         self.outbound = Outbound()
         self.inbound = Inbound()
         self.subscriptions: dict[str, Subscription] = {}
+        self.replay: Replay | None = None
         self.expiry = 0
         self.will: WillMessage | None = None
         self.will_timer: Timer | None = None
@@ -167,11 +186,18 @@ class Session:
         assert outlet is not None
         outlet.wake()
         self.outbound.resume(outlet.data, self._refusal)
+        replay = self.replay
+        if replay is not None:
+            replay.is_blocked = False
+            self.send_more_retained()
 
     def detach(self) -> None:
         """End the connection; what is not done waits for the next one."""
         self.outlet = None
         self.outbound.close()
+        replay = self.replay
+        if replay is not None:
+            replay.interrupt()
 
     def _encode_anew(self) -> None:
         """Take what waits from one version of MQTT to another."""
@@ -237,6 +263,8 @@ class Session:
         outlet.data.append(tail)
         outlet.unsent += len(head) + len(tail)
         shared.statistics.messages_sent += 1
+        if message.retain:
+            self._has_got(message)
 
     def _deliver_surely(
         self,
@@ -270,6 +298,8 @@ class Session:
             or (outlet is not None and outlet.uses_aliases)
         ):
             delivery.render = letter.render
+        if message.retain:
+            self._has_got(message)
         if outlet is None:
             outbound.send(delivery, [])
             return
@@ -295,6 +325,72 @@ class Session:
         if outlet.is_crowded and outbound.queued < CROWDED // 2:
             outlet.is_crowded = False
             outlet.release_if_drained()
+        replay = self.replay
+        if replay is not None:
+            replay.is_blocked = False
+            self.send_more_retained()
+
+    # --- retained messages --------------------------------------------------------
+
+    def send_retained(self, topic_filter: str) -> None:
+        """Send the retained messages of a subscription (§3.3.1.3), as they fit."""
+        if self.replay is None:
+            self.replay = Replay(self.shared.retained)
+        self.replay.add(topic_filter)
+
+    def send_no_retained(self, topic_filter: str) -> None:
+        """Send no more retained messages of a subscription, which is at an end."""
+        replay = self.replay
+        if replay is not None:
+            replay.drop(topic_filter)
+
+    def _has_got(self, message: ApplicationMessage) -> None:
+        replay = self.replay
+        if replay is not None:
+            replay.leave_out(message.topic)
+
+    def _has_room_for(self, message: ApplicationMessage) -> bool:
+        _, tail = message.parts(self.is_v5, message.qos, True)
+        return self.outbound.size + len(tail) <= self.shared.limits.maximum_queued_bytes
+
+    @property
+    def has_more_retained(self) -> bool:
+        """Whether `send_more_retained` would send something."""
+        outlet, outbound, limits = self.outlet, self.outbound, self.shared.limits
+        replay = self.replay
+        if replay is None or outlet is None or outlet.is_paused or replay.is_blocked:
+            return False
+        # One may wait for the client's acknowledgements, no more.
+        return len(outbound) == 0 or (
+            outbound.queued == 0 and len(outbound) < limits.maximum_queued_messages
+        )
+
+    def send_more_retained(self) -> None:
+        """Send retained messages: as many as fit, and as is the client's turn."""
+        shared = self.shared
+        while shared.work < WORK and self.has_more_retained:
+            replay = self.replay
+            assert replay is not None
+            message = replay.next(shared.now)
+            subscription = self.subscriptions.get(replay.topic_filter)
+            if message is None:
+                if replay.is_done:
+                    self.replay = None
+                else:
+                    shared.work += replay.begin(shared.now)
+            elif len(self.outbound) and not self._has_room_for(message):
+                # The next acknowledgement makes room.
+                replay.put_back(message)
+            elif subscription is not None:
+                shared.work += 1 + len(message.payload) // RETAINED_BYTES
+                identifier = subscription.identifier
+                self.deliver(
+                    message,
+                    min(message.qos, subscription.qos),
+                    True,
+                    (identifier,) if identifier else (),
+                    None,
+                )
 
 
 def _extra(outlet: Outlet, identifiers: tuple[int, ...]) -> int:
