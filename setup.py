@@ -5,7 +5,9 @@ and runs from source. AIOMQTT_PURE=1 asks for that; AIOMQTT_REQUIRE_COMPILED=1 m
 it an error, for those who build wheels.
 """
 
+import ast
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -128,7 +130,75 @@ def compile_to_c() -> list[Extension]:
         for extension in extensions:
             # Calls within the group need no detour through the dynamic linker.
             extension.extra_compile_args.append("-fvisibility=hidden")
+    for group, names in GROUPS.items():
+        [source] = (
+            Path(name)
+            for extension in extensions
+            for name in extension.sources
+            if Path(name).name == f"__native_{group}.c"
+        )
+        text = source.read_text(encoding="utf-8")
+        source.write_text(with_docstrings(text, names), encoding="utf-8")
     return extensions
+
+
+# --- docstrings: mypyc writes signatures only ------------------------------------
+
+# A class, a function or method, and a property, as mypyc writes them in C.
+IN_C = re.compile(
+    r"""
+    (?P<head>
+        PyTypeObject\ CPyType_(?P<type>\w+)_template_\ =\ \{
+            [^}]*? \.tp_doc\ =\ PyDoc_STR\(
+      | \(PyCFunction\)CPyPy_(?P<function>\w+),\s+[\w\ |]+,\s+PyDoc_STR\(
+      | \(getter\)(?P<type_of>\w+?)_get_(?P<property>\w+),[^,}]*,\s+(?=NULL)
+    )
+    (?P<signature>"(?:[^"\\]|\\.)*"|NULL)
+    """,
+    re.VERBOSE,
+)
+
+
+def with_docstrings(text: str, names: tuple[str, ...]) -> str:
+    """Return mypyc's C code with the docstrings of the modules that it was made of."""
+    found: dict[str, str] = {}
+    for name in names:
+        tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
+        collect_docstrings(tree, name.removesuffix(".py").split("/"), found)
+
+    def documented(match: re.Match[str]) -> str:
+        name = match["type"] or match["function"]
+        if match["property"]:
+            name = f"{match['type_of']}___{match['property']}"
+        doc = found.get(name)
+        if doc is None:
+            return match[0]
+        # C knows no others; three digits at most belong to an octal escape.
+        literal = "".join(
+            chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
+            for byte in doc.encode()
+        )
+        if match["property"]:
+            return f'{match["head"]}PyDoc_STR("{literal}")'
+        signature = match["signature"].removeprefix("NULL")
+        return f'{match["head"]}{signature} "{literal}"'
+
+    return IN_C.sub(documented, text)
+
+
+def collect_docstrings(node: ast.AST, path: list[str], found: dict[str, str]) -> None:
+    """Add those below a node, by each of the names that mypyc may have for it in C.
+
+    It is the path without as much of its beginning as it takes to be no other's.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [*path, child.name]
+            doc = ast.get_docstring(child)
+            if doc:
+                for start in range(len(inner)):
+                    found["___".join(inner[start:])] = doc
+            collect_docstrings(child, inner, found)
 
 
 is_wanted = not is_set("AIOMQTT_PURE")

@@ -1,6 +1,9 @@
 # Shell code that the scripts share. Sourced by them, with the checkout as cwd.
 # shellcheck shell=bash
 
+# What fails in "$(...)" ends the script too: or a build that failed would be tested.
+shopt -s inherit_errexit
+
 # Debian puts mosquitto here, outside the PATH of an ordinary user.
 PATH=$PATH:/usr/sbin:/sbin
 

@@ -22,7 +22,7 @@ from .message import Message
 from .properties import Properties, ReasonCode, SubscribeOptions
 from .publishing import Receipt
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
-from .watchers import Publication
+from .types import Publication
 
 if TYPE_CHECKING:
     from .broker import Broker

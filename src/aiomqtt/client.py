@@ -47,13 +47,14 @@ from .publishing import Receipt, publish_all
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .types import (
     ProxySettings,
+    Publication,
     SocketOption,
     SubscribeTopic,
     TLSParameters,
     WebSocketHeaders,
     Will,
 )
-from .watchers import Batch, Publication, Waiters, give_up, refusal
+from .watchers import Batch, Waiters, give_up, refusal
 
 __all__ = [
     "Client",

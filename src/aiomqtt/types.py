@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .payload import PayloadType
 from .properties import Properties, SubscribeOptions
@@ -21,6 +21,26 @@ WebSocketHeaders: TypeAlias = (
 )
 # What socket.setsockopt takes.
 SocketOption: TypeAlias = tuple[int, int, int | bytes] | tuple[int, int, None, int]
+
+
+class Publication(NamedTuple):
+    """A message to publish; a tuple of the arguments of `Client.publish` is as good.
+
+    Args:
+        topic: The topic name.
+        payload: The payload; a str as UTF-8, a number as its decimal text, ``None``
+            as nothing.
+        qos: 0, 1 or 2.
+        retain: Whether the broker retains the message.
+        properties: The properties (5.0 only); ``None``: none.
+    """
+
+    topic: str
+    payload: PayloadType = None
+    qos: int = 0
+    retain: bool = False
+    # Any: paho-mqtt's Properties are taken by their shape.
+    properties: Properties | Any | None = None
 
 
 @dataclass(frozen=True)

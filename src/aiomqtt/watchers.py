@@ -1,7 +1,7 @@
 """What is told of deliveries in its own way: a receipt, and a window of messages."""
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .arguments import to_text
 from .escaping import escape
@@ -9,33 +9,13 @@ from .exceptions import MqttCodeError, MqttError
 from .net.runner import Runner
 from .net.waiters import Waiter, Watcher
 from .paho import to_properties
-from .payload import PayloadType, encode_payload
-from .properties import Properties
+from .payload import encode_payload
 from .protocol.codec.encode import check_qos
 from .protocol.outbound import DONE, Delivery
+from .types import Publication
 
 # What an iterator gives when it has no more.
 _END: Final = object()
-
-
-class Publication(NamedTuple):
-    """A message to publish; a tuple of the arguments of `Client.publish` is as good.
-
-    Args:
-        topic: The topic name.
-        payload: The payload; a str as UTF-8, a number as its decimal text, ``None``
-            as nothing.
-        qos: 0, 1 or 2.
-        retain: Whether the broker retains the message.
-        properties: The properties (5.0 only); ``None``: none.
-    """
-
-    topic: str
-    payload: PayloadType = None
-    qos: int = 0
-    retain: bool = False
-    # Any: paho-mqtt's Properties are taken by their shape.
-    properties: Properties | Any | None = None
 
 
 _DEFAULTS: Final[tuple[Any, ...]] = tuple(Publication(""))
