@@ -362,11 +362,61 @@ def test_what_is_sent_before_the_answer_waits_for_it(version):
     wire = Wire(world, version)
     wire.send(Connect(wire.version, "me"), PINGREQ)
     wire.send(Subscribe(1, [("t", SubscribeOptions())]))
+    # It is read, so that its end is noticed, but not without bound.
+    assert not wire.peer.is_waiting
+    wire.send(b"\x30\xff\xff\x7f" + bytes(64 * 1024))
     assert wire.peer.is_waiting
     world.pass_time(100)  # the program may think for as long as it likes
     wire.peer.answer([None], world.now)
     kinds = [packet.kind for packet in wire.read()]
     assert kinds == [PacketType.CONNACK, PacketType.PINGRESP, PacketType.SUBACK]
+    assert not wire.peer.is_waiting
+
+
+def test_what_came_before_the_connection_broke_is_done(version):
+    world = World()
+    listener = world.client(client_id="listener")
+    listener.subscribe("#")
+    world.core.asks_for_topics = True
+    wire = world.client(version)
+    for payload in (b"1", b"2"):
+        wire.publish(payload=payload)
+    wire.disconnect()
+    wire.lose()
+    assert wire.ended is None
+    wire.peer.answer([None], world.now)
+    assert wire.ended is None
+    wire.peer.answer([None], world.now)
+    assert wire.ended == ""
+    assert payloads(listener.read()) == [b"1", b"2"]
+
+
+def test_who_did_not_say_goodbye_is_lost_after_the_last_answer(version):
+    world = World()
+    world.core.asks_for_topics = True
+    wire = world.client(version)
+    wire.publish()
+    wire.lose()
+    assert wire.ended is None
+    wire.peer.answer([None], world.now)
+    assert wire.ended == "it broke"
+    # Or when the caller has waited long enough.
+    wire = world.client(version)
+    wire.publish()
+    wire.lose()
+    wire.peer.abandon("too long", world.now)
+    assert wire.ended == "it broke"
+    wire.peer.answer([None], world.now)
+
+
+def test_who_goes_before_the_answer_to_its_connect_is_not_connected(version):
+    world = World()
+    world.core.asks_to_connect = True
+    wire = Wire(world, version)
+    wire.send(Connect(wire.version, "me"))
+    wire.lose()
+    assert wire.ended == "it broke"
+    assert not world.core.sessions
 
 
 def test_an_answer_that_comes_too_late_is_dropped(version):

@@ -3,8 +3,10 @@
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
+
+from aiomqtt.protocol.wire import encode_binary
 
 from .events import Began, Question
 from .hooks import (
@@ -22,6 +24,7 @@ BAD_USER_NAME_OR_PASSWORD: Final = 0x86
 NOT_AUTHORIZED: Final = 0x87
 BAD_AUTHENTICATION_METHOD: Final = 0x8C
 UNSPECIFIED_ERROR: Final = 0x80
+ENHANCED: Final = "enhanced_authentication"
 FAILED: Final = "The hook %s failed: the client is denied"
 _ACTIONS: Final[dict[str, Action]] = {"publish": "publish", "subscribe": "subscribe"}
 
@@ -37,6 +40,8 @@ class Exchange:
         self._peer = peer
         self._flush = flush
         self._answer: asyncio.Future[bytes | None] | None = None
+        # Whether there is a verdict.
+        self.is_over = False
 
     async def challenge(self, data: bytes | None = None) -> bytes | None:
         """Send the client an AUTH that continues; return the data that it answers.
@@ -106,24 +111,48 @@ class Hooks:
                 return Refusal(BAD_USER_NAME_OR_PASSWORD)
         if self._authenticate is None:
             return None
-        try:
-            verdict = await self._authenticate(client)
-            return to_refusal(verdict, BAD_USER_NAME_OR_PASSWORD)
-        except Exception:
-            self._logger.exception(FAILED, "authenticate")
-            return Refusal(UNSPECIFIED_ERROR)
+        refusal, _ = await self._call(
+            "authenticate", BAD_USER_NAME_OR_PASSWORD, self._authenticate, client
+        )
+        return refusal
 
     async def _may(
         self, client: ClientInfo, action: Action, topic: str
     ) -> Refusal | None:
         if self._authorize is None:
             return None
+        refusal, _ = await self._call(
+            "authorize", NOT_AUTHORIZED, self._authorize, client, action, topic
+        )
+        return refusal
+
+    async def _call(
+        self,
+        name: str,
+        otherwise: int,
+        hook: Callable[..., Awaitable[object]],
+        *arguments: object,
+    ) -> tuple[Refusal | None, bytes | None]:
+        """Call a hook; however it fails, the client is denied.
+
+        Returns:
+            Why the client is refused, or None; and the data that ends an enhanced
+            authentication.
+        """
         try:
-            verdict = await self._authorize(client, action, topic)
-            return to_refusal(verdict, NOT_AUTHORIZED)
+            verdict = await hook(*arguments)
+            if isinstance(verdict, bytes) and name == ENHANCED:
+                return None, encode_binary(verdict, "the Authentication Data")[2:]
+            return to_refusal(verdict, otherwise), None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # It is something that the hook waited for that was cancelled.
+            self._logger.exception(FAILED, name)
         except Exception:
-            self._logger.exception(FAILED, "authorize")
-            return Refusal(UNSPECIFIED_ERROR)
+            self._logger.exception(FAILED, name)
+        return Refusal(UNSPECIFIED_ERROR), None
 
     async def authenticate(
         self, exchange: Exchange
@@ -135,11 +164,4 @@ class Hooks:
         """
         if self._enhanced is None:
             return Refusal(BAD_AUTHENTICATION_METHOD), None
-        try:
-            verdict = await self._enhanced(exchange)
-            if isinstance(verdict, bytes):
-                return None, verdict
-            return to_refusal(verdict, NOT_AUTHORIZED), None
-        except Exception:
-            self._logger.exception(FAILED, "enhanced_authentication")
-            return Refusal(UNSPECIFIED_ERROR), None
+        return await self._call(ENHANCED, NOT_AUTHORIZED, self._enhanced, exchange)

@@ -25,13 +25,14 @@ from aiomqtt.topic import Topic
 from .asking import Hooks
 from .core import Core
 from .door import Door
-from .handshake import to_disconnect_code
+from .handshake import code_within
 from .hooks import (
     Authenticate,
     Authorize,
     ClientInfo,
     EnhancedAuthentication,
     Refusal,
+    check_texts,
 )
 from .limits import Limits
 from .link import Link
@@ -247,8 +248,8 @@ class Broker:
         listening = self._close()
         for peer in [*server.core.peers.values()]:
             peer.end(SERVER_SHUTTING_DOWN, "the broker is being stopped", server.now)
-        for link in [*server.links]:
-            link.peer.connection_lost("the broker is being stopped", server.now)
+        for link in [*server.links, *server.leaving]:
+            link.peer.abandon("the broker is being stopped", server.now)
             link.flush()
         server.flush()
         await server.close(FAREWELL)
@@ -268,8 +269,8 @@ class Broker:
         for peer in server.core.peers.values():
             if peer.session is not None:
                 peer.session.will = None
-        for link in [*server.links]:
-            link.peer.connection_lost("the broker was killed", server.now)
+        for link in [*server.links, *server.leaving]:
+            link.peer.abandon("the broker was killed", server.now)
             link.flush()
             link.abort()
         server.flush()
@@ -440,13 +441,14 @@ class Broker:
             Whether it was connected.
 
         Raises:
-            ValueError: A broker's DISCONNECT has no such code.
+            ValueError: A broker's DISCONNECT has no such code, or can't carry a text.
             RuntimeError: The broker is not running.
         """
         server = self._running()
-        if to_disconnect_code(reason_code) != reason_code:
+        if code_within(PacketType.DISCONNECT, reason_code) != reason_code:
             msg = f"reason_code {reason_code:#04x} is not allowed in DISCONNECT"
             raise ValueError(msg)
+        check_texts(reason_string, server_reference)
         peer = server.core.peers.get(client_id)
         if peer is None:
             return False

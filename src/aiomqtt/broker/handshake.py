@@ -13,6 +13,7 @@ from aiomqtt.protocol.spec import (
     ProtocolVersion,
     Role,
 )
+from aiomqtt.protocol.wire import PROTOCOL_ERROR, PacketError
 
 from .hooks import Refusal
 from .limits import Limits
@@ -162,9 +163,9 @@ def refusal_in(version: ProtocolVersion, refusal: Refusal) -> Connack:
     return Connack(False, ReasonCode(code), properties)
 
 
-def to_disconnect_code(reason_code: int) -> int:
-    """Return a code that a DISCONNECT of a server may have (§3.14.2.1)."""
-    if reason_code in codes_of(PacketType.DISCONNECT, V5, SERVER):
+def code_within(kind: PacketType, reason_code: int) -> int:
+    """Return a reason code as a packet of the broker may carry it (5.0 §2.4)."""
+    if reason_code in codes_of(kind, V5, SERVER):
         return reason_code
     # Those of a CONNACK that tell that somebody is not who he says.
     return NOT_AUTHORIZED if 0x84 <= reason_code <= 0x8C else UNSPECIFIED_ERROR
@@ -182,6 +183,41 @@ def session_expiry(connect: Connect, interval: int | None, limits: Limits) -> in
         interval = 0 if connect.clean_start else FOREVER
     maximum = limits.maximum_session_expiry
     return (interval or 0) if maximum is None else min(interval or 0, maximum)
+
+
+def expiry_at_disconnect(connect: Connect, packet: Signal, limits: Limits) -> int:
+    """Return how many seconds a session lasts after a DISCONNECT; -1: as it was.
+
+    Raises:
+        PacketError: A session that ends with the connection is to last (§3.14.2.2.2).
+    """
+    properties = packet.properties
+    if properties is None or properties.session_expiry_interval is None:
+        return -1
+    interval = properties.session_expiry_interval
+    announced = connect.properties or Properties()
+    if interval and not announced.session_expiry_interval:
+        raise PacketError(
+            PROTOCOL_ERROR, "a session of 0 seconds can't be made to last"
+        )
+    return session_expiry(connect, interval, limits)
+
+
+def check_method(connect: Connect, packet: Signal) -> str:
+    """Return the Authentication Method of an AUTH: that of the CONNECT.
+
+    Raises:
+        PacketError: It is another one, or the CONNECT had none ([MQTT-4.12.0-5],
+            [MQTT-4.12.0-7]).
+    """
+    announced = connect.properties or Properties()
+    properties = packet.properties or Properties()
+    method = announced.authentication_method
+    if method is None or properties.authentication_method != method:
+        raise PacketError(
+            PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
+        )
+    return method
 
 
 def auth_packet(connect: Connect, reason_code: int, data: bytes | None) -> Signal:

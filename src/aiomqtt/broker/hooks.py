@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.spec import ProtocolVersion
+from aiomqtt.protocol.wire import encode_string
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Refusal:
             (MQTT 5.0 §4.13); ``None``: none.
 
     Raises:
-        ValueError: The code is no reason code of a CONNACK that refuses.
+        ValueError: The code is no reason code of a CONNACK that refuses, or a text is
+            none of MQTT: it has more than 65535 bytes, U+0000 or a surrogate.
+        TypeError: A text is none.
     """
 
     reason_code: int
@@ -56,6 +59,7 @@ class Refusal:
         if not 0x80 <= self.reason_code <= 0xFF:
             msg = f"reason_code must be 0x80 to 0xFF, not {self.reason_code:#04x}"
             raise ValueError(msg)
+        check_texts(self.reason_string, self.server_reference)
 
 
 class Authentication(Protocol):
@@ -83,6 +87,25 @@ Authorize: TypeAlias = Callable[[ClientInfo, Action, str], Awaitable[bool | int]
 EnhancedAuthentication: TypeAlias = Callable[
     [Authentication], Awaitable[Verdict | bytes]
 ]
+
+
+def check_texts(reason_string: str | None, server_reference: str | None) -> None:
+    """Check that a packet can carry these.
+
+    Raises:
+        ValueError: One is no UTF-8 Encoded String of MQTT (§1.5.4).
+        TypeError: One is no text.
+    """
+    for name, text in (
+        ("reason_string", reason_string),
+        ("server_reference", server_reference),
+    ):
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            msg = f"{name} must be a str, not {type(text).__name__}"
+            raise TypeError(msg)
+        encode_string(text, name)
 
 
 def to_refusal(verdict: object, otherwise: int) -> Refusal | None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aiomqtt.escaping import escape, quote
 from aiomqtt.net.writing import write_pieces
 
-from .asking import Exchange
+from .asking import UNSPECIFIED_ERROR, Exchange
 from .events import Accepted, Began, Continued, Ended, Event, Question
+from .hooks import Refusal
 from .peer import Peer
 from .trace import Trace
 
@@ -25,6 +26,9 @@ HIGH_WATER: Final = 256 * 1024
 LINGER: Final = 1.0
 # So many of one client's questions are answered before it is the turn of others.
 QUESTIONS: Final = 100
+# Of a client that has gone, the hooks are asked about what it had sent for so many
+# seconds; one that takes longer is cancelled.
+LAST_QUESTIONS: Final = 5.0
 
 
 class Link(asyncio.Protocol):
@@ -105,7 +109,23 @@ class Link(asyncio.Protocol):
         self.peer.connection_lost(reason, self._loop.time())
         self.peer.outlet.data = []
         server.forget(self)
+        if not self.peer.is_closed:
+            self._finish_soon()
         server.flush()
+
+    def _finish_soon(self) -> None:
+        """Ask on for a while about what the client sent before it went."""
+        server = self._server
+        if len(server.leaving) >= server.core.limits.maximum_connections:
+            self._abandon()
+            return
+        server.leaving.add(self)
+        self._linger = self._loop.call_later(LAST_QUESTIONS, self._abandon)
+
+    def _abandon(self) -> None:
+        self.peer.abandon("a hook took too long", self._loop.time())
+        self.flush()
+        self._server.flush()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""
@@ -150,10 +170,12 @@ class Link(asyncio.Protocol):
     def _go_on(self) -> None:
         """Handle more of what came in an earlier turn of the loop."""
         self._goes_on = False
-        if self._transport is not None and not self._server.is_paused:
+        server = self._server
+        is_there = self._transport is not None or self in server.leaving
+        if is_there and not server.is_paused:
             self.peer.go_on(self._loop.time())
             self.flush()
-            self._server.flush()
+            server.flush()
 
     def _write(self, transport: asyncio.Transport, data: list[bytes]) -> None:
         size = sum(map(len, data))
@@ -202,10 +224,10 @@ class Link(asyncio.Protocol):
     def _handle(self, event: Event) -> None:
         logger = self._server.logger
         if isinstance(event, Question):
-            self._start(self._ask(event))
+            self._start_asking(event)
         elif isinstance(event, Began):
             self._exchange = Exchange(self.peer, self._server.flush, event)
-            self._start(self._authenticate(self._exchange))
+            self._start_authenticating(self._exchange)
         elif isinstance(event, Continued):
             if self._exchange is not None:
                 self._exchange.answered(event.data)
@@ -236,6 +258,10 @@ class Link(asyncio.Protocol):
             self._server.logger.info("Client %s disconnected.", name)
         for task in self._tasks:
             task.cancel()
+        if self in self._server.leaving:
+            self._server.leaving.discard(self)
+            if self._linger is not None:
+                self._linger.cancel()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -258,43 +284,83 @@ class Link(asyncio.Protocol):
         with contextlib.suppress(OSError):
             transport.write_eof()
 
-    def _start(self, coroutine: Any) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    # --- asking the program -----------------------------------------------------------
 
-    async def _ask(self, question: Question) -> None:
+    def _start_asking(self, question: Question) -> None:
+        asked = [question]
+        task = self._loop.create_task(self._ask(asked))
+        self._tasks.add(task)
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if asked:
+                # It was cancelled, by whomever: the client must not wait forever.
+                self._deny(asked[0])
+
+        task.add_done_callback(end)
+
+    async def _ask(self, asked: list[Question]) -> None:
         """Ask the program, as long as there is something to ask."""
         peer = self.peer
-        asking: Question | None = question
         count = 0
-        while asking is not None:
+        while asked:
             count += 1
             if count % QUESTIONS == 0:
                 # A hook that never waits must not stop the others.
                 await asyncio.sleep(0)
-            verdicts = await self._server.hooks.decide(peer.info, asking)
-            for topic, verdict in zip(asking.topics, verdicts, strict=False):
-                if verdict is not None:
-                    self._server.logger.info(
-                        "Denied %s from %s (%s)",
-                        asking.packet.kind.name,
-                        escape(peer.info.client_id),
-                        quote(topic),
-                    )
+            question = asked[0]
+            verdicts = await self._server.hooks.decide(peer.info, question)
+            self._log_denied(question, verdicts)
+            asked.clear()
             peer.answer(verdicts, self._loop.time())
-            asking = None
             # What comes next, without a task of its own.
             if len(peer.events) == 1:
                 event = peer.events[0]
                 if isinstance(event, Question):
                     peer.events.clear()
-                    asking = event
+                    asked.append(event)
         self.flush()
         self._server.flush()
 
+    def _log_denied(self, question: Question, verdicts: list[Refusal | None]) -> None:
+        for topic, verdict in zip(question.topics, verdicts, strict=False):
+            if verdict is not None:
+                self._server.logger.info(
+                    "Denied %s from %s (%s)",
+                    question.packet.kind.name,
+                    escape(self.peer.info.client_id),
+                    quote(topic),
+                )
+
+    def _deny(self, question: Question) -> None:
+        """Answer a question that the program can't answer any more."""
+        if not self.peer.is_closed:
+            self._server.logger.warning("A hook was cancelled: the client is denied")
+            denied: list[Refusal | None] = [Refusal(UNSPECIFIED_ERROR)]
+            denied *= max(1, len(question.topics))
+            self.peer.answer(denied, self._loop.time())
+            self.flush()
+            self._server.flush()
+
+    def _start_authenticating(self, exchange: Exchange) -> None:
+        task = self._loop.create_task(self._authenticate(exchange))
+        self._tasks.add(task)
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not exchange.is_over:
+                self._conclude(exchange, Refusal(UNSPECIFIED_ERROR), None)
+
+        task.add_done_callback(end)
+
     async def _authenticate(self, exchange: Exchange) -> None:
         refusal, data = await self._server.hooks.authenticate(exchange)
+        self._conclude(exchange, refusal, data)
+
+    def _conclude(
+        self, exchange: Exchange, refusal: Refusal | None, data: bytes | None
+    ) -> None:
+        exchange.is_over = True
         if refusal is None:
             self.peer.authenticated(data, self._loop.time())
         else:

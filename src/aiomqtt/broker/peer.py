@@ -38,17 +38,24 @@ from .handshake import (
     OPENING,
     answer_to_undecodable,
     auth_packet,
+    check_method,
+    code_within,
     connack_properties,
     encode_within,
+    expiry_at_disconnect,
     refusal_in,
     refusal_of,
     session_expiry,
-    to_disconnect_code,
 )
 from .hooks import ClientInfo, Refusal
 from .outlet import Outlet
-from .requests import publish, refusal_of_publish, subscribe, unsubscribe
-from .retained import SYSTEM
+from .requests import (
+    publish,
+    refusal_of_publish,
+    refusal_of_will,
+    subscribe,
+    unsubscribe,
+)
 from .session import WORK, Session
 from .silence import Silence
 from .subscriptions import split_shared
@@ -60,13 +67,14 @@ V311: Final = ProtocolVersion.V311
 V5: Final = ProtocolVersion.V5
 PUBREL: Final = PacketType.PUBREL
 
-NOT_AUTHORIZED: Final = 0x87
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
 CONTINUE_AUTHENTICATION: Final = 0x18
 REAUTHENTICATE: Final = 0x19
 # So many packets of a client are decoded at once, before it is the turn of others.
 PORTION: Final = 2000
-
+# So many bytes of a client are read while what it sent before waits for an answer: only
+# who reads knows that a client has gone.
+READ_AHEAD: Final = 64 * 1024
 _PINGRESP: Final = b"\xd0\x00"
 
 
@@ -121,9 +129,13 @@ class Peer:
         self._connect = Connect(V311)
         self._is_assigned = False
         self._aliases = InboundAliases(0)
-        # What waits for an answer, and what came after it or is left for the next turn.
+        # What waits for an answer, and what came after it or is left for the next turn,
+        # with its size in bytes; why the connection has ended when that is still to be
+        # done.
         self._question: Question | None = None
         self._later: list[Packet] = []
+        self._later_size = 0
+        self._lost: str | None = None
         self._is_authenticating = False
         self._final_data: bytes | None = None
         # The first bytes, which tell the version of a CONNECT that can't be decoded.
@@ -147,12 +159,11 @@ class Peer:
     @property
     def is_waiting(self) -> bool:
         """Whether something has to be done before more is read."""
-        return (
-            self._question is not None
-            or self.outlet.held > 0
-            or len(self._later) > 0
-            or self._decoder.has_more
-        )
+        if self.outlet.held > 0 or self._decoder.has_more:
+            return True
+        if self._question is not None:
+            return self._later_size >= READ_AHEAD
+        return len(self._later) > 0
 
     @property
     def has_more(self) -> bool:
@@ -185,7 +196,8 @@ class Peer:
             return
         time = self._core.reading_time(now)
         silence = self._silence
-        if self.is_waiting:
+        # Nothing of it is being read, or it has to wait for its CONNACK.
+        if self.is_waiting or (self._question is not None and not self._is_connected):
             silence.excuse(time)
         elif silence.is_too_long(time):
             if self._is_connected:
@@ -214,7 +226,9 @@ class Peer:
         packets = self._decode(data)
         if self._question is not None or self._later:
             self._later += packets
+            self._later_size += len(data)
         else:
+            self._later_size = len(data)
             self._handle(packets)
 
     def go_on(self, now: float) -> None:
@@ -227,6 +241,7 @@ class Peer:
         session = self.session
         if session is not None:
             session.send_more_retained()
+        self._end_if_lost()
 
     def _decode(self, data: bytes) -> list[Packet]:
         time = self._core.reading_time(self._core.shared.now)
@@ -269,10 +284,22 @@ class Peer:
             self._fail(error.reason_code, error.text)
 
     def connection_lost(self, reason: str, now: float) -> None:
-        """Take note that the network connection has ended."""
+        """Take note that the network connection has ended.
+
+        With a question, what came before is still done: the peer stays open until that
+        is so, or until the caller abandons it.
+        """
+        question = self._question
+        if question is not None and (question.action != "connect" or self._later):
+            self._lost = reason
+        else:
+            self.abandon(reason, now)
+
+    def abandon(self, reason: str, now: float) -> None:
+        """End at once, whatever is still to be done for the client."""
         if not self.is_closed:
             self._core.shared.now = now
-            self._close(reason)
+            self._close(self._lost or reason)
 
     def end(
         self,
@@ -341,7 +368,7 @@ class Peer:
             return
         packet = Signal(
             PacketType.DISCONNECT,
-            to_disconnect_code(reason_code),
+            code_within(PacketType.DISCONNECT, reason_code),
             Properties(reason_string=text or None, server_reference=server_reference),
         )
         self._write_within(packet)
@@ -365,10 +392,7 @@ class Peer:
         self._aliases = InboundAliases(limits.topic_alias_maximum)
         refusal = core.redirection or refusal_of(packet, limits)
         if refusal is None and packet.will is not None:
-            if core.is_too_deep(packet.will.topic):
-                refusal = Refusal(0x90, "the will's topic has too many levels")
-            elif packet.will.topic.startswith(SYSTEM):
-                refusal = Refusal(NOT_AUTHORIZED, "the broker's own topics")
+            refusal = refusal_of_will(core, packet.will)
         if refusal is not None:
             self.refuse(refusal, core.shared.now)
             return
@@ -432,9 +456,21 @@ class Peer:
                 self._accept()
         except PacketError as error:
             self._fail(error.reason_code, error.text)
+        self._handle_later()
+        self._end_if_lost()
+
+    def _handle_later(self) -> None:
         if self._question is None and not self.is_closed:
             later, self._later = self._later, []
             self._handle(later)
+
+    def _end_if_lost(self) -> None:
+        if (
+            self._lost is not None
+            and self._question is None
+            and not (self._later or self._decoder.has_more or self.is_closed)
+        ):
+            self._close(self._lost)
 
     def challenge(self, data: bytes | None, now: float) -> None:
         """Send the client an AUTH that continues its authentication."""
@@ -486,7 +522,9 @@ class Peer:
     def _accept(self) -> None:
         core, connect = self._core, self._connect
         properties = connect.properties or Properties()
-        expiry = self._expiry_of(properties.session_expiry_interval)
+        expiry = session_expiry(
+            connect, properties.session_expiry_interval, core.limits
+        )
         connack = Connack(
             False,
             ReasonCode(0),
@@ -527,9 +565,6 @@ class Peer:
             self._timer = core.timers.add(
                 self._next_check(core.shared.now), self._check
             )
-
-    def _expiry_of(self, interval: int | None) -> int:
-        return session_expiry(self._connect, interval, self._core.limits)
 
     def _write_connack(self, refusal: Refusal) -> None:
         self._write_within(refusal_in(self._version, refusal))
@@ -588,28 +623,14 @@ class Peer:
 
     def _on_disconnect(self, packet: Signal) -> None:
         session = self.session
-        interval = None
-        if packet.properties is not None:
-            interval = packet.properties.session_expiry_interval
-        if session is not None and interval is not None:
-            announced = self._connect.properties or Properties()
-            if interval and not announced.session_expiry_interval:
-                # §3.14.2.2.2
-                raise PacketError(
-                    PROTOCOL_ERROR, "a session of 0 seconds can't be made to last"
-                )
-            session.expiry = self._expiry_of(interval)
+        expiry = expiry_at_disconnect(self._connect, packet, self._core.limits)
+        if session is not None and expiry >= 0:
+            session.expiry = expiry
         self._close("", is_will_due=bool(packet.reason_code))
 
     def _on_auth(self, packet: Signal) -> None:
-        announced = self._connect.properties or Properties()
-        properties = packet.properties or Properties()
-        method = announced.authentication_method
-        if method is None or properties.authentication_method != method:
-            raise PacketError(
-                PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
-            )
-        data = properties.authentication_data
+        method = check_method(self._connect, packet)
+        data = (packet.properties or Properties()).authentication_data
         if packet.reason_code == REAUTHENTICATE:
             if self._is_authenticating or not self._is_connected:
                 raise PacketError(PROTOCOL_ERROR, "an authentication has begun already")

@@ -3,11 +3,19 @@
 from typing import Final
 
 from aiomqtt.properties import ReasonCode, SubscribeOptions
-from aiomqtt.protocol.packets import Publish, Suback, Subscribe, Unsubscribe
+from aiomqtt.protocol.packets import (
+    Publish,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+    WillMessage,
+)
 from aiomqtt.protocol.spec import PacketType
 from aiomqtt.protocol.wire import PacketError
 
 from .core import Core
+from .handshake import code_within
+from .hooks import Refusal
 from .message import ApplicationMessage, for_others
 from .retained import SYSTEM
 from .session import Session, Subscription
@@ -45,6 +53,15 @@ def refusal_of_publish(core: Core, packet: Publish) -> int:
     return TOPIC_NAME_INVALID if core.is_too_deep(topic) else 0
 
 
+def refusal_of_will(core: Core, will: WillMessage) -> Refusal | None:
+    """Return why a will can't be published, or None."""
+    if core.is_too_deep(will.topic):
+        return Refusal(TOPIC_NAME_INVALID, "the will's topic has too many levels")
+    if will.topic.startswith(SYSTEM):
+        return Refusal(NOT_AUTHORIZED, "the broker's own topics")
+    return None
+
+
 def publish(core: Core, session: Session, packet: Publish, code: int) -> None:
     """Publish what a client sent, unless a code says why not, and acknowledge it.
 
@@ -55,7 +72,9 @@ def publish(core: Core, session: Session, packet: Publish, code: int) -> None:
     if packet.qos and not inbound.admit(packet):
         # It came before, and was not refused.
         code = 0
-    elif not code:
+    elif code:
+        code = code_within(PacketType.PUBACK, code)
+    else:
         message = ApplicationMessage(
             packet.topic.value,
             packet.payload,
@@ -97,7 +116,10 @@ def subscribe(
     answers: list[ReasonCode] = []
     wanted: list[Subscription] = []
     for (name, options), refused in zip(packet.subscriptions, codes, strict=True):
-        code = refused or _refusal_of(core, session, name, identifier)
+        if refused:
+            code = code_within(PacketType.SUBACK, refused)
+        else:
+            code = _refusal_of(core, session, name, identifier)
         if not code:
             code = min(options.qos, core.limits.maximum_qos)
             subscription = Subscription(

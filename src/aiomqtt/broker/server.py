@@ -14,6 +14,8 @@ class Server:
     Attributes:
         core: The broker.
         links: The network connections.
+        leaving: Those that have ended while a hook is being asked about what the client
+            sent before.
         is_paused: Whether nothing is read.
         is_over: Whether it has ended: what comes in late is turned away.
     """
@@ -24,6 +26,7 @@ class Server:
         self.hooks = hooks
         self.logger = logger
         self.links: set[Link] = set()
+        self.leaving: set[Link] = set()
         # TLS connections whose handshake is not complete.
         self.handshakes: set[asyncio.Task[None]] = set()
         self.is_paused = False
