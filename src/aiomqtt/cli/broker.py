@@ -32,6 +32,7 @@ The environment: {VARIABLE}, the password of --username."""
 LIMITS: Final = {
     "maximum_qos": "the highest QoS, 0, 1 or 2",
     "maximum_packet_size": "the largest packet, in bytes",
+    "maximum_packet_items": "topic filters, or properties of one kind, in a packet",
     "maximum_session_expiry": "seconds that a session may last without its client",
     "maximum_queued_messages": "messages that may wait for one client",
     "maximum_queued_bytes": "the same in bytes",
