@@ -121,12 +121,13 @@ async def test_the_name_is_in_errors(version):
 
     async with serve(refuse, vanish, last) as server:
         client = new_client(server, version)
-        await fails(client, MqttConnectError, match=rf"\(memory:{server.name}\)")
+        await fails(client, MqttConnectError, match=rf"memory:{server.name} refused")
         with pytest.raises(MqttError) as caught:
             async with client:
                 await within(anext(client.messages))
         lost = f"Connection to memory:{server.name} lost: the broker closed it"
-        assert str(caught.value) == lost
+        # Cut at once, the peer's CONNACK may be lost with the connection.
+        assert str(caught.value) in (lost, f"{lost}, before its CONNACK")
         await works(client)
 
 

@@ -312,7 +312,6 @@ async def test_an_answer_that_nobody_asked_for_resolves_nobody(version):
         ("subscribe", UNSUBACK, b"\x00\x00"),
         ("unsubscribe", SUBACK, b"\x00\x00"),
         ("unsubscribe", UNSUBACK, b"\x00\x01"),
-        ("unsubscribe", UNSUBACK, b"\x00"),
     ],
 )
 async def test_an_answer_that_does_not_fit_ends_the_connection(

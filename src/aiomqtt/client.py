@@ -34,7 +34,7 @@ from .message import Message
 from .messages import MessagesIterator
 from .net.open import Target, open_connection
 from .net.runner import OVERHEAD, Runner
-from .net.waiters import copy_error
+from .net.waiters import TIMED_OUT, copy_error
 from .net.waiting import close, wait_for_answer, wait_for_room
 from .paho import to_properties
 from .payload import PayloadType, encode_payload
@@ -594,6 +594,8 @@ class Client:
             await calls.acquire()
         try:
             runner = self._runner
+            if runner is not None:
+                runner.check_loop()
             try:
                 request = ask()
             except MqttCodeError as error:
@@ -602,7 +604,10 @@ class Client:
             request.waiter = waiter = runner.waiter(seconds)
             runner.push(OVERHEAD)
             self._warn_if_many(runner)
-            await wait_for_answer(runner, waiter)
+            answer = request.answer.name
+            await wait_for_answer(
+                runner, waiter, f"no {answer} came within {seconds} seconds"
+            )
             return request.reason_codes
         finally:
             if calls is not None:
@@ -661,8 +666,7 @@ class Client:
         except TimeoutError:
             what = "sent no CONNACK" if runner.is_open else "did not answer"
             why = f"{self._target} {what} within {self.timeout} seconds"
-            msg = "Operation timed out"
-            raise MqttError(msg) from TimeoutError(why)
+            raise MqttError(TIMED_OUT) from TimeoutError(why)
         # With a CONNACK and more in one chunk the connection may be over by now.
         if error is None and runner.is_over:
             error = runner.error or MqttError("Disconnected")

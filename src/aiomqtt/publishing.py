@@ -85,7 +85,7 @@ class Receipt:
         waiters = self._waiters.waiters
         waiters.append(waiter)
         try:
-            await wait_for_answer(runner, waiter)
+            await wait_for_answer(runner, waiter, "the message was not acknowledged")
         except MqttError as error:
             error.is_in_session = delivery.state < DONE
             raise
@@ -100,11 +100,13 @@ async def publish_all(batch: Batch) -> int:
     Raises:
         MqttError: One of them failed; whatever the iterator raised, too.
     """
+    batch.runner.check_loop()
+    what = f"no message of publish_many was done within {batch.timeout} seconds"
     try:
         while True:
             batch.fill()
             if batch.is_full:
-                await wait_for_answer(batch.runner, batch.waiter())
+                await wait_for_answer(batch.runner, batch.waiter(), what)
             elif batch.is_done:
                 break
             else:

@@ -7,7 +7,7 @@ from .arguments import to_text
 from .escaping import escape
 from .exceptions import MqttCodeError, MqttError
 from .net.runner import Runner
-from .net.waiters import Waiter, Watcher
+from .net.waiters import Waiter, Watcher, explain_timeout
 from .paho import to_properties
 from .payload import encode_payload
 from .protocol.codec.encode import check_qos
@@ -188,6 +188,10 @@ def give_up(runner: Runner, delivery: Delivery, failure: MqttError) -> None:
         return
     runner.withdraw(delivery)
     failure.is_in_session = delivery.state < DONE
+    explain_timeout(
+        failure,
+        f"the broker did not acknowledge a message with QoS {delivery.qos} in time",
+    )
     raise failure
 
 

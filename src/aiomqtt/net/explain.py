@@ -1,5 +1,6 @@
 """Why a connection could not be made, or was lost, in words that help."""
 
+import asyncio
 import os
 import socket
 import ssl
@@ -19,6 +20,7 @@ _ADVICE: Final = {
 _REASONS: Final = (
     ("WRONG_VERSION_NUMBER", "the other end speaks no TLS: does this port expect it?"),
     ("RECORD_LAYER_FAILURE", "the other end speaks no TLS: does this port expect it?"),
+    ("UNEXPECTED_EOF", "the other end speaks no TLS: does this port expect it?"),
     ("HTTP_REQUEST", "the other end speaks HTTP"),
     ("PROTOCOL_VERSION", "client and broker have no version of TLS in common"),
     ("UNSUPPORTED_PROTOCOL", "client and broker have no version of TLS in common"),
@@ -29,6 +31,23 @@ _REASONS: Final = (
     ("BAD_CERTIFICATE", "the broker did not accept the client certificate"),
     ("CERTIFICATE_UNKNOWN", "the broker did not accept the client certificate"),
 )
+
+
+def explain_handshake(error: BaseException) -> str:
+    """Return why a TLS handshake failed."""
+    if isinstance(error, ConnectionError):
+        # asyncio makes one without a text, also where the peer sent a FIN.
+        return "it ended the TLS handshake: does this port expect TLS?"
+    return explain(error)
+
+
+def before_connack(transport: asyncio.BaseTransport | None) -> str:
+    """Return what it may mean that a connection ended before its CONNACK."""
+    if transport is None or transport.get_extra_info("socket") is None:
+        return ", before its CONNACK"
+    if transport.get_extra_info("ssl_object") is None:
+        return ", before its CONNACK: does this port expect TLS?"
+    return ", before its CONNACK: does it want a client certificate?"
 
 
 def explain(error: BaseException) -> str:

@@ -17,6 +17,8 @@ from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 
 from .deadlines import Deadlines
+from .explain import before_connack, explain
+from .own_loop import check_loop
 from .refusals import (
     log_refused_filters,
     log_refused_message,
@@ -133,8 +135,10 @@ class Runner:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody that the connection is over."""
-        self._transport = None
-        reason = str(exc) or type(exc).__name__ if exc else "the broker closed it"
+        transport, self._transport = self._transport, None
+        reason = explain(exc) if exc else "the broker closed it"
+        if not self._is_accepted:
+            reason += before_connack(transport)
         error = MqttError(f"Connection to {self._target} lost: {escape(reason)}")
         error.__cause__ = exc
         self._lose(error)
@@ -194,6 +198,9 @@ class Runner:
         properties: Properties | None,
     ) -> Delivery | None:
         """Publish a message; see `Engine.publish`, whose errors it raises."""
+        # Of those that follow in the same turn of the loop it is known.
+        if not self._is_scheduled:
+            check_loop(self._loop)
         try:
             delivery = self._engine.publish(topic, payload, qos, retain, properties)
         except MqttCodeError as error:
@@ -202,6 +209,14 @@ class Runner:
             raise
         self.push(len(payload) + OVERHEAD)
         return delivery
+
+    def check_loop(self) -> None:
+        """Refuse a call from another event loop, or from another thread.
+
+        Raises:
+            RuntimeError: It is one.
+        """
+        check_loop(self._loop)
 
     def publish_watched(
         self,

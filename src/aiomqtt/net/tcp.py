@@ -6,7 +6,7 @@ from collections.abc import Callable
 from aiomqtt.exceptions import MqttError
 
 from .dial import dial
-from .explain import explain
+from .explain import explain, explain_handshake
 from .open import Target
 from .reading import ease_reading
 from .tls import load_context
@@ -24,6 +24,8 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
     """
     ease_reading()
     loop = asyncio.get_running_loop()
+    # What turns a failure into words.
+    tell = explain
     try:
         context = await load_context(
             target.tls_context, target.tls_params, target.tls_insecure
@@ -35,6 +37,8 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
             target.bind_port,
             target.socket_options,
         )
+        if context is not None:
+            tell = explain_handshake
         # From here on the socket is the transport's to close, whatever happens.
         await loop.create_connection(
             factory,
@@ -44,5 +48,5 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
         )
     # UnicodeError: a host name that can't be encoded for the resolver.
     except (OSError, UnicodeError) as error:
-        msg = f"Could not connect to {target}: {explain(error)}"
+        msg = f"Could not connect to {target}: {tell(error)}"
         raise MqttError(msg) from error

@@ -2,10 +2,13 @@
 
 import asyncio
 import copy
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.protocol.outbound import Delivery
+
+# Programs compare this text: what did not happen is the cause's to say.
+TIMED_OUT: Final = "Operation timed out"
 
 # What a waiter's future resolves to: an error, or None. It is a result and not an
 # exception, so that nothing complains when nobody is left to look at it.
@@ -28,7 +31,13 @@ def resolve(waiter: Waiter, error: MqttError | None) -> None:
 
 def expire(waiter: Waiter) -> None:
     """Tell a waiter that its time is over."""
-    resolve(waiter, MqttError("Operation timed out"))
+    resolve(waiter, MqttError(TIMED_OUT))
+
+
+def explain_timeout(error: MqttError, what: str) -> None:
+    """Say in the cause of a timeout what did not happen; leave other errors alone."""
+    if error.args == (TIMED_OUT,):
+        error.__cause__ = TimeoutError(what)
 
 
 def copy_error(error: MqttError) -> MqttError:

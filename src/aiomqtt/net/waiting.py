@@ -10,11 +10,16 @@ from typing import Any
 from aiomqtt.properties import Properties
 
 from .runner import Runner
-from .waiters import Waiter
+from .waiters import Waiter, explain_timeout
 
 
-async def wait_for_answer(runner: Runner, waiter: Waiter) -> None:
+async def wait_for_answer(runner: Runner, waiter: Waiter, what: str) -> None:
     """Wait for what `Runner.waiter` returned.
+
+    Args:
+        runner: The connection.
+        waiter: What it returned.
+        what: What has not happened if the time runs out, for the cause of the error.
 
     Raises:
         MqttError: The connection ended, or the timeout.
@@ -24,6 +29,7 @@ async def wait_for_answer(runner: Runner, waiter: Waiter) -> None:
     finally:
         runner.forget(waiter)
     if error is not None:
+        explain_timeout(error, what)
         raise error
 
 
@@ -45,6 +51,11 @@ async def wait_for_room(runner: Runner, size: int, timeout: float) -> None:
     finally:
         runner.leave_queue(waiter)
     if error is not None:
+        explain_timeout(
+            error,
+            "there was no room to publish: the network takes messages more slowly than"
+            " the program publishes them",
+        )
         raise error
 
 

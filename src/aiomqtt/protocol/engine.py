@@ -26,6 +26,7 @@ from .codec.properties import check_properties
 from .codec.stream import Decoder
 from .connection import Connection
 from .events import Closed, Connected, Event, Output, Request, Settings, State
+from .foreign import foreign_protocol
 from .outbound import Delivery
 from .packets import (
     Ack,
@@ -458,7 +459,10 @@ class Engine:
             if self._decoder.error is not None:
                 raise self._decoder.error
         except PacketError as error:
-            self._fail(error.reason_code, error.text)
+            text = error.text
+            if self.state is CONNECTING:
+                text = foreign_protocol(data) or text
+            self._fail(error.reason_code, text)
 
     def take(self) -> Output:
         """Hand over what the caller has to do by now."""
