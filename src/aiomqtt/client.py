@@ -30,6 +30,7 @@ from .arguments import (
 )
 from .exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentrantError
 from .inbox import Inbox, QueueInbox
+from .log import Logger, to_logger
 from .message import Message
 from .messages import MessagesIterator
 from .net.open import Target, open_connection
@@ -99,7 +100,9 @@ class Client:
         port: The broker's port; in memory, ignored.
         username: The user name; ``None``: none.
         password: The password; ``None``: none.
-        logger: Where to log; ``None``: the logger named "mqtt".
+        logger: Where to log: at INFO that a connection has begun and ended, at DEBUG
+            all packets, without passwords and payloads; ``None``: the logger named
+            "mqtt".
         identifier: The client identifier; ``None``: a generated one for 3.1; for
             3.1.1 and 5.0 the broker chooses.
         queue_type: The class of the queue of incoming messages, such as
@@ -162,7 +165,7 @@ class Client:
         *,
         username: str | None = None,
         password: str | None = None,
-        logger: logging.Logger | None = None,
+        logger: Logger | None = None,
         identifier: str | None = None,
         queue_type: type[asyncio.Queue[Any]] | None = None,
         protocol: ProtocolVersion | int | None = None,
@@ -236,7 +239,7 @@ class Client:
                 to_bound("max_queued_outgoing_messages", max_queued_outgoing_messages),
             )
         )
-        self._logger = LOGGER if logger is None else logger
+        self._logger = to_logger(logger, LOGGER)
         self._inbox = Inbox()
         bound = to_bound("max_queued_incoming_messages", max_queued_incoming_messages)
         if queue_type is not None or bound is not None:

@@ -1,12 +1,12 @@
 """Where messages wait for the program: the client's queue."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from .exceptions import MqttError
+from .log import Logger
 from .message import Message
 from .net.sink import Room
 
@@ -189,7 +189,7 @@ class QueueInbox(Inbox):
         self,
         queue_type: type[asyncio.Queue[Any]],
         maximum: int,
-        logger: logging.Logger,
+        logger: Logger,
     ) -> None:
         """Start empty, before the first connection."""
         super().__init__()

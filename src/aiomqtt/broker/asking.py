@@ -2,10 +2,10 @@
 
 import asyncio
 import hmac
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.wire import encode_binary
 
 from .events import Began, Question
@@ -71,7 +71,7 @@ class Hooks:
         authenticate: Authenticate | None,
         authorize: Authorize | None,
         enhanced: EnhancedAuthentication | None,
-        logger: logging.Logger,
+        logger: SafeLogger,
     ) -> None:
         """Take the hooks; None: everything is allowed."""
         self._credentials = credentials

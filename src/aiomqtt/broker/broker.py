@@ -11,6 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from aiomqtt.exceptions import MqttError
+from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
 from aiomqtt.net import memory
 from aiomqtt.net.reading import ease_reading
@@ -114,7 +115,7 @@ class Broker:
         enhanced_authentication: EnhancedAuthentication | None = None,
         limits: Limits | None = None,
         sys_interval: float = 10.0,
-        logger: logging.Logger | None = None,
+        logger: Logger | None = None,
     ) -> None:
         """Keep the arguments; nothing listens yet."""
         if not isinstance(port, int) or not 0 <= port <= 0xFFFF:
@@ -127,7 +128,7 @@ class Broker:
         self._host = host
         self._port = port
         self._ssl_context = ssl_context
-        self._logger = LOGGER if logger is None else logger
+        self._logger = to_logger(logger, LOGGER)
         self._hooks = Hooks(
             credentials,
             authenticate,

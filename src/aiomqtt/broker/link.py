@@ -7,13 +7,14 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiomqtt.escaping import escape, quote
+from aiomqtt.net.trace import Trace
 from aiomqtt.net.writing import write_pieces
+from aiomqtt.protocol.spec import Role
 
 from .asking import UNSPECIFIED_ERROR, Exchange
 from .events import Accepted, Began, Continued, Ended, Event, Question
 from .hooks import Refusal
 from .peer import Peer
-from .trace import Trace
 
 if TYPE_CHECKING:
     from .server import Server
@@ -75,7 +76,7 @@ class Link(asyncio.Protocol):
         server.links.add(self)
         server.core.statistics.connections += 1
         if server.logger.isEnabledFor(logging.DEBUG):
-            self._trace = Trace(server.logger)
+            self._trace = Trace(server.logger, Role.SERVER)
         self._transport.set_write_buffer_limits(HIGH_WATER)
         self.read_or_not()
         server.arm()
@@ -181,7 +182,7 @@ class Link(asyncio.Protocol):
         size = sum(map(len, data))
         self._server.core.statistics.bytes_sent += size
         if self._trace is not None:
-            self._trace.sent(b"".join(data))
+            self._trace.sent(data)
         write_pieces(transport, data)
         self.peer.outlet.unsent = transport.get_write_buffer_size()
 

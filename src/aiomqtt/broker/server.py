@@ -1,7 +1,8 @@
 """What all connections of a running broker share: the loop, its timer, the links."""
 
 import asyncio
-import logging
+
+from aiomqtt.log import SafeLogger
 
 from .asking import Hooks
 from .core import Core
@@ -20,7 +21,7 @@ class Server:
         is_over: Whether it has ended: what comes in late is turned away.
     """
 
-    def __init__(self, core: Core, hooks: Hooks, logger: logging.Logger) -> None:
+    def __init__(self, core: Core, hooks: Hooks, logger: SafeLogger) -> None:
         """Start without connections."""
         self.core = core
         self.hooks = hooks

@@ -1,10 +1,10 @@
 """What the broker refused: the error of a connection, and lines for the log."""
 
-import logging
 from typing import Final
 
 from aiomqtt.escaping import escape, quote
 from aiomqtt.exceptions import MqttConnectError
+from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.events import Request
 from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.packets import Connack
@@ -41,7 +41,7 @@ def refused_connection(
     return error
 
 
-def log_refused_filters(logger: logging.Logger, request: Request) -> None:
+def log_refused_filters(logger: SafeLogger, request: Request) -> None:
     """Log each topic filter of a request that the broker refused, with the reason."""
     refused = [
         (topic_filter, code)
@@ -61,7 +61,7 @@ def log_refused_filters(logger: logging.Logger, request: Request) -> None:
         logger.warning("The broker refused to %s %d more", does, further)
 
 
-def log_refused_message(logger: logging.Logger, delivery: Delivery) -> None:
+def log_refused_message(logger: SafeLogger, delivery: Delivery) -> None:
     """Log that the broker refused a message when nobody is left to be told."""
     if delivery.reason_code >= 0x80:
         logger.warning(

@@ -11,10 +11,12 @@ from typing import Final, cast
 
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.log import SafeLogger
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
 from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.protocol.spec import Role
 
 from .deadlines import Deadlines
 from .explain import before_connack, explain
@@ -25,10 +27,12 @@ from .refusals import (
     refused_connection,
 )
 from .sink import Room, Sink
+from .trace import Trace, log_connected, log_ended
 from .waiters import Waiter, Watcher, copy_error, expire, resolve
 from .write_queue import WriteQueue
 from .writing import write_pieces
 
+DEBUG: Final = logging.DEBUG
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
 OVERHEAD: Final = 64
 # Packets gather until the end of a turn of the loop, or up to this many bytes.
@@ -66,7 +70,7 @@ class Runner:
         self,
         engine: Engine,
         sink: Sink,
-        logger: logging.Logger,
+        logger: SafeLogger,
         target: str,
         timeout: float,
     ) -> None:
@@ -74,6 +78,8 @@ class Runner:
         self._engine = engine
         self._sink = sink
         self._logger = logger
+        self._is_logged = logger.isEnabledFor
+        self._trace = Trace(logger, Role.CLIENT, engine.version)
         self._target = target
         self.set_timeout(timeout)
         self._loop = asyncio.get_running_loop()
@@ -127,6 +133,8 @@ class Runner:
         # The engine may serve the next connection by now.
         if not self._over:
             self._turn_ends = 0.0
+            if self._is_logged(DEBUG):
+                self._trace.received(data, self._engine.is_inside_packet)
             self._engine.receive(data, self._loop.time())
             self._process()
 
@@ -413,6 +421,9 @@ class Runner:
         transport = self._transport
         if output.data and transport is not None and not transport.is_closing():
             self._written += write_pieces(transport, output.data)
+            # Not before: a handler that publishes would overtake them.
+            if self._is_logged(DEBUG):
+                self._trace.sent(output.data)
         if output.messages:
             size = 0
             for message in output.messages:
@@ -435,6 +446,7 @@ class Runner:
                 self._report_no_identifier()
             self._sink.open(self.resume_reading)
             resolve(self.connected, None)
+            log_connected(self._logger, self._target, self._engine.session.client_id)
         elif isinstance(event.waiter, Watcher):
             assert isinstance(event, Delivery)
             if self._watched:
@@ -474,6 +486,7 @@ class Runner:
         self._deadlines.clear()
         if self._is_accepted:
             self._sink.close(self.error)
+            log_ended(self._logger, self._target, self.error)
         transport = self._transport
         if transport is None or transport.is_closing():
             return

@@ -231,6 +231,11 @@ class Engine:
         return self.state is CLOSED
 
     @property
+    def is_inside_packet(self) -> bool:
+        """Whether a packet has come in part."""
+        return self._decoder.is_partial
+
+    @property
     def awaits_pingresp(self) -> bool:
         """Whether a PINGREQ has not been answered yet."""
         return self._connection.keep_alive.deadline is not None

@@ -1,0 +1,87 @@
+"""The packets of one connection in the log, at DEBUG: a client's or a broker's."""
+
+from aiomqtt.escaping import escape
+from aiomqtt.exceptions import MqttError
+from aiomqtt.log import SafeLogger
+from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.describe import describe
+from aiomqtt.protocol.packets import Connect
+from aiomqtt.protocol.spec import ProtocolVersion, Role
+
+
+class Trace:
+    """Logs what is sent and received on one connection.
+
+    It decodes the bytes once more, so that nothing else has to think of it. The caller
+    asks the logger first, so that it costs nothing where nobody listens.
+
+    Args:
+        logger: Where to log.
+        role: The role of this side.
+        version: The version of the connection; a CONNECT replaces it by its own.
+
+    Attributes:
+        name: What the client is called, in a broker's log.
+    """
+
+    def __init__(
+        self,
+        logger: SafeLogger,
+        role: Role,
+        version: ProtocolVersion = ProtocolVersion.V5,
+    ) -> None:
+        """Start at the beginning of a packet in both directions."""
+        self._logger = logger
+        self._role = role
+        self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
+        self._version = version
+        self.name = "a new client"
+        self._received = Decoder(version, self._peer)
+
+    def received(self, data: bytes, is_inside: bool | None = None) -> None:
+        """Log the packets that end within a chunk from the other side.
+
+        Args:
+            data: The bytes.
+            is_inside: Whether the chunk begins inside of a packet, for a caller that
+                leaves chunks out; ``None``: every chunk came here.
+        """
+        if is_inside is False:
+            self._received = Decoder(self._version, self._peer)
+        elif is_inside and not self._received.is_partial:
+            # The beginning was not logged; the next packet will be.
+            return
+        for packet in self._received.feed(data):
+            if isinstance(packet, Connect):
+                self.name = escape(packet.client_id) or self.name
+                self._version = packet.version
+            self._say("Received", "from", packet.kind.name, describe(packet))
+
+    def sent(self, pieces: list[bytes]) -> None:
+        """Log packets that go to the other side, whole ones."""
+        for packet in Decoder(self._version, self._role).feed(b"".join(pieces)):
+            self._say("Sending", "to", packet.kind.name, describe(packet))
+
+    def _say(self, verb: str, preposition: str, kind: str, rest: str) -> None:
+        if self._role is Role.CLIENT:
+            self._logger.debug("%s %s%s", verb, kind, rest)
+        else:
+            name = self.name
+            self._logger.debug("%s %s %s %s%s", verb, kind, preposition, name, rest)
+
+
+def log_connected(logger: SafeLogger, target: str, client_id: str) -> None:
+    """Log that the broker accepted a connection."""
+    name = f" as {escape(client_id)}" if client_id else ""
+    logger.info("Connected to %s%s", target, name)
+
+
+def log_ended(logger: SafeLogger, target: str, error: MqttError | None) -> None:
+    """Log that an accepted connection is over; without an error the program left."""
+    if error is None:
+        logger.info("Disconnected from %s", target)
+    else:
+        # Some errors name the broker, others tell what it said.
+        text = str(error)
+        where = "" if target in text else f" ({target})"
+        logger.info("Connection lost%s: %s", where, text)
