@@ -122,7 +122,9 @@ def wrong(*arguments: str | Path, **environment: str) -> str:
     assert done.returncode == 2
     assert done.stdout == ""
     assert SECRET not in done.stderr
-    return done.stderr.splitlines()[-1]
+    line, hint = done.stderr.splitlines()
+    assert hint == "Try 'python -m aiomqtt broker --help'."
+    return line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -262,7 +264,13 @@ WRONG = [
     (["--tls-certificate", "x"], "--tls-certificate: No such file or directory"),
     (["--tls-certificate", os.devnull], "--tls-certificate: "),
     (["--tls-certificate", os.devnull, "--tls-key", "x"], "--tls-key: No such file"),
-    (["--verb"], "unrecognized arguments: --verb"),
+    (["--verb"], "unknown option: --verb"),
+    (["--pass", SECRET], "unknown option: --pass"),
+    ([f"--pass={SECRET}"], "unknown option: --pass"),
+    ([f"-p{SECRET}"], "unknown option: -p"),
+    (["-P", SECRET], "unknown option: -P"),
+    ([SECRET], "there are too many arguments"),
+    (["--", SECRET], "there are too many arguments"),
 ]
 
 
@@ -307,6 +315,28 @@ def test_a_key_of_another_certificate(certificates):
     )
     assert "--tls-certificate, --tls-key: " in line
     assert "MISMATCH" in line
+
+
+def test_a_command_that_there_is_not(capsys):
+    with pytest.raises(SystemExit):
+        main([SECRET])
+    assert SECRET not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "arguments", "warns"),
+    [
+        ("127.0.0.1", [], False),
+        ("localhost", [], False),
+        ("0.0.0.0", [], True),
+        ("0.0.0.0", ["--username", "u"], False),
+    ],
+)
+async def test_a_warning_when_anybody_may_connect(run, host, arguments, warns):
+    program = run("--host", host, "--port", "0", *arguments, AIOMQTT_PASSWORD=SECRET)
+    await program.port()
+    assert await program.end(signal.SIGTERM) == 0
+    assert ("Anybody who reaches 0.0.0.0 may connect" in program.log) is warns
 
 
 def test_all_limits_can_be_set():

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from aiomqtt.broker import Broker, Limits
 
+from .parser import Parser
 from .secrets import VARIABLE, RefusePassword, make_tls_context, read_credentials
 
 PORT: Final = 1883
@@ -47,7 +49,7 @@ LIMITS: Final = {
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser's (``add_subparsers``)."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         "broker",
         help="run a broker in the foreground",
         description=DESCRIPTION,
@@ -139,6 +141,16 @@ def _make(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Broke
         parser.error(str(error))
 
 
+def is_open_to_others(options: argparse.Namespace) -> bool:
+    """Whether anybody on another host may connect."""
+    if options.username is not None or options.credentials is not None:
+        return False
+    try:
+        return not ipaddress.ip_address(options.host).is_loopback
+    except ValueError:
+        return str(options.host).rstrip(".").lower() != "localhost"
+
+
 def _port(options: argparse.Namespace) -> int:
     if options.port is None:
         return PORT if options.tls_certificate is None else TLS_PORT
@@ -168,6 +180,11 @@ async def _serve(
             return 1
         try:
             logger.info("Listening on %s", broker.url)
+            if is_open_to_others(options):
+                logger.warning(
+                    "Anybody who reaches %s may connect: there are no credentials",
+                    options.host or "this host",
+                )
             await stopped.wait()
             logger.info("Stopping")
         finally:

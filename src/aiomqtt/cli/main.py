@@ -1,12 +1,12 @@
 """What the arguments of the command line ask for."""
 
-import argparse
 import platform
 from collections.abc import Sequence
 
 from aiomqtt import __build__, __version__
 
 from . import broker
+from .parser import Parser
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "aiomqtt") -> int:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "aiomqtt") ->
         SystemExit: With 2, the arguments are wrong; with 0, they ask for help or for
             the version, which is printed.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description="The asyncio MQTT client for Python.",
         allow_abbrev=False,

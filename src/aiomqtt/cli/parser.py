@@ -1,0 +1,43 @@
+"""The parser of the command line: errors in one line, and no secret in them."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that tells what is wrong in one line, and where help is in another.
+
+    What it does not know it does not repeat: it may be a password in a wrong place.
+    """
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Parse; refuse what is not known here, where the command is known."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            names = [name for one in unknown if (name := _name_of(one))]
+            if names:
+                self.error(f"unknown option: {', '.join(names)}")
+            self.error("there are too many arguments")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and exit with 2."""
+        line = " ".join(message.split())
+        self.exit(2, f"{self.prog}: {line}\nTry '{self.prog} --help'.\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"it has to be one of: {known}")
+
+
+def _name_of(argument: str) -> str:
+    """Return the option of an argument, without its value; "" for a value."""
+    if argument == "--":
+        return ""
+    if argument.startswith("--"):
+        return argument.partition("=")[0]
+    return argument[:2] if argument.startswith("-") else ""
