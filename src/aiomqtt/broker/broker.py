@@ -37,6 +37,7 @@ from .hooks import (
 )
 from .limits import Limits
 from .link import Link
+from .listening import open_sockets
 from .message import ApplicationMessage
 from .server import Server
 from .statistics import Statistics
@@ -74,7 +75,8 @@ class Broker:
     to the event loop that it was entered in.
 
     Args:
-        host: The address to listen on; ``None``: none, for the memory transport only.
+        host: The address to listen on; a name: all its addresses, on one port; "": all
+            addresses of this host; ``None``: none, for the memory transport only.
         port: The port; 0: a free one.
         name: By which name ``Client(name, transport="memory")`` finds it in this
             process; ``None``: a generated one.
@@ -209,7 +211,8 @@ class Broker:
         """Listen on one more address, until the broker stops.
 
         Args:
-            host: The address.
+            host: The address; a name: all its addresses, on one port; "": all addresses
+                of this host.
             port: The port; 0: a free one.
             ssl_context: The context for TLS, made for a server; ``None``: no TLS.
 
@@ -221,16 +224,16 @@ class Broker:
             RuntimeError: The broker is not running.
         """
         running = self._running()
-        if ssl_context is None:
-            server = await asyncio.get_running_loop().create_server(
-                partial(Link, running), host, port, backlog=BACKLOG
-            )
-            self._servers.append(server)
-            port = server.sockets[0].getsockname()[1]
+        sockets = await open_sockets(host, port, BACKLOG)
+        port = sockets[0].getsockname()[1]
+        if ssl_context is not None:
+            self._servers += [Door(running, ssl_context, sock) for sock in sockets]
         else:
-            door = await Door.open(running, ssl_context, host, port, BACKLOG)
-            self._servers.append(door)
-            port = door.port
+            factory = partial(Link, running)
+            create = asyncio.get_running_loop().create_server
+            self._servers += [
+                await create(factory, sock=sock, backlog=BACKLOG) for sock in sockets
+            ]
         scheme = "mqtt" if ssl_context is None else "mqtts"
         shown = f"[{host}]" if ":" in host else host
         listener = Listener(host, port, f"{scheme}://{shown}:{port}")

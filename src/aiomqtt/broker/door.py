@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from aiomqtt.escaping import escape
 
@@ -34,29 +34,6 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._socket = sock
         self._task = self._loop.create_task(self._accept())
-        self.port: int = sock.getsockname()[1]
-
-    @classmethod
-    async def open(
-        cls,
-        server: "Server",
-        context: ssl.SSLContext,
-        host: str,
-        port: int,
-        backlog: int,
-    ) -> Self:
-        """Listen on an address.
-
-        Raises:
-            OSError: It can't be listened on.
-        """
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, _, _, _, address = found[0]
-        sock = socket.create_server(address, family=family, backlog=backlog)
-        sock.setblocking(False)
-        return cls(server, context, sock)
 
     def close(self) -> None:
         """Accept nothing more."""
