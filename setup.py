@@ -50,6 +50,7 @@ HOT_IN_BROKER = (
     "aiomqtt/broker/core.py",
     "aiomqtt/broker/message.py",
     "aiomqtt/broker/outlet.py",
+    "aiomqtt/broker/patience.py",
     "aiomqtt/broker/peer.py",
     "aiomqtt/broker/replay.py",
     "aiomqtt/broker/requests.py",

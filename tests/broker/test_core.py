@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from aiomqtt.broker.outlet import PATIENCE
+from aiomqtt.broker.patience import PATIENCE, WINDOW
 from aiomqtt.broker.session import CROWDED, IN_FLIGHT_V3
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.packets import Publish, Signal, WillMessage
+from aiomqtt.protocol.packets import Ping, Publish, Signal, WillMessage
 from aiomqtt.protocol.spec import PacketType
 from tests.broker.conversation import V5, V311, Wire, World, payloads
 
@@ -280,7 +280,11 @@ def test_a_shared_subscription_prefers_who_is_there():
     other = world.client(client_id="other")
     for _ in range(10):
         other.publish("jobs", qos=1)
-    assert len(here.read()) == 10
+    packets = here.read()
+    assert len(packets) == 10
+    for packet in packets:
+        assert isinstance(packet, Publish)
+        here.ack(PacketType.PUBACK, packet.mid)
     here.lose()
     for _ in range(3):
         other.publish("jobs", qos=1)
@@ -386,7 +390,100 @@ def test_the_counts_are_retained_but_do_not_count():
     assert len(wire.read()) == 2
 
 
+@pytest.mark.parametrize("how", ["expiry", "clean start", "clear"])
+def test_what_a_leaving_member_has_not_acknowledged_goes_to_another(how):
+    # §4.8.2, [MQTT-4.8.2-5]
+    world = World()
+    expiry = Properties(session_expiry_interval=5)
+    leaving = world.client(client_id="leaving", properties=expiry)
+    leaving.subscribe("$share/g/t/+", 2)
+    leaving.subscribe("t/+", 1)  # what comes by this one is its own
+    speaker = world.client(client_id="speaker")
+    for qos in (1, 2):
+        speaker.publish(f"t/{qos}", str(qos).encode(), qos)
+        speaker.publish(f"t/{qos}", b"acknowledged", qos)
+    for packet in leaving.read():
+        if isinstance(packet, Publish) and packet.payload == b"acknowledged":
+            kind = PacketType.PUBACK if packet.qos == 1 else PacketType.PUBREC
+            leaving.ack(kind, packet.mid)
+    leaving.lose()
+    speaker.publish("t/1", b"while it is away", 1)
+    speaker.publish("t/2", b"the same", 2)
+    other = world.client(client_id="other")
+    other.subscribe("$share/g/t/+", 1, Properties(subscription_identifier=[7]))
+    assert other.read() == []
+    if how == "expiry":
+        world.pass_time(6)
+    elif how == "clear":
+        world.core.clear(world.now)
+    else:
+        world.client(client_id="leaving")
+    packets = other.read()
+    assert payloads(packets) == [b"1", b"while it is away", b"the same"]
+    for packet in packets:
+        assert isinstance(packet, Publish)
+        assert (packet.qos, packet.dup) == (1, False)
+        assert packet.properties == Properties(subscription_identifier=[7])
+
+
+def test_a_bridge_tells_whether_it_is_connected():
+    """As mosquitto's do, with a will that says when it is not."""
+    world = World(maximum_retained_messages=1)
+    topic = "$SYS/broker/connection/a.bridge/state"
+    bridge = world.client(V311, will=WillMessage(topic, b"0", 1, True))
+    bridge.publish(topic, b"1", 1, retain=True)
+    listener = world.client(client_id="listener")
+    listener.subscribe("$SYS/broker/connection/#")
+    assert payloads(listener.rest) == [b"1"]
+    # It counts as any other message does.
+    assert len(world.core.retained) == 1
+    bridge.lose()
+    assert payloads(listener.read()) == [b"0"]
+
+
+def test_the_last_member_leaves():
+    world = World()
+    leaving = world.client(client_id="leaving")
+    leaving.subscribe("$share/g/t", 1)
+    world.client(client_id="speaker").publish(qos=1)
+    leaving.lose()
+    assert "leaving" not in world.core.sessions
+
+
 # --- message expiry ------------------------------------------------------------------
+
+
+def test_an_expiry_of_0_is_for_who_can_have_it_at_once(version):
+    world = World()
+    expiry = {"session_expiry_interval": 100} if version == 5 else {}
+    here, away = (
+        world.client(
+            version,
+            client_id=name,
+            clean_start=False,
+            properties=Properties(**expiry) if version == 5 else None,
+        )
+        for name in ("here", "away")
+    )
+    for wire in (here, away):
+        wire.subscribe("t", 2)
+    away.lose()
+    speaker = world.client(client_id="speaker")
+    properties = Properties(message_expiry_interval=0)
+    for qos in (0, 1, 2):
+        speaker.publish(payload=b"%d" % qos, qos=qos, properties=properties)
+    speaker.publish("t", b"kept", retain=True, properties=properties)
+    packets = here.read()
+    assert payloads(packets) == [b"0", b"1", b"2", b"kept"]
+    if version == 5:
+        assert all(p.properties == properties for p in packets)  # type: ignore[union-attr]
+    world.pass_time(0.1)
+    again = Wire(world, version)
+    again.connect(client_id="away", clean_start=False)
+    assert again.rest == []
+    late = world.client(version, client_id="late")
+    late.subscribe("t")
+    assert late.rest == []
 
 
 def test_a_message_expires_in_the_queue():
@@ -505,7 +602,7 @@ def test_who_publishes_to_a_slow_client_waits_for_it(version):
     assert other.peer.is_waiting
     world.core.ready.clear()
     slow.outlet.is_paused = False
-    slow.outlet.release_if_drained()
+    slow.outlet.release_if_drained(world.now)
     assert not other.peer.is_waiting
     # Its owner is told.
     assert other.outlet in world.core.ready
@@ -524,14 +621,58 @@ def test_nobody_waits_for_long(version):
     assert other.ended is None  # its silence was ours
     other.publish()
     assert not other.peer.is_waiting
-    # A client that has caught up is waited for again.
+    # A client that has caught up is waited for again, but not soon.
     slow.outlet.is_paused = False
-    slow.outlet.release_if_drained()
+    slow.outlet.release_if_drained(world.now)
     slow.outlet.is_paused = True
+    other.publish()
+    assert not other.peer.is_waiting
+    for _ in range(int(WINDOW)):
+        world.pass_time(1)
+        other.send(Ping(PacketType.PINGREQ))
     other.publish()
     assert other.peer.is_waiting
     slow.lose()
     assert not other.peer.is_waiting
+
+
+@pytest.mark.parametrize("pause", [0.2, 0.5, 0.9, 1.1, 3.0])
+def test_a_client_that_reads_in_bursts_slows_nobody_for_over_a_second_in_ten(pause):
+    world = World()
+    slow = world.client(client_id="slow")
+    slow.subscribe("t")
+    other = world.client(client_id="other")
+    waited: list[float] = []
+    step = 0.05
+    for number in range(600):
+        if not other.peer.is_waiting:
+            other.publish()
+        slow.outlet.is_paused = number * step % pause < pause - step
+        slow.outlet.release_if_drained(world.now)
+        if other.peer.is_waiting:
+            waited.append(world.now)
+        world.pass_time(step)
+        slow.outlet.data.clear()
+    assert waited
+    for began in waited:
+        inside = [time for time in waited if began <= time < began + 10]
+        # Seen in steps, a wait may seem longer by one of them.
+        assert len(inside) * step <= PATIENCE + 20 * step
+
+
+def test_a_client_that_keeps_reading_is_waited_for_each_time():
+    """Short waits are the usual flow control, and lose nothing."""
+    world = World()
+    slow = world.client(client_id="slow")
+    slow.subscribe("t")
+    other = world.client(client_id="other")
+    for _ in range(1000):
+        slow.outlet.is_paused = True
+        other.publish()
+        assert other.peer.is_waiting
+        world.pass_time(0.03)
+        slow.outlet.is_paused = False
+        slow.outlet.release_if_drained(world.now)
 
 
 def test_who_does_not_acknowledge_is_slow_too(version):
@@ -564,7 +705,7 @@ def test_a_client_that_leaves_while_it_waits(version):
     other.publish()
     other.lose()
     slow.outlet.is_paused = False
-    slow.outlet.release_if_drained()
+    slow.outlet.release_if_drained(world.now)
     assert list(world.core.peers) == ["slow"]
 
 

@@ -16,7 +16,7 @@ from .outlet import Outlet
 from .retained import RetainedMessages
 from .session import FOREVER, Session, Shared
 from .statistics import Statistics
-from .subscriptions import Subscriptions, Target
+from .subscriptions import Group, Subscriptions, Target
 from .timers import Timers
 
 if TYPE_CHECKING:
@@ -135,17 +135,24 @@ class Core:
                 publisher,
             )
         for group in matches.groups:
-            chosen = group.choose()
-            chosen.session.deliver(
-                message,
-                min(message.qos, chosen.qos),
-                message.retain and chosen.retain_as_published,
-                (chosen.identifier,) if chosen.identifier else (),
-                publisher,
-            )
+            self._send_to_one(group, message, publisher)
         count = len(matches.targets) + len(matches.groups)
         self.shared.work += count
         return count
+
+    def _send_to_one(
+        self, group: Group, message: ApplicationMessage, publisher: Outlet | None
+    ) -> None:
+        """Send a message to one of those who share a subscription (§4.8.2)."""
+        chosen = group.choose()
+        chosen.session.deliver(
+            message,
+            min(message.qos, chosen.qos),
+            message.retain and chosen.retain_as_published,
+            (chosen.identifier,) if chosen.identifier else (),
+            publisher,
+            chosen.topic_filter,
+        )
 
     def is_too_deep(self, topic: str) -> bool:
         """Whether a topic or filter has more levels than are allowed."""
@@ -237,8 +244,13 @@ class Core:
         # A will that is delayed comes no later than this (§3.1.3.2.2).
         self._publish_will(session, self.shared.now)
         self.subscriptions.remove_all(session)
+        letters = session.letters_for_others()
         session.outbound.clear()
         del self.sessions[session.client_id]
+        for letter in letters:
+            group = self.subscriptions.group(letter.share)
+            if group is not None and not letter.message.is_expired(self.shared.now):
+                self._send_to_one(group, letter.message, None)
 
     def clear(self, now: float) -> None:
         """Forget the sessions that have no connection, and all retained messages."""

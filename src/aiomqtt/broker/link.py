@@ -140,7 +140,7 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._end_writing)
         else:
             outlet.unsent = 0
-            outlet.release_if_drained()
+            outlet.release_if_drained(self._loop.time())
             self._server.flush()
             self._go_on_soon()
 

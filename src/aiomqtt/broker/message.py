@@ -64,6 +64,14 @@ class ApplicationMessage:
         # By QoS, RETAIN flag and version.
         self._encoded: dict[int, tuple[bytes, bytes]] = {}
 
+    def is_expired(self, now: float) -> bool:
+        """Whether it is not to be sent any more (§3.3.2.3.3).
+
+        With an interval of 0 it still goes to who can have it at once.
+        """
+        expires = self.expires
+        return expires is not None and now >= expires and now != self.arrived
+
     def has_aged(self, now: float) -> bool:
         """Whether its Message Expiry Interval is no longer what it came with."""
         return self.expires is not None and now != self.arrived

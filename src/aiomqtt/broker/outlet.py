@@ -5,11 +5,10 @@ from typing import Any, Final
 from aiomqtt.protocol.spec import ProtocolVersion
 
 from .message import ApplicationMessage
+from .patience import Patience
 from .timers import Timer, Timers
 
 V5: Final = ProtocolVersion.V5
-# How many seconds those who publish to a client wait for it, at the most.
-PATIENCE: Final = 1.0
 # What a topic alias adds to a packet.
 ALIAS_SIZE: Final = 3
 # An identifier of a subscription in a PUBLISH, at the most.
@@ -32,6 +31,8 @@ class Outlet:
         "_alias_maximum",
         "_aliases",
         "_gave_up",
+        "_held_since",
+        "_patience",
         "_ready",
         "_timer",
         "_timers",
@@ -61,6 +62,8 @@ class Outlet:
         self._waiting: set[Outlet] = set()
         self._timer: Timer | None = None
         self._gave_up = False
+        self._held_since = 0.0
+        self._patience: Patience | None = None
         self.is_v5 = False
         self.maximum_packet_size = 0
         self._alias_maximum = 0
@@ -93,34 +96,45 @@ class Outlet:
     def hold(self, publisher: "Outlet", now: float) -> None:
         """Have a client that publishes to this one wait until it has caught up.
 
-        Not for long: a client that takes nothing must not hold up others. What it does
-        not take then is queued for it, and dropped beyond the limits.
+        Not for long, and not for long in all: a client that takes nothing, or something
+        now and then, must not hold up others. What it does not take then is queued for
+        it, and dropped beyond the limits.
         """
         if self._gave_up or publisher in self._waiting:
             return
         if self._timer is None:
-            self._timer = self._timers.add(now + PATIENCE, self._give_up)
+            patience = self._patience
+            if patience is None:
+                patience = self._patience = Patience()
+            left = patience.left(now)
+            if left <= 0:
+                return
+            self._held_since = now
+            self._timer = self._timers.add(now + left, self._give_up)
         self._waiting.add(publisher)
         publisher.held += 1
 
-    def release_if_drained(self) -> None:
+    def release_if_drained(self, now: float) -> None:
         """Let those go on who wait, now that the client may have caught up."""
         if not self.is_behind:
             self._gave_up = False
-            self._release()
+            self._release(now)
 
-    def close(self) -> None:
+    def close(self, now: float) -> None:
         """Let those go on who wait: the client is gone."""
         self._gave_up = True
-        self._release()
+        self._release(now)
 
     def _give_up(self, now: float) -> None:
         self._gave_up = True
-        self._release()
+        self._release(now)
 
-    def _release(self) -> None:
-        self._timers.cancel(self._timer)
-        self._timer = None
+    def _release(self, now: float) -> None:
+        patience = self._patience
+        if self._timer is not None and patience is not None:
+            self._timers.cancel(self._timer)
+            self._timer = None
+            patience.spend(self._held_since, now)
         for publisher in self._waiting:
             publisher.held -= 1
             publisher.wake()

@@ -334,7 +334,7 @@ class Peer:
         self._later = []
         outlet, session = self.outlet, self.session
         outlet.wake()
-        outlet.close()
+        outlet.close(self._core.shared.now)
         self.events.append(Ended(reason))
         if session is not None:
             self.session = None

@@ -17,7 +17,7 @@ from .core import Core
 from .handshake import code_within
 from .hooks import Refusal
 from .message import ApplicationMessage, for_others
-from .retained import SYSTEM
+from .retained import is_own
 from .session import Session, Subscription
 
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
@@ -48,7 +48,7 @@ def refusal_of_publish(core: Core, packet: Publish) -> int:
     if packet.retain and not limits.retain_available:
         raise PacketError(RETAIN_NOT_SUPPORTED, "messages can't be retained")
     topic = packet.topic.value
-    if topic.startswith(SYSTEM):
+    if is_own(topic):
         return NOT_AUTHORIZED
     return TOPIC_NAME_INVALID if core.is_too_deep(topic) else 0
 
@@ -57,7 +57,7 @@ def refusal_of_will(core: Core, will: WillMessage) -> Refusal | None:
     """Return why a will can't be published, or None."""
     if core.is_too_deep(will.topic):
         return Refusal(TOPIC_NAME_INVALID, "the will's topic has too many levels")
-    if will.topic.startswith(SYSTEM):
+    if is_own(will.topic):
         return Refusal(NOT_AUTHORIZED, "the broker's own topics")
     return None
 

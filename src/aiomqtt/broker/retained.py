@@ -9,6 +9,13 @@ from .message import ApplicationMessage
 
 # Topics that only the broker publishes to; what is retained there does not count.
 SYSTEM: Final = "$SYS/"
+# But for these: there the bridges of other brokers tell whether they are connected.
+BRIDGES: Final = "$SYS/broker/connection/"
+
+
+def is_own(topic: str) -> bool:
+    """Whether only the broker publishes to a topic."""
+    return topic.startswith(SYSTEM) and not topic.startswith(BRIDGES)
 
 
 class RetainedMessages:
@@ -56,13 +63,13 @@ class RetainedMessages:
         return has_room
 
     def _tally(self, message: ApplicationMessage, sign: int) -> None:
-        if not message.topic.startswith(SYSTEM):
+        if not is_own(message.topic):
             self._count += sign
             self._size += sign * message.size
 
     def has_room_for(self, message: ApplicationMessage) -> bool:
         """Whether a message can be retained, in the place of the topic's last one."""
-        if not message.payload or message.topic.startswith(SYSTEM):
+        if not message.payload or is_own(message.topic):
             return True
         last = self._by_topic.get(message.topic)
         count, size = self._count + 1, self._size + message.size
@@ -78,7 +85,7 @@ class RetainedMessages:
     def get(self, topic: str, now: float) -> ApplicationMessage | None:
         """Return what is retained of a topic; what has expired is removed."""
         message = self._by_topic.get(topic)
-        if message is None or message.expires is None or now < message.expires:
+        if message is None or not message.is_expired(now):
             return message
         self._remove(message)
         return None
@@ -92,7 +99,7 @@ class RetainedMessages:
             found = [] if message is None else [message]
         lasting = []
         for message in found:
-            if message.expires is not None and now >= message.expires:
+            if message.is_expired(now):
                 self._remove(message)
             else:
                 lasting.append(message)
@@ -101,7 +108,7 @@ class RetainedMessages:
     def all(self, now: float) -> list[ApplicationMessage]:
         """Return all of them but those that have expired, which are removed."""
         for message in [*self._by_topic.values()]:
-            if message.expires is not None and now >= message.expires:
+            if message.is_expired(now):
                 self._remove(message)
         return [*self._by_topic.values()]
 

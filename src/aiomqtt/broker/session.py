@@ -90,7 +90,7 @@ class Subscription:
 class Letter:
     """A message with QoS 1 or 2 for one session, so that it can be encoded anew."""
 
-    __slots__ = ("identifiers", "message", "qos", "retain", "session")
+    __slots__ = ("identifiers", "message", "qos", "retain", "session", "share")
 
     def __init__(
         self,
@@ -99,21 +99,22 @@ class Letter:
         qos: int,
         retain: bool,
         identifiers: tuple[int, ...],
+        share: str,
     ) -> None:
-        """Take the fields."""
+        """Take the fields; a share is the filter of a shared subscription, or ""."""
         self.session = session
         self.message = message
         self.qos = qos
         self.retain = retain
         self.identifiers = identifiers
+        self.share = share
 
     def render(self) -> tuple[bytes, bytes] | None:
         """Encode it for the connection that there is; None: it has expired."""
         session = self.session
         outlet = session.outlet
         now = session.shared.now
-        expires = self.message.expires
-        if outlet is None or (expires is not None and now >= expires):
+        if outlet is None or self.message.is_expired(now):
             session.shared.statistics.messages_expired += 1
             return None
         return outlet.render(self.message, self.qos, self.retain, self.identifiers, now)
@@ -224,6 +225,7 @@ class Session:
         retain: bool,
         identifiers: tuple[int, ...],
         publisher: Outlet | None,
+        share: str = "",
     ) -> None:
         """Send a message to the client, now or when it is back.
 
@@ -233,13 +235,14 @@ class Session:
             retain: The RETAIN flag to send it with.
             identifiers: The identifiers of the subscriptions that matched.
             publisher: Who is to wait when this client does not keep up; None: nobody.
+            share: The shared subscription that it comes by; "": none.
         """
         outlet = self.outlet
         shared = self.shared
         if outlet is not None and publisher is not None and outlet.is_behind:
             outlet.hold(publisher, shared.now)
         if qos:
-            self._deliver_surely(message, qos, retain, identifiers)
+            self._deliver_surely(message, qos, retain, identifiers, share)
             return
         if outlet is None:
             return
@@ -272,6 +275,7 @@ class Session:
         qos: int,
         retain: bool,
         identifiers: tuple[int, ...],
+        share: str,
     ) -> None:
         outbound = self.outbound
         shared = self.shared
@@ -290,7 +294,7 @@ class Session:
                 shared.statistics.messages_dropped += 1
                 return
         delivery = Delivery(head, tail, qos)
-        letter = Letter(self, message, qos, retain, identifiers)
+        letter = Letter(self, message, qos, retain, identifiers, share)
         delivery.waiter = letter
         if (
             identifiers
@@ -324,11 +328,25 @@ class Session:
             outbound.pump(outlet.data)
         if outlet.is_crowded and outbound.queued < CROWDED // 2:
             outlet.is_crowded = False
-            outlet.release_if_drained()
+            outlet.release_if_drained(self.shared.now)
         replay = self.replay
         if replay is not None:
             replay.is_blocked = False
             self.send_more_retained()
+
+    def letters_for_others(self) -> list[Letter]:
+        """Return what came by shared subscriptions and may go to another member.
+
+        When the session ends, that is what the client has not acknowledged, but for
+        messages with QoS 2 whose delivery has begun ([MQTT-4.8.2-5]).
+        """
+        letters: list[Letter] = []
+        for delivery in self.outbound.unreceived():
+            letter = delivery.waiter
+            is_begun = delivery.qos == 2 and delivery.packet_id > 0
+            if isinstance(letter, Letter) and letter.share and not is_begun:
+                letters.append(letter)
+        return letters
 
     # --- retained messages --------------------------------------------------------
 

@@ -166,6 +166,14 @@ class Subscriptions:
         for full_filter in [*session.subscriptions]:
             self.remove(session, full_filter)
 
+    def group(self, full_filter: str) -> Group | None:
+        """Return who has a shared subscription; None: nobody."""
+        name, topic_filter = split_shared(full_filter)
+        found = self._trie.get(topic_filter)
+        if found is None or found.groups is None:
+            return None
+        return found.groups.get(name)
+
     def find(self, topic: str) -> Matches:
         """Return who gets the messages of a topic."""
         found = self._found.get(topic)
