@@ -33,6 +33,7 @@ HOT = (
     "aiomqtt/net/writing.py",
     "aiomqtt/protocol/codec/fast.py",
     "aiomqtt/protocol/codec/properties.py",
+    "aiomqtt/protocol/codec/size.py",
     "aiomqtt/protocol/codec/stream.py",
     "aiomqtt/protocol/connection.py",
     "aiomqtt/protocol/engine.py",

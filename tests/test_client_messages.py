@@ -403,7 +403,7 @@ async def test_trap_9_a_full_queue_does_not_stop_the_pings():
 
     async def script(peer):
         await accept(peer)
-        peer.send(publish_bytes("t", bytes(1000)) * 1000)
+        peer.send(publish_bytes("t", bytes(1000)) * 300)
         for _ in range(2):
             await peer.expect(PINGREQ)
             peer.packet(PINGRESP << 4)
@@ -416,7 +416,67 @@ async def test_trap_9_a_full_queue_does_not_stop_the_pings():
         await asyncio.sleep(2.2)
         assert client.is_connected()
         assert len(client.messages) > 100
-        assert len(await take(client, 1000)) == 1000
+        assert len(await take(client, 300)) == 300
+
+
+async def test_a_pingresp_that_can_not_be_read_ends_the_connection():
+    """The program takes nothing, and the PINGRESP is behind more than it may hold."""
+    count = 5000
+
+    async def script(peer):
+        await accept(peer)
+        peer.send(publish_bytes("t", bytes(1000)) * count)
+        await peer.expect(PINGREQ)
+        peer.packet(PINGRESP << 4)
+        await gone(peer)
+
+    async with (
+        serve(script) as server,
+        with_few_messages(new_client(server, keepalive=1)) as client,
+    ):
+        runner: Any = client._runner
+        await within(asyncio.shield(runner.closed))
+        waiting = len(client.messages)
+        # Five times the bound, and what one read has besides: 256 KiB.
+        assert 500 < waiting < 500 + 300
+        assert len(await take(client, waiting)) == waiting
+        with pytest.raises(MqttError) as caught:
+            await anext(client.messages)
+        assert caught.value.reason_code == 0x97
+        assert f"the program takes no messages: {waiting} wait" in str(
+            caught.value.__cause__
+        )
+
+
+@pytest.mark.parametrize(
+    ("topic", "properties"),
+    [
+        ("t" * 40_000, b""),
+        ("t", b"\x26\x00\x01a\x00\x01b" * 500),
+        ("t", b"\x26\x4e\x20" + bytes(20_000).replace(b"\0", b"a") + b"\x00\x00"),
+    ],
+    ids=["topic", "user properties", "large property"],
+)
+async def test_the_bound_counts_topics_and_properties(topic, properties):
+    """Reading pauses though there is no payload at all."""
+    count = 1000
+
+    async def script(peer):
+        await accept(peer, 5)
+        peer.send(publish_bytes(topic, version=5, properties=properties) * count)
+        await goodbye(peer)
+
+    async with serve(script) as server:
+        client = new_client(server, 5)
+        client._inbox.maximum_bytes = 1024 * 1024
+        async with client:
+            before = -1
+            while before < len(client.messages):  # until the broker is held back
+                before = len(client.messages)
+                await asyncio.sleep(0.2)
+            # A megabyte, and what one read has besides.
+            assert 0 < before < 120
+            assert len(await take(client, count)) == count
 
 
 async def test_an_iterator_that_always_finds_a_message_lets_others_run():

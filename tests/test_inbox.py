@@ -7,6 +7,7 @@ import pytest
 
 from aiomqtt import Message
 from aiomqtt.inbox import (
+    LAST_STRETCH,
     MAXIMUM_BYTES,
     MAXIMUM_MESSAGES,
     PORTION,
@@ -15,6 +16,7 @@ from aiomqtt.inbox import (
     QueueInbox,
 )
 from aiomqtt.net.sink import Room
+from aiomqtt.protocol.codec.size import MESSAGE_SIZE, message_size
 
 LOGGER = logging.getLogger("mqtt")
 
@@ -24,7 +26,7 @@ def message(number=0, size=0):
 
 
 def deliver(inbox, messages):
-    return inbox.deliver(messages, sum(len(each.payload) for each in messages))
+    return inbox.deliver(messages, sum(map(message_size, messages)))
 
 
 @pytest.fixture
@@ -57,7 +59,8 @@ MEGABYTE = 1024 * 1024
 
 @pytest.mark.parametrize(
     ("bound", "size"),
-    [(MAXIMUM_MESSAGES, 0), (MAXIMUM_BYTES // MEGABYTE, MEGABYTE - 1)],
+    # With the topic and the first byte of the payload that makes a megabyte.
+    [(MAXIMUM_MESSAGES, 0), (MAXIMUM_BYTES // MEGABYTE, MEGABYTE - MESSAGE_SIZE - 2)],
     ids=["messages", "bytes"],
 )
 @pytest.mark.parametrize("kind", ["own", "asyncio.Queue"])
@@ -70,6 +73,8 @@ def test_above_a_bound_there_is_no_room_and_at_half_there_is_again(kind, bound, 
     assert deliver(inbox, [one] * bound) is Room.ENOUGH
     assert deliver(inbox, [one]) is Room.LITTLE
     assert deliver(inbox, [one] * (STRETCH - 1) * bound) is Room.NONE
+    assert inbox.room() is Room.NONE
+    assert deliver(inbox, [one] * (LAST_STRETCH - STRETCH) * bound) is Room.USED_UP
     while not resumed:
         inbox.take()
     assert bound // 2 - PORTION <= resumed[0] <= bound // 2

@@ -5,10 +5,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from .exceptions import MqttError
+from .exceptions import MqttCodeError, MqttError
 from .log import Logger
 from .message import Message
 from .net.sink import Room
+from .properties import ReasonCode
+from .protocol.codec.size import message_size
 
 # Above either of these reading from the broker pauses, and it resumes at half of
 # them: TCP then holds the broker back, and nothing is lost. A bound that the
@@ -18,10 +20,14 @@ MAXIMUM_BYTES: Final = 64 * 1024 * 1024
 # While a call waits for the broker's answer, which comes behind messages, this many
 # times as much.
 STRETCH: Final = 4
+# For a PINGRESP, without which the connection ends, so many times in all.
+LAST_STRETCH: Final = 5
 # About so many messages or bytes are taken at one go. In between, an iterator that
 # always finds a message lets other tasks run, and it is seen how much room there is.
 PORTION: Final = 256
 PORTION_BYTES: Final = 1024 * 1024
+
+QUOTA_EXCEEDED: Final = ReasonCode(0x97)
 
 
 class Inbox:
@@ -33,7 +39,7 @@ class Inbox:
         self.maximum_bytes = MAXIMUM_BYTES
         # What may be taken without asking; it is always the same object.
         self.ready: deque[Message] = deque()
-        # What came after that, with the size of the payloads.
+        # What came after that, with what it takes of memory.
         self._backlog: deque[tuple[Sequence[Message], int]] = deque()
         self._backlog_length = 0
         # The size of all that was delivered, less what is known to be taken: that is
@@ -77,7 +83,7 @@ class Inbox:
 
         Args:
             messages: The messages, in order.
-            size: The size of their payloads, in bytes.
+            size: What they take of memory, about, in bytes.
         """
         count = len(messages)
         if count <= PORTION:
@@ -93,7 +99,7 @@ class Inbox:
         if not self.ready:
             self._refill()
         self._wake(count)
-        return self._room()
+        return self.room()
 
     def _refill(self) -> None:
         """Make a portion ready, now that all of the last one was taken."""
@@ -108,14 +114,27 @@ class Inbox:
             self._backlog_length -= len(messages)
             self._ready_bytes += size
 
-    def _room(self) -> Room:
+    def room(self) -> Room:
+        """Return how much room there is for more."""
         excess = max(
             len(self) / self.maximum_messages, self._bytes / self.maximum_bytes
         )
-        self._is_full = excess > 1
+        if excess > 1:
+            self._is_full = True
+        # Once it is full, that is over when `_check_room` says so.
         if not self._is_full:
             return Room.ENOUGH
-        return Room.LITTLE if excess <= STRETCH else Room.NONE
+        if excess <= STRETCH:
+            return Room.LITTLE
+        return Room.NONE if excess <= LAST_STRETCH else Room.USED_UP
+
+    def overflow(self) -> MqttError:
+        """Return the error of a connection that ends as there is no room."""
+        return MqttCodeError(
+            QUOTA_EXCEEDED,
+            f"Disconnected: the program takes no messages: {len(self)} wait"
+            f" ({self._bytes // 1024} KiB), and no PINGRESP can be read behind them",
+        )
 
     def _wake(self, count: int) -> None:
         while count > 0 and self._waiters:
@@ -210,12 +229,12 @@ class QueueInbox(Inbox):
         for message in messages:
             self._put(message)
         self._wake(len(messages))
-        return Room.ENOUGH if self._is_bounded else self._room()
+        return Room.ENOUGH if self._is_bounded else self.room()
 
     def _put(self, message: Message) -> None:
         try:
             self._queue.put_nowait(message)
-            self._bytes += len(message.payload)
+            self._bytes += message_size(message)
         except asyncio.QueueFull:
             self.discarded += 1
             # Once for each time that it overflows: a flood must not flood the log.
@@ -244,7 +263,7 @@ class QueueInbox(Inbox):
         if not self._queue.qsize():
             return None
         message: Message = self._queue.get_nowait()
-        self._bytes -= len(message.payload)
+        self._bytes -= message_size(message)
         if self._discarding:
             self._logger.warning("%d messages were discarded.", self._discarding)
             self._discarding = 0

@@ -13,7 +13,12 @@ from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.log import SafeLogger
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
+from aiomqtt.protocol.engine import (
+    KEEP_ALIVE_TIMEOUT,
+    NOT_CONNECTED,
+    QUEUE_FULL,
+    Engine,
+)
 from aiomqtt.protocol.events import Closed, Connected, Event, Request
 from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.spec import Role
@@ -425,10 +430,7 @@ class Runner:
             if self._is_logged(DEBUG):
                 self._trace.sent(output.data)
         if output.messages:
-            size = 0
-            for message in output.messages:
-                size += len(message.payload)
-            self._room = self._sink.deliver(output.messages, size)
+            self._room = self._sink.deliver(output.messages, output.size)
         for event in output.events:
             self._handle(event)
         if self._room is not Room.ENOUGH or self._reading_paused:
@@ -476,6 +478,9 @@ class Runner:
         if event.connack is not None and error is not None:
             version = self._engine.version
             error = refused_connection(event.connack, version, self._target)
+        elif self._room is Room.USED_UP and _is_keep_alive_timeout(error):
+            # It is the program that has left no room to read the PINGRESP.
+            error = self._sink.overflow()
         self._over = True
         self.error = error
         if error is None:
@@ -563,17 +568,29 @@ class Runner:
 
         While somebody waits for an answer, messages that come before it are taken
         over above the bound, within reason: the program may well wait for that answer
-        before it takes the next message. A PINGRESP is always read: it has a deadline.
+        before it takes the next message. A PINGRESP, which has a deadline, is read as
+        long as there is any room at all.
         """
         transport = self._transport
         if transport is None or transport.is_closing() or self._over:
             return
-        pause = not self._engine.awaits_pingresp and (
-            self._room is Room.NONE or (self._room is Room.LITTLE and not self._waiters)
-        )
+        room = self._room
+        if room is Room.NONE or room is Room.USED_UP:
+            # The program may have taken some since.
+            room = self._room = self._sink.room()
+        if room is Room.USED_UP:
+            pause = True
+        elif self._engine.awaits_pingresp:
+            pause = False
+        else:
+            pause = room is Room.NONE or (room is Room.LITTLE and not self._waiters)
         if pause and not self._reading_paused:
             self._reading_paused = True
             transport.pause_reading()
         elif not pause and self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()
+
+
+def _is_keep_alive_timeout(error: MqttError | None) -> bool:
+    return error is not None and error.reason_code == KEEP_ALIVE_TIMEOUT

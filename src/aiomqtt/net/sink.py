@@ -14,8 +14,10 @@ class Room(Enum):
     ENOUGH = "enough"
     # Reading should pause, unless somebody waits for the broker's answer.
     LITTLE = "little"
-    # Reading has to pause.
+    # Reading has to pause, unless a PINGRESP is due.
     NONE = "none"
+    # Nothing may be read, whatever is due.
+    USED_UP = "used up"
 
 
 class Sink(Protocol):
@@ -29,8 +31,14 @@ class Sink(Protocol):
 
         Args:
             messages: The messages.
-            size: The size of their payloads, in bytes.
+            size: What they take of memory, about, in bytes.
         """
+
+    def room(self) -> Room:
+        """Return how much room there is for more."""
+
+    def overflow(self) -> MqttError:
+        """Return the error of a connection that ends as there is no room."""
 
     def close(self, error: MqttError | None) -> None:
         """End the connection, just once, with the reason."""

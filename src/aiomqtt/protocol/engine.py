@@ -23,6 +23,7 @@ from .codec.codes import codes_of
 from .codec.encode import encode
 from .codec.fast import encode_publish
 from .codec.properties import check_properties
+from .codec.size import MESSAGE_SIZE
 from .codec.stream import Decoder
 from .connection import Connection
 from .events import Closed, Connected, Event, Output, Request, Settings, State
@@ -98,6 +99,7 @@ class Engine:
         self._data: list[bytes] = []
         self._messages: list[Publish] = []
         self._events: list[Event] = []
+        self._size = 0
         encode(self._make_connect(), self.version, CLIENT)
 
     # --- the life of a connection -------------------------------------------------
@@ -442,6 +444,7 @@ class Engine:
             return
         self._received_at = now
         packets = self._decoder.feed(data)
+        self._size += self._decoder.kept
         try:
             for packet in packets:
                 # The two rows of the table that every message takes, without it.
@@ -471,7 +474,9 @@ class Engine:
 
     def take(self) -> Output:
         """Hand over what the caller has to do by now."""
-        output = Output(self._data, self._messages, self._events)
+        size = self._size + MESSAGE_SIZE * len(self._messages)
+        output = Output(self._data, self._messages, self._events, size)
+        self._size = 0
         self._data = []
         self._messages = []
         self._events = []

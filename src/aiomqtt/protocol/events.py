@@ -96,12 +96,24 @@ Event = Connected | Delivery | Request | Closed
 class Output:
     """What the caller has to do, in this order."""
 
-    __slots__ = ("data", "events", "messages")
+    __slots__ = ("data", "events", "messages", "size")
 
     def __init__(
-        self, data: list[bytes], messages: list[Publish], events: list[Event]
+        self,
+        data: list[bytes],
+        messages: list[Publish],
+        events: list[Event],
+        size: int,
     ) -> None:
-        """Take bytes to write, messages to deliver and events to handle."""
+        """Take bytes to write, messages to deliver and events to handle.
+
+        Args:
+            data: The bytes.
+            messages: The messages.
+            events: The events.
+            size: What the messages take of memory, about, in bytes.
+        """
         self.data = data
         self.messages = messages
         self.events = events
+        self.size = size

@@ -14,8 +14,9 @@ from aiomqtt.protocol.wire import (
 )
 
 from .decode import check_first_byte, decode
-from .fast import decode_topic, decoded_topics
+from .fast import CACHED_LENGTH, decode_topic, decoded_topics
 from .properties import decode_properties
+from .size import WIDE, properties_size
 
 V5: Final = ProtocolVersion.V5
 PUBLISH_TYPE: Final = PacketType.PUBLISH
@@ -69,6 +70,8 @@ class Decoder:
     Attributes:
         error: What made the stream undecodable, or None. It belongs after the
             packets that the same call returned; what follows it is dropped.
+        kept: How many bytes the packets of the last call take, about, besides
+            `MESSAGE_SIZE` for each message.
     """
 
     __slots__ = (
@@ -82,6 +85,7 @@ class Decoder:
         "_rest_start",
         "_sender",
         "error",
+        "kept",
         "maximum_packet_size",
         "version",
     )
@@ -97,6 +101,7 @@ class Decoder:
         """Start at the beginning of a packet."""
         self.version = version
         self.error: PacketError | None = None
+        self.kept = 0
         self.maximum_packet_size = maximum_packet_size
         self._sender = sender
         self._is_v5 = version >= V5
@@ -137,6 +142,7 @@ class Decoder:
             The packets, in order. Look at `error` and `has_more` afterwards.
         """
         packets: list[Packet] = []
+        self.kept = 0
         if self.error is not None:
             return packets
         start = 0
@@ -198,6 +204,7 @@ class Decoder:
         ]
         packet.payload = b"".join(parts)
         packets.append(packet)
+        self.kept += self._needed
         return bytes(closing[cut:])
 
     def _decode_all(self, data: bytes, position: int, packets: list[Packet]) -> None:
@@ -205,11 +212,12 @@ class Decoder:
         maximum = self.maximum_packet_size
         portion = self._portion
         end = len(data)
+        begin = position
         while end - position >= 2:
             if len(packets) >= portion:
                 self._rest = data
                 self._rest_start = position
-                return
+                break
             first = data[position]
             if _ROUTES[first] == TABLE:
                 # The first fault counts, and the rest may take long to come.
@@ -219,6 +227,7 @@ class Decoder:
             if length >= 0x80:
                 length, start = _remaining_length(data, position, end)
                 if not start:
+                    self._hold(data, position, end + 1)
                     break
             stop = start + length
             if maximum is not None and stop - position > maximum:
@@ -229,11 +238,13 @@ class Decoder:
                 )
             if stop > end:
                 self._hold(data, position, stop)
-                return
+                break
             position = stop
             packets.append(self._decode_packet(first, data, start, stop))
-        if position < end:
-            self._hold(data, position, end + 1)
+        else:
+            if position < end:
+                self._hold(data, position, end + 1)
+        self.kept += position - begin
 
     def _decode_packet(self, first: int, data: bytes, start: int, stop: int) -> Packet:
         """Decode one packet: the quick way where it is usual, else by the table."""
@@ -242,7 +253,11 @@ class Decoder:
             body = start + 2 + (data[start] << 8 | data[start + 1])
             # The quick look-up first; what is not in the cache is checked.
             name = data[start + 2 : body]
-            topic = decoded_topics.get(name) or decode_topic(name)
+            topic = decoded_topics.get(name)
+            if topic is None:
+                topic = decode_topic(name)
+                if len(name) > CACHED_LENGTH and not name.isascii():
+                    self.kept += WIDE * len(name)
             qos = first >> 1 & 3
             packet_id = 0
             if qos and body + 2 <= stop:
@@ -259,7 +274,12 @@ class Decoder:
                     properties = decode_properties(
                         reader, PUBLISH_TYPE, self.version, self._sender
                     )
+                    encoded = data[body : reader.position]
                     body = reader.position
+                    if properties is not None:
+                        self.kept += properties_size(
+                            properties, not encoded.isascii(), len(encoded)
+                        )
                 return Publish(
                     topic,
                     data[body:stop],
