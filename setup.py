@@ -28,6 +28,7 @@ HOT = (
     "aiomqtt/net/deadlines.py",
     "aiomqtt/net/runner.py",
     "aiomqtt/net/sink.py",
+    "aiomqtt/net/unread.py",
     "aiomqtt/net/waiters.py",
     "aiomqtt/net/write_queue.py",
     "aiomqtt/net/writing.py",

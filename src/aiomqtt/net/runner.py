@@ -33,6 +33,7 @@ from .refusals import (
 )
 from .sink import Room, Sink
 from .trace import Trace, log_connected, log_ended
+from .unread import ACKS_UNREAD, UnreadAcks
 from .waiters import Waiter, Watcher, copy_error, expire, resolve
 from .write_queue import WriteQueue
 from .writing import write_pieces
@@ -46,6 +47,8 @@ GATHER: Final = 64 * 1024
 # is refused.
 MAXIMUM_UNFINISHED: Final = 65_536
 MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
+# What a message takes as long as it is unfinished, besides its packet.
+DELIVERY_SIZE: Final = 512
 # asyncio does not say when a turn of its loop begins. What comes so soon after a
 # packet, in seconds, without anything received in between, counts as the same turn.
 # After that time, and GATHER, a publisher that need not wait lets others run.
@@ -107,6 +110,7 @@ class Runner:
         # How many bytes were written; where among them a PINGREQ ends that waits to
         # leave the transport (0: none does), and how many had left when it was seen to.
         self._written = 0
+        self._unread = UnreadAcks()
         self._pingreq_end = 0
         self._left = 0
         self._reading_paused = False
@@ -248,7 +252,8 @@ class Runner:
         if self._is_leaving:
             raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
         transport = self._transport
-        waiting = self._engine.session.outbound.size
+        outbound = self._engine.session.outbound
+        waiting = outbound.size + DELIVERY_SIZE * len(outbound)
         if self._queue.is_paused and transport is not None:
             waiting = max(waiting, transport.get_write_buffer_size())
         unfinished = len(self._engine.session.outbound)
@@ -429,6 +434,11 @@ class Runner:
             # Not before: a handler that publishes would overtake them.
             if self._is_logged(DEBUG):
                 self._trace.sent(output.data)
+            if self._queue.is_paused:
+                left = self._written - transport.get_write_buffer_size()
+                if self._unread.are_too_many(output.data, self._written, left):
+                    self._engine.fail(*ACKS_UNREAD)
+                    self._loop.call_soon(self._process)
         if output.messages:
             self._room = self._sink.deliver(output.messages, output.size)
         for event in output.events:

@@ -212,6 +212,11 @@ class Engine:
             self.session.clear()
         self._events.append(Closed(error, connack))
 
+    def fail(self, reason_code: int, text: str) -> None:
+        """End the connection for a reason that the caller has found (§4.13)."""
+        if self.state is not CLOSED:
+            self._fail(reason_code, text)
+
     def _fail(self, reason_code: int, text: str) -> None:
         """End the connection because the broker broke a rule (§4.13)."""
         self._write_disconnect(reason_code)
