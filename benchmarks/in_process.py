@@ -53,6 +53,10 @@ class Peer(asyncio.Transport):
         self._protocol.connection_made(self)
         return self, self._protocol
 
+    async def dial(self, sock: Any, address: Any) -> None:
+        """Stand in for `loop.sock_connect`: the socket is used for nothing."""
+        sock.close()
+
     def send(self, data: bytes) -> None:
         """Have the client receive it."""
         self._loop.call_soon(self._protocol.data_received, data)
@@ -156,6 +160,7 @@ def new_client() -> tuple[aiomqtt.Client, Peer]:
     loop = asyncio.get_running_loop()
     peer = Peer(loop)
     loop.create_connection = peer.connect  # type: ignore[method-assign,assignment]
+    loop.sock_connect = peer.dial  # type: ignore[method-assign,assignment]
     client = aiomqtt.Client(
         "127.0.0.1", 1883, identifier="guard", max_inflight_messages=WINDOW
     )
