@@ -19,7 +19,10 @@ def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> int:
         # Before 3.12.9 and 3.13.2, asyncio looks at the buffer's limits when they are
         # set, and not in `writelines` (CVE-2024-12254).
         transport.set_write_buffer_limits()
-        return sum(map(len, pieces))
+        size = 0
+        for piece in pieces:
+            size += len(piece)
+        return size
     data = b"".join(pieces)
     transport.write(data)
     return len(data)
