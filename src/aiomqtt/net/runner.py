@@ -463,7 +463,8 @@ class Runner:
             assert isinstance(event, Delivery)
             if self._watched:
                 self._watched.discard(event)
-            if not event.waiter.settle(event):
+            # What logs is not compiled: it is called for a refusal alone.
+            if not event.waiter.settle(event) and event.reason_code >= 0x80:
                 log_refused_message(self._logger, event)
         else:
             waiter = cast("Waiter | None", event.waiter)
