@@ -282,7 +282,7 @@ EXAMPLES = re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 @pytest.mark.parametrize("mark", ["anyio", "asyncio"])
 def test_the_examples(pytester, mark):
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     for number, example in enumerate(EXAMPLES):
         text = example.replace("@pytest.mark.anyio", f"@pytest.mark.{mark}")
         pytester.makepyfile(**{f"test_{number}": text})
@@ -295,6 +295,66 @@ def test_all_arguments_are_in_the_documentation():
     first = [line.split("|")[1] for line in table.splitlines()[2:]]
     named = re.findall("`([a-z_]+)`", "".join(first))
     assert sorted(named) == sorted(plugin.FOR_BROKER + plugin.FOR_CLIENT)
+
+
+# --- tests that are not asynchronous ------------------------------------------------
+
+WITHOUT_A_LOOP = """
+import subprocess
+import sys
+import threading
+
+from paho.mqtt import publish, subscribe
+
+def test_the_program_under_test_is_another_process(mqtt_broker):
+    program = (
+        "import sys, paho.mqtt.publish as p;"
+        "p.single(*sys.argv[1:3], 1, True, port=int(sys.argv[3]))"
+    )
+    command = [sys.executable, "-c", program, "lamp", "on", str(mqtt_broker.port)]
+    subprocess.run(command, check=True)
+    assert list(mqtt_broker.retained) == ["lamp"]
+
+@pytest.mark.mqtt(credentials={"ann": "secret"})
+def test_a_client_with_a_thread_of_its_own(mqtt_broker):
+    mqtt_broker.publish("lamp", "off", retain=True)
+    auth = {"username": "ann", "password": "secret"}
+    host, port = mqtt_broker.host, mqtt_broker.port
+    message = subscribe.simple("lamp", hostname=host, port=port, auth=auth)
+    assert message.payload == b"off"
+
+def test_it_stops_and_starts(mqtt_broker):
+    host, port = mqtt_broker.host, mqtt_broker.port
+    mqtt_broker.stop()
+    with pytest.raises(OSError):
+        publish.single("a", hostname=host, port=port)
+    mqtt_broker.start()
+    publish.single("a", hostname=mqtt_broker.host, port=mqtt_broker.port)
+    with pytest.raises(AttributeError):
+        mqtt_broker.nothing
+    with pytest.raises(ValueError):
+        mqtt_broker.publish("a/#", "x")
+
+def test_no_thread_is_left(mqtt_broker):
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("aiomqtt broker") == 1
+"""
+
+
+@pytest.mark.parametrize("plugins", [(), ANYIO, ASYNCIO])
+def test_the_broker_for_tests_that_are_not_asynchronous(run, plugins):
+    run(WITHOUT_A_LOOP, plugins).assert_outcomes(passed=4)
+
+
+def test_a_broker_that_cannot_listen_fails_its_test(run):
+    result = run(
+        """
+@pytest.mark.mqtt(host="192.0.2.1")
+def test_it(mqtt_broker): ...
+""",
+        (),
+    )
+    result.assert_outcomes(errors=1)
 
 
 # --- the marker -------------------------------------------------------------------
@@ -417,16 +477,15 @@ def test_the_marker_is_listed(run):
 
 
 def test_a_test_without_a_loop(run):
-    result = run(
-        """
-def test_of_no_loop(mqtt_broker): ...
+    result = run("def test_of_no_loop(mqtt_client): ...", ANYIO + ASYNCIO)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"mqtt_client {plugin.HOW}"])
 
-def test_of_no_loop_either(mqtt_client): ...
-""",
-        ANYIO + ASYNCIO,
-    )
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines([f"mqtt_broker {plugin.HOW}"])
+
+def test_an_asynchronous_test_that_nobody_runs(run):
+    result = run("async def test_it(mqtt_broker): ...", ANYIO + ASYNCIO)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"mqtt_* {plugin.HOW}"])
 
 
 def test_trio(run):

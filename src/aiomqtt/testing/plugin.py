@@ -3,14 +3,16 @@
 pytest loads this wherever the package is installed; it does nothing before a test asks
 for `mqtt_broker` or `mqtt_client`. They run on the event loop of the test, whether
 anyio's plugin runs it or pytest-asyncio. Each of these two has its own way with
-asynchronous fixtures, so ours are ordinary ones, which drive that loop.
+asynchronous fixtures, so ours are ordinary ones, which drive that loop. For a test that
+is not asynchronous the broker runs in a thread.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import pytest
 
@@ -61,21 +63,27 @@ NO_TRIO: Final = (
 
 
 @pytest.fixture
-def mqtt_broker(
-    request: pytest.FixtureRequest, _mqtt_loop: asyncio.AbstractEventLoop
-) -> Iterator[Broker]:
+def mqtt_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """A `Broker` that has started, on a free port of 127.0.0.1 and in memory.
 
     The marker `mqtt` passes it arguments: see `FOR_BROKER`. After the test it is
-    stopped.
+    stopped. In a test that is not asynchronous it is a `ThreadedBroker`, which has
+    the same methods, without `await`.
     """
     from aiomqtt.broker import Broker
 
     arguments = _arguments(request, FOR_BROKER)
     broker = _made(lambda: Broker(**arguments))
-    _mqtt_loop.run_until_complete(broker.start())
+    if not _is_asynchronous(request):
+        from .threaded import ThreadedBroker
+
+        with ThreadedBroker(broker) as threaded:
+            yield cast("Broker", threaded)
+        return
+    loop: asyncio.AbstractEventLoop = request.getfixturevalue("_mqtt_loop")
+    loop.run_until_complete(broker.start())
     yield broker
-    _mqtt_loop.run_until_complete(broker.stop())
+    loop.run_until_complete(broker.stop())
 
 
 @pytest.fixture
@@ -131,8 +139,17 @@ def _mqtt_loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop:
             pytest.fail(f"mqtt_broker {NO_TRIO.format(name)}", pytrace=False)
         loop = request.getfixturevalue("_mqtt_anyio")
     else:
-        pytest.fail(f"mqtt_broker {HOW}", pytrace=False)
+        pytest.fail(f"mqtt_client {HOW}", pytrace=False)
     return loop
+
+
+def _is_asynchronous(request: pytest.FixtureRequest) -> bool:
+    """Whether the test is a coroutine; of Hypothesis's, what it calls."""
+    function = request.function
+    hypothesis = getattr(function, "hypothesis", None)
+    return inspect.iscoroutinefunction(getattr(hypothesis, "inner_test", function)) or (
+        _asyncio_scope(request) is not None
+    )
 
 
 @pytest.fixture
@@ -157,10 +174,16 @@ def _asyncio_scope(request: pytest.FixtureRequest) -> str | None:
     marker = request.node.get_closest_marker("asyncio")
     named = marker.kwargs if marker is not None else {}
     scope: str = (
-        named.get("loop_scope")
-        or named.get("scope")
-        or request.config.getini("asyncio_default_test_loop_scope")
+        named.get("loop_scope") or named.get("scope") or _default_scope(request.config)
     )
+    return scope
+
+
+def _default_scope(config: pytest.Config) -> str:
+    try:
+        scope: str = config.getini("asyncio_default_test_loop_scope")
+    except (KeyError, ValueError):  # before pytest-asyncio 0.26
+        return "function"
     return scope
 
 
@@ -169,15 +192,29 @@ def _has_pytest_asyncio(config: pytest.Config) -> bool:
     return plugin is not None and config.pluginmanager.is_registered(plugin)
 
 
+def _version_of(package: ModuleType) -> tuple[int, ...]:
+    return tuple(int(part) for part in package.__version__.split(".")[:2])
+
+
 def _asyncio_loops() -> ModuleType:
     """Make a plugin of a fixture for each scope of pytest-asyncio's loops.
 
     Plain functions that it is to run, which it does with its loop set as the current
-    one; coroutines would be anyio's too where a test has both marks.
+    one; coroutines would be anyio's too where a test has both marks. Before 1.1 it
+    runs coroutines only.
     """
     import pytest_asyncio
 
-    def make() -> Callable[[], asyncio.AbstractEventLoop]:
+    def make() -> Callable[[], Any]:
+        if _version_of(pytest_asyncio) < (1, 1):
+
+            async def running() -> asyncio.AbstractEventLoop:
+                import asyncio
+
+                return asyncio.get_running_loop()
+
+            return running
+
         def current() -> asyncio.AbstractEventLoop:
             import asyncio
 

@@ -1,0 +1,87 @@
+"""A broker for tests that are not asynchronous: in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from aiomqtt.broker import Broker
+
+
+class ThreadedBroker:
+    """A `Broker` that runs on an event loop of its own, in a thread of its own.
+
+    It has all that the broker has, to be used from any other thread: each attribute is
+    read, and each method called, in the thread of the broker, and what is a coroutine
+    there returns here when it is done.
+
+    Args:
+        broker: One that has not started.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        """Nothing runs yet."""
+        self._broker = broker
+        self._started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="aiomqtt broker")
+
+    def __enter__(self) -> Self:
+        """Start it; returns when it listens.
+
+        Raises:
+            OSError: It can't listen.
+        """
+        self._thread.start()
+        try:
+            self._started.result()
+        except BaseException:
+            self._thread.join()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, and end the thread."""
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+    def __getattr__(self, name: str) -> Any:
+        """Read it in the broker's thread; methods run there when they are called."""
+        if name.startswith("_"):
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
+        found = self._call(lambda: getattr(self._broker, name))
+        if not inspect.ismethod(found):
+            return found
+
+        @functools.wraps(found)
+        def method(*arguments: Any, **options: Any) -> Any:
+            return self._call(lambda: found(*arguments, **options))
+
+        return method
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        async def call() -> Any:
+            result = function()
+            return await result if inspect.isawaitable(result) else result
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - of the thread that waits
+            self._started.set_exception(error)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        await self._broker.start()
+        self._started.set_result(None)
+        await self._ended.wait()
+        await self._broker.stop()
