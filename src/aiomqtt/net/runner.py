@@ -39,6 +39,8 @@ from .write_queue import WriteQueue
 from .writing import write_pieces
 
 DEBUG: Final = logging.DEBUG
+# How long, in seconds, until a changed level of the logger counts.
+LOOK: Final = 1.0
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
 OVERHEAD: Final = 64
 # Packets gather until the end of a turn of the loop, or up to this many bytes.
@@ -86,7 +88,10 @@ class Runner:
         self._engine = engine
         self._sink = sink
         self._logger = logger
-        self._is_logged = logger.isEnabledFor
+        # Whether packets are logged, as found when it was last looked; and when to look
+        # again, since asking for each chunk would cost more than to acknowledge it.
+        self._is_traced = logger.isEnabledFor(DEBUG)
+        self._look_again = 0.0
         self._trace = Trace(logger, Role.CLIENT, engine.version)
         self._target = target
         self.set_timeout(timeout)
@@ -142,9 +147,13 @@ class Runner:
         # The engine may serve the next connection by now.
         if not self._over:
             self._turn_ends = 0.0
-            if self._is_logged(DEBUG):
+            now = self._loop.time()
+            if now >= self._look_again:
+                self._look_again = now + LOOK
+                self._is_traced = self._logger.isEnabledFor(DEBUG)
+            if self._is_traced:
                 self._trace.received(data, self._engine.is_inside_packet)
-            self._engine.receive(data, self._loop.time())
+            self._engine.receive(data, now)
             self._process()
 
     def eof_received(self) -> None:
@@ -432,7 +441,7 @@ class Runner:
         if output.data and transport is not None and not transport.is_closing():
             self._written += write_pieces(transport, output.data)
             # Not before: a handler that publishes would overtake them.
-            if self._is_logged(DEBUG):
+            if self._is_traced:
                 self._trace.sent(output.data)
             if self._queue.is_paused:
                 left = self._written - transport.get_write_buffer_size()
