@@ -41,13 +41,27 @@ def explain_handshake(error: BaseException) -> str:
     return explain(error)
 
 
-def before_connack(transport: asyncio.BaseTransport | None) -> str:
-    """Return what it may mean that a connection ended before its CONNACK."""
+def explain_loss(
+    error: BaseException | None,
+    transport: asyncio.BaseTransport | None,
+    was_accepted: bool,
+) -> str:
+    """Return why a connection was lost.
+
+    Args:
+        error: What its transport gave; None: the other end closed it.
+        transport: The transport that it had.
+        was_accepted: Whether its CONNACK had come.
+    """
+    reason = "the broker closed it" if error is None else explain(error)
+    if was_accepted:
+        return reason
+    reason += ", before its CONNACK"
     if transport is None or transport.get_extra_info("socket") is None:
-        return ", before its CONNACK"
+        return reason
     if transport.get_extra_info("ssl_object") is None:
-        return ", before its CONNACK: does this port expect TLS?"
-    return ", before its CONNACK: does it want a client certificate?"
+        return f"{reason}: does this port expect TLS?"
+    return f"{reason}: does it want a client certificate?"
 
 
 def explain(error: BaseException) -> str:

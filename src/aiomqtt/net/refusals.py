@@ -63,8 +63,7 @@ def log_refused_filters(logger: SafeLogger, request: Request) -> None:
 
 def log_refused_message(logger: SafeLogger, delivery: Delivery) -> None:
     """Log that the broker refused a message when nobody is left to be told."""
-    if delivery.reason_code >= 0x80:
-        logger.warning(
-            "The broker refused a message that nobody waits for any more: %s",
-            delivery.reason_code,
-        )
+    logger.warning(
+        "The broker refused a message that nobody waits for any more: %s",
+        delivery.reason_code,
+    )

@@ -7,7 +7,8 @@ and settles the futures of those who wait for an answer.
 import asyncio
 import logging
 import math
-from typing import Final, cast
+from asyncio import _get_running_loop
+from typing import TYPE_CHECKING, Final, cast
 
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
@@ -24,21 +25,20 @@ from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.spec import Role
 
 from .deadlines import Deadlines
-from .explain import before_connack, explain
-from .own_loop import check_loop
-from .refusals import (
-    log_refused_filters,
-    log_refused_message,
-    refused_connection,
-)
 from .sink import Room, Sink
-from .trace import Trace, log_connected, log_ended
 from .unread import ACKS_UNREAD, UnreadAcks
 from .waiters import Waiter, Watcher, copy_error, expire, resolve
 from .write_queue import WriteQueue
 from .writing import write_pieces
 
+if TYPE_CHECKING:
+    from .trace import Trace
+
+# What is said of a failure, and what is logged, is imported when there is need to: most
+# programs never load `.explain`, `.refusals` and `.trace`.
+
 DEBUG: Final = logging.DEBUG
+INFO: Final = logging.INFO
 # How long, in seconds, until a changed level of the logger counts.
 LOOK: Final = 1.0
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
@@ -92,7 +92,7 @@ class Runner:
         # again, since asking for each chunk would cost more than to acknowledge it.
         self._is_traced = logger.isEnabledFor(DEBUG)
         self._look_again = 0.0
-        self._trace = Trace(logger, Role.CLIENT, engine.version)
+        self._trace: Trace | None = None
         self._target = target
         self.set_timeout(timeout)
         self._loop = asyncio.get_running_loop()
@@ -152,9 +152,17 @@ class Runner:
                 self._look_again = now + LOOK
                 self._is_traced = self._logger.isEnabledFor(DEBUG)
             if self._is_traced:
-                self._trace.received(data, self._engine.is_inside_packet)
+                self._tracing().received(data, self._engine.is_inside_packet)
             self._engine.receive(data, now)
             self._process()
+
+    def _tracing(self) -> "Trace":
+        """Return what logs the packets of this connection."""
+        if self._trace is None:
+            from .trace import Trace
+
+            self._trace = Trace(self._logger, Role.CLIENT, self._engine.version)
+        return self._trace
 
     def eof_received(self) -> None:
         """The broker writes no more: the transport closes by itself."""
@@ -162,9 +170,11 @@ class Runner:
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody that the connection is over."""
         transport, self._transport = self._transport, None
-        reason = explain(exc) if exc else "the broker closed it"
-        if not self._is_accepted:
-            reason += before_connack(transport)
+        reason = "the broker closed it"
+        if exc or not self._is_accepted:
+            from .explain import explain_loss
+
+            reason = explain_loss(exc, transport, self._is_accepted)
         error = MqttError(f"Connection to {self._target} lost: {escape(reason)}")
         error.__cause__ = exc
         self._lose(error)
@@ -226,7 +236,7 @@ class Runner:
         """Publish a message; see `Engine.publish`, whose errors it raises."""
         # Of those that follow in the same turn of the loop it is known.
         if not self._is_scheduled:
-            check_loop(self._loop)
+            self.check_loop()
         try:
             delivery = self._engine.publish(topic, payload, qos, retain, properties)
         except MqttCodeError as error:
@@ -242,7 +252,12 @@ class Runner:
         Raises:
             RuntimeError: It is one.
         """
-        check_loop(self._loop)
+        if _get_running_loop() is not self._loop:
+            msg = (
+                "The client was entered in another event loop: from another thread call"
+                " asyncio.run_coroutine_threadsafe(client.publish(...), loop).result()"
+            )
+            raise RuntimeError(msg)
 
     def publish_watched(
         self,
@@ -442,7 +457,7 @@ class Runner:
             self._written += write_pieces(transport, output.data)
             # Not before: a handler that publishes would overtake them.
             if self._is_traced:
-                self._trace.sent(output.data)
+                self._tracing().sent(output.data)
             if self._queue.is_paused:
                 left = self._written - transport.get_write_buffer_size()
                 if self._unread.are_too_many(output.data, self._written, left):
@@ -467,23 +482,36 @@ class Runner:
                 self._report_no_identifier()
             self._sink.open(self.resume_reading)
             resolve(self.connected, None)
-            log_connected(self._logger, self._target, self._engine.session.client_id)
+            if self._logger.isEnabledFor(INFO):
+                from .trace import log_connected
+
+                client_id = self._engine.session.client_id
+                log_connected(self._logger, self._target, client_id)
         elif isinstance(event.waiter, Watcher):
             assert isinstance(event, Delivery)
             if self._watched:
                 self._watched.discard(event)
-            # What logs is not compiled: it is called for a refusal alone.
-            if not event.waiter.settle(event) and event.reason_code >= 0x80:
-                log_refused_message(self._logger, event)
+            if not event.waiter.settle(event):
+                self._log_refusal(event)
         else:
             waiter = cast("Waiter | None", event.waiter)
             is_awaited = waiter is not None and not waiter.done()
             if waiter is not None and is_awaited:
                 waiter.set_result(None)
             if isinstance(event, Request):
-                log_refused_filters(self._logger, event)
+                if event.reason_codes and max(event.reason_codes) >= 0x80:
+                    from .refusals import log_refused_filters
+
+                    log_refused_filters(self._logger, event)
             elif not is_awaited:
-                log_refused_message(self._logger, event)
+                self._log_refusal(event)
+
+    def _log_refusal(self, delivery: Delivery) -> None:
+        """Log that the broker refused a message when nobody is left to be told."""
+        if delivery.reason_code >= 0x80:
+            from .refusals import log_refused_message
+
+            log_refused_message(self._logger, delivery)
 
     def _report_no_identifier(self) -> None:
         # An empty identifier is as good as any other without a session to resume.
@@ -496,6 +524,8 @@ class Runner:
         """Tell everybody, just once, and close the transport."""
         error = event.error
         if event.connack is not None and error is not None:
+            from .refusals import refused_connection
+
             version = self._engine.version
             error = refused_connection(event.connack, version, self._target)
         elif self._room is Room.USED_UP and _is_keep_alive_timeout(error):
@@ -511,7 +541,10 @@ class Runner:
         self._deadlines.clear()
         if self._is_accepted:
             self._sink.close(self.error)
-            log_ended(self._logger, self._target, self.error)
+            if self._logger.isEnabledFor(INFO):
+                from .trace import log_ended
+
+                log_ended(self._logger, self._target, self.error)
         transport = self._transport
         if transport is None or transport.is_closing():
             return

@@ -27,7 +27,6 @@ from .codec.size import MESSAGE_SIZE
 from .codec.stream import Decoder
 from .connection import Connection
 from .events import Closed, Connected, Event, Output, Request, Settings, State
-from .foreign import foreign_protocol
 from .outbound import Delivery
 from .packets import (
     Ack,
@@ -474,6 +473,8 @@ class Engine:
         except PacketError as error:
             text = error.text
             if self.state is CONNECTING:
+                from .foreign import foreign_protocol
+
                 text = foreign_protocol(data) or text
             self._fail(error.reason_code, text)
 
