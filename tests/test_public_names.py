@@ -33,6 +33,7 @@ ADDED = {
     "Broker",
     "MqttConnectError",
     "MqttLimitError",
+    "PendingMessage",
     "Properties",
     "Publication",
     "ReasonCode",

@@ -19,6 +19,7 @@ from .exceptions import (
     MqttReentrantError,
 )
 from .message import Message
+from .pending import PendingMessage
 from .properties import Properties, ReasonCode, SubscribeOptions
 from .publishing import Receipt
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
@@ -40,6 +41,7 @@ __all__ = [
     "MqttError",
     "MqttLimitError",
     "MqttReentrantError",
+    "PendingMessage",
     "Properties",
     "ProtocolVersion",
     "ProxySettings",

@@ -39,10 +39,12 @@ from .net.waiters import TIMED_OUT, copy_error
 from .net.waiting import close, wait_for_answer, wait_for_room
 from .paho import to_properties
 from .payload import PayloadType, encode_payload
+from .pending import PendingMessage, to_delivery, to_pending
 from .properties import Properties, ReasonCode, SubscribeOptions
 from .protocol.codec.encode import check_qos
 from .protocol.engine import NOT_CONNECTED, Engine
 from .protocol.events import Request, Settings
+from .protocol.outbound import Delivery
 from .protocol.spec import ProtocolVersion
 from .publishing import Receipt, publish_all
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
@@ -492,6 +494,49 @@ class Client:
         finally:
             if calls is not None:
                 calls.release()
+
+    # --- what the session still owes ------------------------------------------------
+
+    def pending_messages(self) -> tuple[PendingMessage, ...]:
+        """Return the messages of QoS 1 and 2 that are not acknowledged.
+
+        Between entering and entering again too: these are sent again, when the session
+        lasts. First those that the broker has received, then those that were sent, then
+        those that were not, each in their order.
+        """
+        engine = self._engine
+        return to_pending(engine.session.outbound.unfinished(), engine.version)
+
+    def drop(self, message: PendingMessage) -> bool:
+        """Drop a message from the session: it is not sent again.
+
+        For one that the broker never takes, say because it closes the connection at
+        it. If it was sent already, it may still arrive. Whoever waits for it gets
+        MqttError. Its packet identifier stays out of use as long as the broker may
+        know it: at QoS 1 until the connection ends, at QoS 2 until the flow is
+        complete or the session ends (MQTT 5.0 §4.3).
+
+        Args:
+            message: One of `pending_messages`.
+
+        Returns:
+            Whether it was dropped; ``False``: it was done meanwhile, or is not of this
+            client.
+
+        Raises:
+            TypeError: It is no PendingMessage.
+        """
+        return self._drop([to_delivery(message)]) > 0
+
+    def drop_pending(self) -> int:
+        """Drop all `pending_messages`, see `drop`; return how many these were."""
+        return self._drop(self._engine.session.outbound.unfinished())
+
+    def _drop(self, deliveries: list[Delivery]) -> int:
+        count = sum(map(self._engine.drop, deliveries))
+        if self._runner is not None:
+            self._runner.flush()
+        return count
 
     def _current_runner(self) -> Runner | None:
         return self._runner

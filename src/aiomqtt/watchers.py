@@ -11,7 +11,7 @@ from .net.waiters import Waiter, Watcher, explain_timeout
 from .paho import to_properties
 from .payload import encode_payload
 from .protocol.codec.encode import check_qos
-from .protocol.outbound import DONE, Delivery
+from .protocol.outbound import DONE, DROPPED, Delivery
 from .types import Publication
 
 # What an iterator gives when it has no more.
@@ -182,9 +182,9 @@ class Batch(Watcher):
 def give_up(runner: Runner, delivery: Delivery, failure: MqttError) -> None:
     """Withdraw a publish and raise its failure, with what became of the message.
 
-    Returns when the publish was done before its caller woke up.
+    Returns when the publish was done, or dropped, before its caller woke up.
     """
-    if delivery.state == DONE:
+    if delivery.state in (DONE, DROPPED):
         return
     runner.withdraw(delivery)
     failure.is_in_session = delivery.state < DONE
@@ -195,8 +195,10 @@ def give_up(runner: Runner, delivery: Delivery, failure: MqttError) -> None:
     raise failure
 
 
-def refusal(delivery: Delivery) -> MqttCodeError:
-    """Make the error of a publish that the broker refused."""
+def refusal(delivery: Delivery) -> MqttError:
+    """Make the error of a publish that the broker refused, or the program dropped."""
+    if delivery.state == DROPPED:
+        return MqttError("The message was dropped from the session")
     code, reason = delivery.reason_code, delivery.reason_string
     text = f"Could not publish message: {code!s}"
     if reason:

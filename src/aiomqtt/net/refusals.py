@@ -6,7 +6,7 @@ from aiomqtt.escaping import escape, quote
 from aiomqtt.exceptions import MqttConnectError
 from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.events import Request
-from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.protocol.outbound import DROPPED, Delivery
 from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion
 
@@ -63,7 +63,8 @@ def log_refused_filters(logger: SafeLogger, request: Request) -> None:
 
 def log_refused_message(logger: SafeLogger, delivery: Delivery) -> None:
     """Log that the broker refused a message when nobody is left to be told."""
-    logger.warning(
-        "The broker refused a message that nobody waits for any more: %s",
-        delivery.reason_code,
-    )
+    if delivery.state != DROPPED:
+        logger.warning(
+            "The broker refused a message that nobody waits for any more: %s",
+            delivery.reason_code,
+        )

@@ -369,6 +369,22 @@ class Engine:
         """Take back a publish; False: its bytes may be on the wire, so it goes on."""
         return self.session.outbound.withdraw(delivery)
 
+    def drop(self, delivery: Delivery) -> bool:
+        """Forget a publish that is not done; False: it is done, or not of this session.
+
+        It comes back as an event if there is a connection. Its bytes may be on the
+        wire: see `Outbound.drop`.
+        """
+        outbound = self.session.outbound
+        if not outbound.drop(delivery):
+            return False
+        if self.state is not CLOSED:
+            self._events.append(delivery)
+        if self._is_connected:
+            # An identifier may be free again.
+            outbound.pump(self._data)
+        return True
+
     def subscribe(
         self,
         subscriptions: list[tuple[str, SubscribeOptions]],

@@ -12,6 +12,7 @@ from typing import Final
 from aiomqtt.properties import SUCCESS, ReasonCode
 
 from .codec.fast import encode_ack, with_dup
+from .dropped import DroppedIds
 from .packets import Ack
 from .spec import (
     DEFAULT_RECEIVE_MAXIMUM,
@@ -29,12 +30,16 @@ PUBREL: Final = 0x62
 # Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
 MAXIMUM_IN_FLIGHT: Final = 65_000
 
+# What a dropped delivery ends with.
+UNSPECIFIED_ERROR: Final = ReasonCode(0x80)
+
 # The states of a delivery.
 QUEUED: Final = 0  # not written yet: it has no packet identifier
 SENT: Final = 1  # written: waits for PUBACK or PUBREC
 RELEASED: Final = 2  # PUBREC came: waits for PUBCOMP
 DONE: Final = 3
 LOST: Final = 4  # its session ended before it was done
+DROPPED: Final = 5  # the program has dropped it
 
 
 class Delivery:
@@ -43,7 +48,7 @@ class Delivery:
     Attributes:
         qos: 1 or 2.
         packet_id: Its packet identifier; 0 while it has none.
-        state: QUEUED, SENT, RELEASED, DONE or LOST.
+        state: QUEUED, SENT, RELEASED, DONE, LOST or DROPPED.
         reason_code: With what it ended; 0x80 and above: the peer refused it.
         reason_string: The peer's words about that, or None.
         waiter: Whatever the caller wants to find here when it is done.
@@ -96,6 +101,7 @@ class Outbound:
         self._last_id = 0
         # How many bytes of PUBLISH packets are kept.
         self.size = 0
+        self._dropped = DroppedIds()
 
         # Valid for the connection.
         # Of the sent ones, those that were not yet written on this connection.
@@ -112,7 +118,8 @@ class Outbound:
     @property
     def in_flight(self) -> int:
         """How many have been written on this connection and are not done."""
-        return len(self._sent) + len(self._released) - len(self._resend)
+        written = len(self._sent) + len(self._released) - len(self._resend)
+        return written + self._dropped.in_flight
 
     @property
     def queued(self) -> int:
@@ -131,6 +138,7 @@ class Outbound:
         self._limit = 0
         self._resend.clear()
         self._reserved.clear()
+        self._dropped.close()
 
     def clear(self) -> list[Delivery]:
         """Forget all state of the session and return what was not done."""
@@ -142,6 +150,7 @@ class Outbound:
         self._released.clear()
         self._queued.clear()
         self._resend.clear()
+        self._dropped.clear()
         self._last_id = 0
         return lost
 
@@ -160,7 +169,11 @@ class Outbound:
 
     def is_used(self, packet_id: int) -> bool:
         """Whether an identifier is that of a delivery in flight."""
-        return packet_id in self._sent or packet_id in self._released
+        return (
+            packet_id in self._sent
+            or packet_id in self._released
+            or self._dropped.has(packet_id)
+        )
 
     def _allocate(self) -> int:
         """Return the next free identifier, counting up from 1 and around; 0: none."""
@@ -169,6 +182,7 @@ class Outbound:
             packet_id in self._sent
             or (self._released and packet_id in self._released)
             or (self._reserved and packet_id in self._reserved)
+            or (len(self._dropped) and self._dropped.has(packet_id))
         ):
             packet_id = packet_id % MAXIMUM_PACKET_ID + 1
             if packet_id == first:
@@ -189,6 +203,10 @@ class Outbound:
                 return
         self._queued[delivery] = None
 
+    def unfinished(self) -> list[Delivery]:
+        """Return all deliveries that are not done, those first that came furthest."""
+        return [*self._released.values(), *self._sent.values(), *self._queued]
+
     def unreceived(self) -> list[Delivery]:
         """Return what the peer has not acknowledged in any way, in order."""
         return [*self._sent.values(), *self._queued]
@@ -206,6 +224,28 @@ class Outbound:
         del self._queued[delivery]
         self._drop_packet(delivery)
         delivery.state = DONE
+        return True
+
+    def drop(self, delivery: Delivery) -> bool:
+        """Forget a delivery wherever it is; False: it is done, or not one of these.
+
+        It is not sent again. The identifier of what was written stays out of use as
+        long as the peer may go by it, see `DroppedIds`, and counts towards the quota.
+        """
+        packet_id = delivery.packet_id
+        if delivery.state == QUEUED:
+            is_ours = delivery in self._queued
+        elif delivery.state == SENT:
+            is_ours = self._sent.get(packet_id) is delivery
+        else:
+            is_ours = self._released.get(packet_id) is delivery
+        if not is_ours:
+            return False
+        if delivery.state != QUEUED:
+            is_in_flight = self._limit > 0 and delivery not in self._resend
+            self._dropped.add(packet_id, delivery.qos, is_in_flight)
+        self._finish(delivery, UNSPECIFIED_ERROR)
+        delivery.state = DROPPED
         return True
 
     def pump(self, out: list[bytes]) -> None:
@@ -300,6 +340,7 @@ class Outbound:
             self._queued[delivery] = None
             self._queued.move_to_end(delivery, last=False)
         self._sent.clear()
+        self._dropped.clear()
         self._last_id = 0
         return ended + self.resume(out, refusal)
 
@@ -320,7 +361,8 @@ class Outbound:
         delivery = self._sent.get(packet_id)
         if ack.kind is PUBACK:
             if delivery is None:
-                self._refuse_if_used(ack)
+                if not self._is_for_dropped(ack, out):
+                    self._refuse_if_used(ack)
                 return None
             # RabbitMQ 3 answers QoS 2 with PUBACK on MQTT 3: it takes it at QoS 1.
             if delivery.qos != 1 and self._version >= V5:
@@ -332,7 +374,8 @@ class Outbound:
             raise PacketError(PROTOCOL_ERROR, "PUBCOMP before PUBREC")
         delivery = self._released.get(packet_id)
         if delivery is None:
-            self._refuse_if_used(ack)
+            if not self._is_for_dropped(ack, out):
+                self._refuse_if_used(ack)
             return None
         return self._finish(delivery, SUCCESS, ack)
 
@@ -353,6 +396,8 @@ class Outbound:
             self._drop_packet(delivery)
             delivery.reason_code = ack.reason_code
             self._released[packet_id] = delivery
+        elif self._is_for_dropped(ack, out):
+            return None
         elif packet_id in self._reserved:
             self._refuse_if_used(ack)
         elif packet_id not in self._released and self._version >= V5:
@@ -361,6 +406,16 @@ class Outbound:
             return None
         out.append(encode_ack(PUBREL, packet_id))
         return None
+
+    def _is_for_dropped(self, ack: Ack, out: list[bytes]) -> bool:
+        """Whether an acknowledgement is that of a dropped delivery, and is handled."""
+        if not len(self._dropped):
+            return False
+        if not self._dropped.acknowledge(ack, self._version, out):
+            return False
+        # It may have made room.
+        self.pump(out)
+        return True
 
     def _refuse_if_used(self, ack: Ack) -> None:
         if ack.packet_id in self._released or ack.packet_id in self._reserved:

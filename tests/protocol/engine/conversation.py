@@ -175,6 +175,11 @@ class Client:
         self.handed_over()
         return request
 
+    def drop(self, delivery: Delivery) -> bool:
+        is_dropped = self.engine.drop(delivery)
+        self.handed_over()
+        return is_dropped
+
     def disconnect(self, reason_code: int = 0, **properties: Any) -> None:
         self.engine.disconnect(reason_code, _properties(properties))
         self.handed_over()

@@ -1,0 +1,123 @@
+"""The messages of a session that are not acknowledged, for the program to look at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal, TypeAlias
+
+from .arguments import check_type
+from .properties import Properties
+from .protocol.codec.stream import Decoder
+from .protocol.outbound import QUEUED, SENT, Delivery
+from .protocol.packets import Publish
+from .protocol.spec import ProtocolVersion, Role
+from .topic import Topic
+
+PendingState: TypeAlias = Literal["queued", "sent", "released"]
+
+_NAMES: Final[dict[int, PendingState]] = {QUEUED: "queued", SENT: "sent"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PendingMessage:
+    """A message of QoS 1 or 2 that was published and is not acknowledged.
+
+    It can't be changed, and tells what was so when it was made. Two are equal when they
+    stand for the same message.
+
+    Attributes:
+        qos: 1 or 2.
+        packet_id: Its packet identifier; ``None``: it has none, as it was not sent yet.
+        state: "queued": not sent yet. "sent": it was sent, and PUBACK or PUBREC has not
+            come. "released": the broker has it (PUBREC came), PUBCOMP has not come.
+        size: The size of its PUBLISH in bytes; 0 when it is released: then the message
+            itself is no longer kept.
+    """
+
+    qos: int
+    packet_id: int | None
+    state: PendingState
+    size: int
+    _delivery: Delivery
+    # The PUBLISH without its identifier, as it was encoded; decoded when asked for.
+    _head: bytes
+    _tail: bytes
+    _version: ProtocolVersion
+
+    @property
+    def topic(self) -> Topic | None:
+        """The topic; ``None`` when it is released."""
+        return None if self._publish is None else self._publish.topic
+
+    @property
+    def payload(self) -> bytes | None:
+        """The payload; ``None`` when it is released."""
+        return None if self._publish is None else self._publish.payload
+
+    @property
+    def retain(self) -> bool | None:
+        """Whether the broker is to retain it; ``None`` when it is released."""
+        return None if self._publish is None else self._publish.retain
+
+    @property
+    def properties(self) -> Properties | None:
+        """The properties (5.0 only); ``None`` too when it is released."""
+        return None if self._publish is None else self._publish.properties
+
+    @cached_property
+    def _publish(self) -> Publish | None:
+        if not self._head:
+            return None
+        # Any identifier does: it is not among what is told of the PUBLISH.
+        data = self._head + b"\x00\x01" + self._tail
+        (publish,) = Decoder(self._version, Role.CLIENT).feed(data)
+        assert isinstance(publish, Publish)
+        return publish
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both stand for the same message."""
+        if not isinstance(other, PendingMessage):
+            return NotImplemented
+        return self._delivery is other._delivery
+
+    def __hash__(self) -> int:
+        """Return the hash of the message that it stands for."""
+        return hash(self._delivery)
+
+    def __repr__(self) -> str:
+        """Return all but the payload and the properties."""
+        topic = None if self.topic is None else self.topic.value
+        return (
+            f"PendingMessage(topic={topic!r:.200}, qos={self.qos},"
+            f" retain={self.retain}, packet_id={self.packet_id}, state={self.state!r},"
+            f" size={self.size})"
+        )
+
+
+def to_pending(
+    deliveries: Iterable[Delivery], version: ProtocolVersion
+) -> tuple[PendingMessage, ...]:
+    """Return what the program sees of deliveries; nothing is copied."""
+    return tuple(
+        PendingMessage(
+            delivery.qos,
+            delivery.packet_id or None,
+            _NAMES.get(delivery.state, "released"),
+            delivery.size if delivery.head else 0,
+            delivery,
+            delivery.head,
+            delivery.tail,
+            version,
+        )
+        for delivery in deliveries
+    )
+
+
+def to_delivery(message: PendingMessage) -> Delivery:
+    """Return what a message stands for.
+
+    Raises:
+        TypeError: It is no PendingMessage.
+    """
+    check_type("message", message, PendingMessage)
+    return message._delivery  # noqa: SLF001

@@ -1,0 +1,99 @@
+"""The packet identifiers of deliveries that the program has dropped.
+
+What was written may have reached the peer. As long as the peer may go by its
+identifier, another PUBLISH must not have it: at QoS 2 it would be taken for the dropped
+one, and be lost (MQTT 5.0 §4.3.3).
+"""
+
+from typing import Final
+
+from .codec.fast import encode_ack
+from .packets import Ack
+from .spec import PacketType, ProtocolVersion
+from .wire import PROTOCOL_ERROR, PacketError
+
+PUBACK: Final = PacketType.PUBACK
+PUBREC: Final = PacketType.PUBREC
+V5: Final = ProtocolVersion.V5
+# The first byte of a PUBREL.
+PUBREL: Final = 0x62
+
+
+class DroppedIds:
+    """Packet identifiers that are out of use, and what the peer may still say of them.
+
+    Attributes:
+        in_flight: How many of them count towards the quota of this connection.
+    """
+
+    __slots__ = ("_qos", "_written", "in_flight")
+
+    def __init__(self) -> None:
+        """Start with none."""
+        # The QoS of each. Valid at QoS 1 for the connection, as the peer keeps nothing
+        # of it (§4.1); at QoS 2 for the session.
+        self._qos: dict[int, int] = {}
+        # Valid for the connection: those that were written on it.
+        self._written: set[int] = set()
+        self.in_flight = 0
+
+    def __len__(self) -> int:
+        """Return how many identifiers are out of use."""
+        return len(self._qos)
+
+    def has(self, packet_id: int) -> bool:
+        """Whether an identifier is out of use."""
+        return packet_id in self._qos
+
+    def add(self, packet_id: int, qos: int, is_in_flight: bool) -> None:
+        """Put an identifier out of use, if the peer may still go by it.
+
+        Args:
+            packet_id: The identifier.
+            qos: The QoS of the delivery that had it.
+            is_in_flight: Whether the delivery was written on this connection.
+        """
+        if qos == 2 or is_in_flight:
+            self._qos[packet_id] = qos
+        if is_in_flight:
+            self._written.add(packet_id)
+            self.in_flight = len(self._written)
+
+    def close(self) -> None:
+        """End the connection: acknowledgements of QoS 1 no longer come."""
+        self._written.clear()
+        self.in_flight = 0
+        self._qos = {key: qos for key, qos in self._qos.items() if qos == 2}
+
+    def clear(self) -> None:
+        """End the session: the peer knows none of them any more."""
+        self._qos.clear()
+        self._written.clear()
+        self.in_flight = 0
+
+    def acknowledge(self, ack: Ack, version: ProtocolVersion, out: list[bytes]) -> bool:
+        """Handle a PUBACK, PUBREC or PUBCOMP; False: it is not for one of these.
+
+        Raises:
+            PacketError: It is that of another kind of flow.
+        """
+        packet_id = ack.packet_id
+        qos = self._qos.get(packet_id, 0)
+        if not qos:
+            return False
+        fits = qos == 2
+        if ack.kind is PUBACK:
+            # Below 5.0 there are brokers that answer QoS 2 with it.
+            fits = qos == 1 or version < V5
+        if not fits:
+            raise PacketError(
+                PROTOCOL_ERROR, f"{ack.kind.name} for a PUBLISH with QoS {qos}"
+            )
+        if ack.kind is PUBREC and ack.reason_code < 0x80:
+            # The flow goes on: the peer waits for the PUBREL.
+            out.append(encode_ack(PUBREL, packet_id))
+            return True
+        del self._qos[packet_id]
+        self._written.discard(packet_id)
+        self.in_flight = len(self._written)
+        return True
