@@ -62,6 +62,9 @@ def test_an_error_with_a_text():
         (MqttCodeError(ReasonCode(4, "mine")), 4, "[code:4] mine"),
         (MqttCodeError(ReasonCode(4, "mine"), "text"), 4, "[code:4] text"),
         (MqttCodeError(77), 77, "[code:77] Unknown"),
+        (MqttCodeError(4), 4, "[code:4] The client is not currently connected."),
+        (MqttCodeError(15), 15, "[code:15] Message queue full."),
+        (MqttCodeError(7), 7, "[code:7] The connection was lost."),
     ],
 )
 def test_programs_build_an_error_of_a_code(error, code, text):

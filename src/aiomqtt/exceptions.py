@@ -1,10 +1,32 @@
 """The errors: one root, `MqttError`, and they carry data."""
 
-from typing import Any
+from typing import Any, Final
 
 from .paho import to_reason_code
 from .properties import PlainCode, ReasonCode
 from .protocol.spec import CONNECT_REASON_CODES, CONNECT_RETURN_CODES
+
+# The errors of paho-mqtt, which aiomqtt 2 printed for a code that is a plain number.
+# This client raises 4 and 15.
+_ERRORS_OF_PAHO: Final = {
+    0: "No error.",
+    1: "Out of memory.",
+    2: "A network protocol error occurred when communicating with the broker.",
+    3: "Invalid function arguments provided.",
+    4: "The client is not currently connected.",
+    5: "The connection was refused.",
+    6: "Message not found (internal error).",
+    7: "The connection was lost.",
+    8: "A TLS error occurred.",
+    9: "Payload too large.",
+    10: "This feature is not supported.",
+    11: "Authorisation failed.",
+    12: "Access denied by ACL.",
+    13: "Unknown error.",
+    14: "Error defined by errno.",
+    15: "Message queue full.",
+    16: "Client or broker did not communicate in the keepalive interval.",
+}
 
 
 class MqttError(Exception):
@@ -55,6 +77,8 @@ class MqttCodeError(MqttError):
         code = None if self.rc is None else int(self.rc)
         if self.args:
             text = " ".join(map(str, self.args))
+        elif isinstance(self.rc, PlainCode) and self.rc.value in _ERRORS_OF_PAHO:
+            text = _ERRORS_OF_PAHO[self.rc.value]
         else:
             text = "" if self.rc is None else self.rc.getName()
         return f"[code:{code}] {text}"
