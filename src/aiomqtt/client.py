@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
@@ -22,6 +22,7 @@ from .arguments import (
     to_bound,
     to_clean_start,
     to_credentials,
+    to_identifier,
     to_socket_options,
     to_subscriptions,
     to_text,
@@ -168,7 +169,7 @@ class Client:
         username: str | None = None,
         password: str | None = None,
         logger: Logger | None = None,
-        identifier: str | None = None,
+        identifier: str | bytes | None = None,
         queue_type: type[asyncio.Queue[Any]] | None = None,
         protocol: ProtocolVersion | int | None = None,
         will: Will | None = None,
@@ -212,7 +213,7 @@ class Client:
         check_tls(tls_context, tls_params, tls_insecure, server_hostname)
         check_type("bind_address", bind_address, str, type(None))
         check_type("queue_type", queue_type, type, type(None))
-        check_type("identifier", identifier, str, type(None))
+        identifier = to_identifier(identifier)
         version = to_version(protocol)
         self._target = Target(
             check_hostname(hostname, is_local),
@@ -231,8 +232,8 @@ class Client:
         self._engine = Engine(
             Settings(
                 version,
-                identifier or "",
-                to_clean_start(version, identifier or "", clean_session, clean_start),
+                identifier,
+                to_clean_start(version, identifier, clean_session, clean_start),
                 check_range("keepalive", keepalive, 0),
                 *to_credentials(version, username, password),
                 to_will(will),
@@ -258,6 +259,14 @@ class Client:
         self._warn_at = 0
         self._is_entered = False
         self._runner: Runner | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to use instead of a name of another client's."""
+            from .other_names import missing_attribute
+
+            raise missing_attribute(self, name)
 
     # --- what can be read ---------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The iterator over incoming messages."""
 
-from typing import Self
+from typing import Never, Self
 
 from .arrival import Arrival
 from .inbox import Inbox
@@ -37,6 +37,11 @@ class MessagesIterator:
         if self._ready:
             return self._ready.popleft()
         return await Arrival(self._inbox)
+
+    def __call__(self) -> Never:
+        """Refuse a call, which aiomqtt 1 needed."""
+        msg = "client.messages is no method: `async for message in client.messages`"
+        raise TypeError(msg)
 
     def __len__(self) -> int:
         """Return the number of messages in the queue."""

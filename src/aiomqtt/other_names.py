@@ -1,0 +1,67 @@
+"""What to use instead of the names that other clients, and aiomqtt 1, have.
+
+It is imported when a program asks for an attribute that there is not.
+"""
+
+from typing import Final
+
+_ITERATE: Final = "use `async for message in client.messages`"
+_ENTER: Final = "use `async with client:`"
+_LEAVE: Final = "leave `async with client:`, or `await client.disconnect()`"
+_SPLIT: Final = (
+    "use `async for message in client.messages` and"
+    " `message.topic.matches(topic_filter)`"
+)
+_LOOP: Final = "the event loop runs the client: there is nothing to call"
+
+_INSTEAD: Final = {
+    # aiomqtt 1
+    "filtered_messages": _SPLIT,
+    "unfiltered_messages": _ITERATE,
+    "id": "use `client.identifier`",
+    "force_disconnect": _LEAVE,
+    # paho-mqtt and gmqtt
+    "connect": _ENTER,
+    "connect_async": _ENTER,
+    "reconnect": "enter the client again, in a loop around `async with client:`",
+    "reconnect_delay_set": "enter the client again, in a loop around"
+    " `async with client:`",
+    "set_auth_credentials": "use `client.set_credentials(username, password)`",
+    "username_pw_set": "use `client.set_credentials(username, password)`",
+    "on_connect": "put it first within `async with client:`",
+    "on_connect_fail": "use `except MqttError` around `async with client:`",
+    "on_disconnect": "use `except MqttError` around `async with client:`",
+    "on_message": _ITERATE,
+    "on_publish": "`await client.publish(...)` returns when the broker has it",
+    "on_subscribe": "`await client.subscribe(...)` returns what was granted",
+    "on_unsubscribe": "`await client.unsubscribe(...)` returns when it is done",
+    "on_log": "use the logger named mqtt, or `Client(logger=...)`",
+    "enable_logger": "use the logger named mqtt, or `Client(logger=...)`",
+    "message_callback_add": _SPLIT,
+    "message_callback_remove": _SPLIT,
+    "loop": _LOOP,
+    "loop_forever": _LOOP,
+    "loop_start": _LOOP,
+    "loop_stop": _LOOP,
+    "loop_misc": _LOOP,
+    "loop_read": _LOOP,
+    "loop_write": _LOOP,
+    "will_set": "use `Client(will=aiomqtt.Will(...))`",
+    "will_clear": "use `Client(will=None)`",
+    "tls_set": "use `Client(tls_params=aiomqtt.TLSParameters(...))`",
+    "tls_set_context": "use `Client(tls_context=...)`",
+    "tls_insecure_set": "use `Client(tls_insecure=...)`",
+    "proxy_set": "use `Client(proxy=...)`",
+    "ws_set_options": "use `Client(websocket_path=..., websocket_headers=...)`",
+    "max_inflight_messages_set": "use `Client(max_inflight_messages=...)`",
+    "max_queued_messages_set": "use `Client(max_queued_outgoing_messages=...)`",
+}
+
+
+def missing_attribute(owner: object, name: str) -> AttributeError:
+    """Return the error of an attribute that there is not, with what to use instead."""
+    msg = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    instead = _INSTEAD.get(name)
+    if instead is not None:
+        msg += f": {instead}"
+    return AttributeError(msg, name=name, obj=owner)

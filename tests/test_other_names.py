@@ -1,0 +1,55 @@
+"""Names of other clients: the error says what to use instead."""
+
+import copy
+from unittest.mock import MagicMock
+
+import pytest
+
+import aiomqtt.other_names
+from aiomqtt import Client
+
+NAMES = sorted(aiomqtt.other_names._INSTEAD)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_error_names_what_to_use(name):
+    client = Client("localhost")
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': ") as caught:
+        getattr(client, name)
+    assert aiomqtt.other_names._INSTEAD[name] in str(caught.value)
+    assert not hasattr(client, name)
+    assert getattr(client, name, None) is None
+
+
+def test_any_other_name_is_missing_as_ever():
+    client = Client("localhost")
+    with pytest.raises(AttributeError) as caught:
+        client.no_such_thing  # type: ignore[attr-defined]  # noqa: B018
+    assert str(caught.value) == "'Client' object has no attribute 'no_such_thing'"
+    assert caught.value.name == "no_such_thing"
+
+
+def test_what_a_program_sets_itself_is_found():
+    class Own(Client):
+        def __init__(self, host):
+            self.on_message = self.handle
+            super().__init__(host)
+
+        def handle(self):
+            return "mine"
+
+    own = Own("localhost")
+    assert own.on_message() == "mine"
+    assert copy.copy(own).on_message() == "mine"
+
+
+def test_mocks_know_what_there_is():
+    mock = MagicMock(spec=Client)
+    assert not hasattr(mock, "filtered_messages")
+    assert hasattr(mock, "publish")
+
+
+def test_messages_is_no_method():
+    client = Client("localhost")
+    with pytest.raises(TypeError, match="async for message in client.messages"):
+        client.messages()  # type: ignore[operator]
