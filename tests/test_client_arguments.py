@@ -311,6 +311,7 @@ WRONG_CONSTRUCTIONS: list[tuple[dict[str, Any], Any, str]] = [
     ({"password": "p"}, ValueError, "password needs a username"),
     ({"password": "p", "protocol": 3}, ValueError, "password needs a username"),
     ({"identifier": 5}, TypeError, "identifier"),
+    ({"identifier": b"\xff"}, ValueError, "identifier must be well-formed UTF-8"),
     ({"identifier": "i" * 65_536}, ValueError, "identifier"),
     ({"identifier": "i\0"}, ValueError, "identifier"),
     ({"protocol": 6}, ValueError, "protocol must be 3"),
@@ -435,6 +436,13 @@ def test_what_says_nothing_of_a_socket_is_fine_in_memory():
         socket_options=iter([]),
         proxy=None,
     )
+
+
+@pytest.mark.parametrize(
+    ("identifier", "text"), [(b"", ""), (b"bath", "bath"), ("bath", "bath"), (None, "")]
+)
+def test_an_identifier_may_be_bytes(identifier, text):
+    assert Client("localhost", identifier=identifier).identifier == text
 
 
 @pytest.mark.parametrize("word", ["secret", b"secret"])

@@ -26,6 +26,13 @@ def test_a_message_is_built_by_keyword():
     assert built.properties is properties
 
 
+def test_a_message_is_hashable():
+    first, second = message(), message()
+    names = {first: "first", second: "second"}
+    assert (names[first], names[second]) == ("first", "second")
+    assert hash(first) != hash(second)
+
+
 def test_the_topic_is_a_topic():
     topic = Topic("a/b")
     assert message(topic=topic).topic is topic

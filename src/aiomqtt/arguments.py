@@ -205,6 +205,18 @@ def to_clean_start(
     return None if clean_start == CLEAN_START_FIRST_ONLY else bool(clean_start)
 
 
+def to_identifier(identifier: str | bytes | None) -> str:
+    """Return a client identifier; "" for none."""
+    check_type("identifier", identifier, str, bytes, type(None))
+    if isinstance(identifier, bytes):
+        try:
+            return identifier.decode()
+        except UnicodeDecodeError:
+            msg = "identifier must be well-formed UTF-8 ([MQTT-3.1.3-4])"
+            raise ValueError(msg) from None
+    return identifier or ""
+
+
 def to_credentials(
     version: ProtocolVersion, username: str | None, password: str | bytes | None
 ) -> tuple[str | None, bytes | None]:
