@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aiomqtt import Message, MessagesIterator, MqttError, Topic
+from aiomqtt import Client, Message, MessagesIterator, MqttError, Topic
 from tests.conversation import (
     accept,
     ack_bytes,
@@ -30,6 +30,7 @@ from tests.peer import (
     SUBSCRIBE,
     serve,
 )
+from tests.ports import free_port
 
 
 async def take(client, count):
@@ -226,12 +227,33 @@ async def test_the_same_iterator_works_after_entering_again(version):
                 await within(anext(messages))
 
 
-async def test_before_the_first_connection_an_iterator_waits():
+async def test_before_the_client_is_entered_an_iterator_raises():
+    """It used to wait for ever."""
+    client = Client("localhost")
+    messages = client.messages
+    with pytest.raises(MqttError, match="not entered: iterate within"):
+        await anext(messages)
+    async with serve(sends(b"1")) as server, new_client(server) as entered:
+        # One that was made before is as good.
+        assert (await within(anext(entered.messages))).payload == b"1"
+
+
+async def test_entering_fails_for_those_who_iterate_too():
+    client = Client("127.0.0.1", free_port())
+    entering = asyncio.create_task(client.__aenter__())
+    waiting = asyncio.create_task(anext(client.messages))
+    with pytest.raises(MqttError, match="Could not connect"):
+        await within(entering)
+    with pytest.raises(MqttError, match="Disconnected during message iteration"):
+        await within(waiting)
+
+
+async def test_while_it_is_entered_an_iterator_waits():
     ready = asyncio.Event()
     async with serve(sends(b"1", ready=ready)) as server:
         client = new_client(server)
         waiting = asyncio.create_task(anext(client.messages))
-        await asyncio.sleep(0)
+        # The task runs when entering has begun.
         async with client:
             ready.set()
             assert (await within(waiting)).payload == b"1"

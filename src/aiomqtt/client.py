@@ -249,10 +249,12 @@ class Client:
             self._inbox = QueueInbox(
                 queue_type or asyncio.Queue, bound or 0, self._logger
             )
+        # Made for the event loop that the client is entered in.
         self._calls: asyncio.Semaphore | None = None
-        calls = to_bound("max_concurrent_outgoing_calls", max_concurrent_outgoing_calls)
-        if calls is not None:
-            self._calls = asyncio.Semaphore(calls)
+        self._entered_loop: asyncio.AbstractEventLoop | None = None
+        self._maximum_calls = to_bound(
+            "max_concurrent_outgoing_calls", max_concurrent_outgoing_calls
+        )
         self.timeout = check_timeout(DEFAULT_TIMEOUT if timeout is None else timeout)
         self.pending_calls_threshold = 10
         # How many pending calls the next warning is due at.
@@ -693,21 +695,40 @@ class Client:
             MqttError: The broker could not be reached, the connection ended, or the
                 timeout.
         """
+        self._belong_to(asyncio.get_running_loop())
         if self._is_entered:
             msg = "The client context manager is reusable, but not reentrant"
             raise MqttReentrantError(msg)
         self._is_entered = True
+        self._inbox.expect()
         runner = self._runner = Runner(
             self._engine, self._inbox, self._logger, str(self._target), self.timeout
         )
         try:
             await self._connect(runner)
-        except BaseException:
+        except BaseException as error:
             self._runner = None
             self._is_entered = False
             runner.abort()
+            self._inbox.close(error if isinstance(error, MqttError) else None)
             raise
         return self
+
+    def _belong_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave a loop that the client was entered in before, for another one."""
+        if loop is self._entered_loop:
+            return
+        if self._entered_loop is not None and self._entered_loop.is_closed():
+            # Whoever waited there, and the socket, ended with it.
+            runner, self._runner = self._runner, None
+            self._is_entered = False
+            self._inbox.abandon()
+            if runner is not None:
+                runner.abandon()
+        if not self._is_entered:
+            self._entered_loop = loop
+            if self._maximum_calls is not None:
+                self._calls = asyncio.Semaphore(self._maximum_calls)
 
     async def _connect(self, runner: Runner) -> None:
         """Connect and wait for the CONNACK."""

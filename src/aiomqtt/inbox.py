@@ -50,14 +50,26 @@ class Inbox:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._resume: Callable[[], None] | None = None
         # Whether a connection has ended since the last one began, and why.
-        self.is_closed = False
+        self.is_closed = True
         self.error: MqttError | None = None
+        self._was_expected = False
         # How many messages were discarded, ever.
         self.discarded = 0
 
     def __len__(self) -> int:
         """Return the number of messages that wait."""
         return len(self.ready) + self._backlog_length
+
+    def expect(self) -> None:
+        """Let iterators wait: a connection is being made."""
+        self._was_expected = True
+        self.is_closed = False
+        self.error = None
+
+    def abandon(self) -> None:
+        """Forget those who wait: their event loop is closed."""
+        self._waiters.clear()
+        self._resume = None
 
     def open(self, resume: Callable[[], None]) -> None:
         """Begin a connection.
@@ -172,7 +184,10 @@ class Inbox:
 
     def end(self) -> MqttError:
         """Return the error of an iterator for which there is nothing any more."""
-        error = MqttError("Disconnected during message iteration")
+        text = "Disconnected during message iteration"
+        if not self._was_expected:
+            text = "The client is not entered: iterate within `async with client:`"
+        error = MqttError(text)
         error.__cause__ = self.error
         if self.error is not None:
             error.reason_code = self.error.reason_code

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 from asyncio import _get_running_loop
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from aiomqtt.escaping import escape
@@ -428,6 +429,17 @@ class Runner:
         self._lose(MqttError("The connection was cut"))
         if transport is not None:
             transport.abort()
+
+    def abandon(self) -> None:
+        """Forget the connection: its event loop was closed while it was there."""
+        transport, self._transport = self._transport, None
+        if not self._over:
+            self._over = True
+            self._engine.connection_lost(MqttError("The event loop was closed"))
+            self._engine.take()
+        if transport is not None:
+            with suppress(RuntimeError):
+                transport.abort()
 
     def _lose(self, error: MqttError) -> None:
         if not self._over:
