@@ -350,7 +350,7 @@ def test_a_retained_message_expires():
 
 
 def test_only_so_much_is_retained():
-    world = World(maximum_retained_messages=2, maximum_retained_bytes=100)
+    world = World(maximum_retained_messages=2, maximum_retained_bytes=1200)
     wire = world.client()
 
     def retain(topic: str, size: int) -> int:
@@ -363,7 +363,7 @@ def test_only_so_much_is_retained():
     assert retain("c", 10) == 0x97
     # What is refused has not been said: the last one stays.
     assert retain("a", 95) == 0x97
-    assert [m.size for m in world.core.retained.all(world.now)] == [11, 11]
+    assert [len(m.payload) for m in world.core.retained.all(world.now)] == [10, 10]
     # Below QoS 1, and below 5.0, it can't be refused. It is passed on, and it would be
     # wrong to keep what "a" said before.
     wire.subscribe("a")

@@ -11,6 +11,7 @@ from aiomqtt.protocol.wire import PacketError
 
 from .hooks import Refusal
 from .limits import Limits
+from .memory import Memory
 from .message import ApplicationMessage, for_others
 from .outlet import Outlet
 from .retained import RetainedMessages
@@ -56,10 +57,11 @@ class Core:
         self.limits = limits
         self.new_identifier = new_identifier
         self.statistics = Statistics()
-        self.retained = RetainedMessages(limits)
-        self.shared = Shared(limits, self.statistics, self.retained, now)
+        self.memory = Memory(limits.maximum_memory)
+        self.retained = RetainedMessages(limits, self.memory)
+        self.shared = Shared(limits, self.statistics, self.retained, self.memory, now)
         self.timers = Timers()
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(self.memory)
         self.sessions: dict[str, Session] = {}
         self.peers: dict[str, Peer] = {}
         self.ready: list[Outlet] = []
@@ -206,6 +208,8 @@ class Core:
         if session is None:
             if len(self.sessions) >= self.limits.maximum_sessions:
                 raise PacketError(QUOTA_EXCEEDED, "there are too many sessions")
+            if not self.memory.has_room(0):
+                raise PacketError(QUOTA_EXCEEDED, "there is no memory for a session")
             session = self.sessions[client_id] = Session(client_id, self.shared)
         self.timers.cancel(session.expiry_timer)
         # The client is back before its will was due ([MQTT-3.1.3-9]).
@@ -245,7 +249,7 @@ class Core:
         self._publish_will(session, self.shared.now)
         self.subscriptions.remove_all(session)
         letters = session.letters_for_others()
-        session.outbound.clear()
+        session.end()
         del self.sessions[session.client_id]
         for letter in letters:
             group = self.subscriptions.group(letter.share)

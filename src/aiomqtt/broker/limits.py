@@ -29,12 +29,23 @@ class Limits:
             asks for; ``None``: the client's own counts.
         maximum_session_expiry: How many seconds a session may last without its
             client; ``None``: as long as the client asks, below 5.0 forever.
+        maximum_memory: How many bytes the broker may keep for all clients together:
+            sessions, subscriptions, wills, queued and retained messages with topics and
+            properties, what waits to be decoded or written, and the objects that hold
+            it, by their usual size. It is an estimate: the process takes as much
+            besides as it takes without clients. When 7/8 are used, what would be kept
+            is refused with 0x97 (a session, a will, a subscription, a message with QoS
+            1 or 2), dropped and counted where nobody can be told (below 5.0, with QoS
+            0), or ends the connection with 0x97 (a large packet that has come in part).
+            The rest is for new connections, by which clients take what waits for them;
+            when it is used up they are refused.
         maximum_queued_messages: How many messages with QoS 1 and 2 may wait for one
             session's client, connected or not. Further ones are dropped and counted.
         maximum_queued_bytes: The same in bytes. As many may wait to be written to one
             connection; then messages with QoS 0 to it are dropped and counted.
         maximum_retained_messages: How many messages may be retained.
-        maximum_retained_bytes: The same in bytes.
+        maximum_retained_bytes: The same in bytes, with topics, properties and the
+            objects that hold them.
         maximum_subscriptions: How many subscriptions one session may have.
         maximum_sessions: How many sessions there may be, connected or not.
         maximum_connections: How many connections there may be.
@@ -59,6 +70,7 @@ class Limits:
     maximum_packet_items: int = 1000
     server_keep_alive: int | None = None
     maximum_session_expiry: int | None = None
+    maximum_memory: int = 1024 * MEBIBYTE
     maximum_queued_messages: int = 10_000
     maximum_queued_bytes: int = 64 * MEBIBYTE
     maximum_retained_messages: int = 100_000

@@ -53,6 +53,8 @@ class Link(asyncio.Protocol):
         self._is_reading = True
         # Whether `_go_on` is to be called in the next turn of the loop.
         self._goes_on = False
+        # How many bytes were written.
+        self._written = 0
         # Those that ask the program; and the exchange of an enhanced authentication.
         self._tasks: set[asyncio.Task[None]] = set()
         self._exchange: Exchange | None = None
@@ -73,6 +75,7 @@ class Link(asyncio.Protocol):
         certificate = _certificate(transport.get_extra_info("ssl_object"))
         since = self._loop.time() if self._accepted_at is None else self._accepted_at
         self.peer = Peer(server.core, address, certificate, self, since)
+        self.peer.outlet.taken = self._taken
         server.links.add(self)
         server.core.statistics.connections += 1
         if server.logger.isEnabledFor(logging.DEBUG):
@@ -139,10 +142,12 @@ class Link(asyncio.Protocol):
         if self.peer.is_closed:
             self._loop.call_soon(self._end_writing)
         else:
-            outlet.unsent = 0
+            transport = self._transport
+            size = 0 if transport is None else transport.get_write_buffer_size()
+            outlet.wait_with(size)
             outlet.release_if_drained(self._loop.time())
             self._server.flush()
-            self._go_on_soon()
+            self.read_or_not()
 
     # --- what the server calls --------------------------------------------------------
 
@@ -184,7 +189,13 @@ class Link(asyncio.Protocol):
         if self._trace is not None:
             self._trace.sent(data)
         write_pieces(transport, data)
-        self.peer.outlet.unsent = transport.get_write_buffer_size()
+        self._written += size
+        self.peer.outlet.wait_with(transport.get_write_buffer_size())
+
+    def _taken(self) -> int:
+        """Return how many bytes the system has taken."""
+        transport = self._transport
+        return self._written - (transport.get_write_buffer_size() if transport else 0)
 
     def read_or_not(self) -> None:
         """Read, unless the client has to wait for an answer or for other clients."""

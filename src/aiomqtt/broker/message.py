@@ -7,6 +7,8 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.fast import encode_publish
 from aiomqtt.protocol.spec import ProtocolVersion, Role
 
+from .memory import MESSAGE, Memory, size_of_properties
+
 SERVER: Final = Role.SERVER
 V5: Final = ProtocolVersion.V5
 V311: Final = ProtocolVersion.V311
@@ -24,11 +26,13 @@ class ApplicationMessage:
             there are none.
         arrived: When it came, by the broker's clock.
         expires: When it expires; None: never.
+        size: About how many bytes it takes.
         number: The number that it was retained by; 0: it was not.
     """
 
     __slots__ = (
         "_encoded",
+        "_keepers",
         "arrived",
         "expires",
         "number",
@@ -36,6 +40,7 @@ class ApplicationMessage:
         "properties",
         "qos",
         "retain",
+        "size",
         "topic",
     )
 
@@ -57,6 +62,12 @@ class ApplicationMessage:
         self.arrived = now
         self.expires: float | None = None
         self.number = 0
+        # The payload stands in what is encoded once more.
+        self.size = MESSAGE + 2 * (len(topic) + len(payload))
+        if properties is not None:
+            self.size += size_of_properties(properties)
+        # How many keep it.
+        self._keepers = 0
         if properties is not None:
             interval = properties.message_expiry_interval
             if interval is not None:
@@ -76,10 +87,21 @@ class ApplicationMessage:
         """Whether its Message Expiry Interval is no longer what it came with."""
         return self.expires is not None and now != self.arrived
 
-    @property
-    def size(self) -> int:
-        """About how many bytes of memory it takes."""
-        return len(self.topic) + len(self.payload)
+    def extra(self) -> int:
+        """Return how many bytes it takes to keep it: none if it is kept already."""
+        return 0 if self._keepers else self.size
+
+    def keep(self, memory: Memory) -> None:
+        """Count it, as something refers to it from now on."""
+        if not self._keepers:
+            memory.used += self.size
+        self._keepers += 1
+
+    def let_go(self, memory: Memory) -> None:
+        """Count it no more, when nothing else refers to it."""
+        self._keepers -= 1
+        if not self._keepers:
+            memory.used -= self.size
 
     def parts(self, is_v5: bool, qos: int, retain: bool) -> tuple[bytes, bytes]:
         """Encode it as it came in, in two parts; the packet identifier goes between."""
@@ -95,6 +117,12 @@ class ApplicationMessage:
                 V5 if is_v5 else V311,
                 SERVER,
             )
+            head, tail = found
+            # What differs is the first byte: the payload is kept just once.
+            for _, other in self._encoded.values():
+                if other == tail:
+                    found = (head, other)
+                    break
             self._encoded[key] = found
         return found
 

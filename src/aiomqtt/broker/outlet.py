@@ -1,14 +1,18 @@
 """The writing end of a connection: what is about to leave for one client."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiomqtt.protocol.spec import ProtocolVersion
 
+from .memory import CONNECTION, FOUND, Memory
 from .message import ApplicationMessage
 from .patience import Patience
 from .timers import Timer, Timers
 
 V5: Final = ProtocolVersion.V5
+# A client that has so many bytes waiting for it is not read from: it would cause more.
+UNREAD: Final = 1024 * 1024
 # What a topic alias adds to a packet.
 ALIAS_SIZE: Final = 3
 # An identifier of a subscription in a PUBLISH, at the most.
@@ -20,7 +24,9 @@ class Outlet:
 
     Attributes:
         data: The bytes to write. Call `wake` before adding to them.
-        unsent: How many bytes wait to be sent, roughly.
+        unsent: How many bytes wait to be sent, roughly; `wait_with` says so.
+        taken: Returns how many bytes the client's end has taken so far; None: that
+            can't be told.
         is_paused: Whether the network takes no more for now.
         is_crowded: Whether very many messages wait for the client's acknowledgements.
         held: How many clients this one has to wait for before it may publish more.
@@ -29,11 +35,18 @@ class Outlet:
 
     __slots__ = (
         "_alias_maximum",
+        "_alias_size",
         "_aliases",
+        "_counted",
         "_gave_up",
         "_held_since",
+        "_is_open",
+        "_kept",
+        "_memory",
         "_patience",
         "_ready",
+        "_taken",
+        "_taken_since",
         "_timer",
         "_timers",
         "_waiting",
@@ -44,11 +57,24 @@ class Outlet:
         "is_v5",
         "maximum_packet_size",
         "owner",
+        "taken",
         "unsent",
     )
 
-    def __init__(self, ready: "list[Outlet]", timers: Timers, owner: Any) -> None:
+    def __init__(
+        self, ready: "list[Outlet]", timers: Timers, memory: Memory, owner: Any
+    ) -> None:
         """Announce itself in a list when there is something to do for the owner."""
+        self._memory = memory
+        self._is_open = True
+        # How many bytes the connection keeps besides, and what is counted of all.
+        self._kept = 0
+        self._alias_size = 0
+        self._counted = 0
+        self.taken: Callable[[], int] | None = None
+        # How much it had taken, since when it has taken no more.
+        self._taken = 0
+        self._taken_since: float | None = None
         self._ready = ready
         self._timers = timers
         self.owner = owner
@@ -68,6 +94,7 @@ class Outlet:
         self.maximum_packet_size = 0
         self._alias_maximum = 0
         self._aliases: dict[str, int] = {}
+        self._count()
 
     def open(self, version: int, maximum_packet_size: int, aliases: int) -> None:
         """Begin with what the client's CONNECT says.
@@ -85,6 +112,40 @@ class Outlet:
         """Announce that there will be something to write."""
         if not self.data:
             self._ready.append(self)
+
+    # --- memory -------------------------------------------------------------------
+
+    def _count(self) -> None:
+        if self._is_open:
+            size = CONNECTION + self._kept + self._alias_size + self.unsent
+            self._memory.used += size - self._counted
+            self._counted = size
+
+    def keep(self, size: int) -> None:
+        """Count so many bytes that the connection keeps of what it has received."""
+        if size != self._kept:
+            self._kept = size
+            self._count()
+
+    def wait_with(self, size: int) -> None:
+        """Take note that so many bytes wait to be sent."""
+        if size <= UNREAD:
+            self._taken_since = None
+        self.unsent = size
+        self._count()
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether so much waits to be sent that nothing more is to be caused."""
+        return self.unsent > UNREAD
+
+    def has_stopped(self, seconds: float, time: float) -> bool:
+        """Whether a clogged client has taken nothing for so long."""
+        taken = 0 if self.taken is None else self.taken()
+        if self._taken_since is None or taken != self._taken:
+            self._taken, self._taken_since = taken, time
+            return False
+        return time >= self._taken_since + seconds
 
     # --- slow clients -------------------------------------------------------------
 
@@ -122,6 +183,9 @@ class Outlet:
 
     def close(self, now: float) -> None:
         """Let those go on who wait: the client is gone."""
+        self._is_open = False
+        self._memory.used -= self._counted
+        self._counted = 0
         self._gave_up = True
         self._release(now)
 
@@ -173,7 +237,10 @@ class Outlet:
         alias = self._aliases.get(topic, 0)
         if alias:
             return alias, True
-        if len(self._aliases) >= self._alias_maximum:
+        size = FOUND + len(topic)
+        if len(self._aliases) >= self._alias_maximum or not self._memory.has_room(size):
             return 0, False
+        self._alias_size += size
+        self._count()
         alias = self._aliases[topic] = len(self._aliases) + 1
         return alias, False

@@ -48,6 +48,7 @@ from .handshake import (
     session_expiry,
 )
 from .hooks import ClientInfo, Refusal
+from .memory import PACKET, size_of_connect, size_of_properties
 from .outlet import Outlet
 from .requests import (
     publish,
@@ -68,8 +69,11 @@ V5: Final = ProtocolVersion.V5
 PUBREL: Final = PacketType.PUBREL
 
 KEEP_ALIVE_TIMEOUT: Final = 0x8D
+QUOTA_EXCEEDED: Final = 0x97
 CONTINUE_AUTHENTICATION: Final = 0x18
 REAUTHENTICATE: Final = 0x19
+# With so little kept of what came, a connection goes on also when memory is short.
+UNCOUNTED: Final = 16 * 1024
 # So many packets of a client are decoded at once, before it is the turn of others.
 PORTION: Final = 2000
 # So many bytes of a client are read while what it sent before waits for an answer: only
@@ -113,7 +117,7 @@ class Peer:
         """Wait for the CONNECT."""
         self._core = core
         limits = core.limits
-        self.outlet = Outlet(core.ready, core.timers, owner)
+        self.outlet = Outlet(core.ready, core.timers, core.memory, owner)
         self.events: list[Event] = []
         self.session: Session | None = None
         self.info = ClientInfo("", V5, address=address, certificate=certificate)
@@ -136,6 +140,8 @@ class Peer:
         self._later: list[Packet] = []
         self._later_size = 0
         self._lost: str | None = None
+        # How many bytes the CONNECT takes.
+        self._connect_size = 0
         self._is_authenticating = False
         self._final_data: bytes | None = None
         # The first bytes, which tell the version of a CONNECT that can't be decoded.
@@ -159,7 +165,8 @@ class Peer:
     @property
     def is_waiting(self) -> bool:
         """Whether something has to be done before more is read."""
-        if self.outlet.held > 0 or self._decoder.has_more:
+        outlet = self.outlet
+        if outlet.held > 0 or outlet.is_clogged or self._decoder.has_more:
             return True
         if self._question is not None:
             return self._later_size >= READ_AHEAD
@@ -176,6 +183,7 @@ class Peer:
             (len(self._later) > 0 or self._decoder.has_more)
             and self._question is None
             and self.outlet.held == 0
+            and not self.outlet.is_clogged
             and not self.is_closed
         )
 
@@ -196,6 +204,11 @@ class Peer:
             return
         time = self._core.reading_time(now)
         silence = self._silence
+        if self.outlet.is_clogged and self.outlet.has_stopped(
+            self._core.limits.packet_timeout, time
+        ):
+            self._fail(QUOTA_EXCEEDED, "it takes nothing of what is sent to it")
+            return
         # Nothing of it is being read, or it has to wait for its CONNACK.
         if self.is_waiting or (self._question is not None and not self._is_connected):
             silence.excuse(time)
@@ -230,6 +243,25 @@ class Peer:
         else:
             self._later_size = len(data)
             self._handle(packets)
+        self._count()
+
+    def _count(self) -> None:
+        """Count what is kept of what came; end the connection if that is too much."""
+        if self.is_closed:
+            return
+        size = self._decoder.size + self._connect_size + 2 * self._aliases.size
+        if self._later:
+            size += PACKET * len(self._later) + 2 * self._later_size
+        question = self._question
+        if question is not None:
+            packet = question.packet
+            size += PACKET * len(question.topics)
+            if isinstance(packet, Publish):
+                size += len(packet.payload) + size_of_properties(packet.properties)
+        memory = self._core.memory
+        self.outlet.keep(size)
+        if size > UNCOUNTED and not memory.has_room(0) and self._decoder.is_partial:
+            self._fail(QUOTA_EXCEEDED, "there is no memory for a large packet")
 
     def go_on(self, now: float) -> None:
         """Do more of what is to do: one client's flood must not stop the others."""
@@ -242,6 +274,7 @@ class Peer:
         if session is not None:
             session.send_more_retained()
         self._end_if_lost()
+        self._count()
 
     def _decode(self, data: bytes) -> list[Packet]:
         time = self._core.reading_time(self._core.shared.now)
@@ -332,6 +365,9 @@ class Peer:
         self._core.timers.cancel(self._timer)
         self._question = None
         self._later = []
+        # The client may take its time to close its side.
+        self._decoder = Decoder(V5, CLIENT)
+        self._connect = Connect(V311)
         outlet, session = self.outlet, self.session
         outlet.wake()
         outlet.close(self._core.shared.now)
@@ -379,6 +415,7 @@ class Peer:
         core = self._core
         self._silence.hear(core.reading_time(core.shared.now))
         self._connect = packet
+        self._connect_size = size_of_connect(packet)
         self._version = packet.version
         limits = core.limits
         properties = packet.properties or Properties()
@@ -463,6 +500,7 @@ class Peer:
         if self._question is None and not self.is_closed:
             later, self._later = self._later, []
             self._handle(later)
+        self._count()
 
     def _end_if_lost(self) -> None:
         if (
@@ -593,6 +631,7 @@ class Peer:
         if ack.kind is PUBREL:
             self.outlet.wake()
             session.inbound.release(ack, self.outlet.data)
+            session.count()
         else:
             session.acknowledge(ack)
 

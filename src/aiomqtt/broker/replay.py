@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from .memory import PENDING, Memory
 from .message import ApplicationMessage
 from .retained import RetainedMessages
 
@@ -21,10 +22,18 @@ class Replay:
         is_blocked: Whether the next message has to wait for an acknowledgement.
     """
 
-    __slots__ = ("_retained", "_topics", "_waiting", "is_blocked", "topic_filter")
+    __slots__ = (
+        "_memory",
+        "_retained",
+        "_topics",
+        "_waiting",
+        "is_blocked",
+        "topic_filter",
+    )
 
-    def __init__(self, retained: RetainedMessages) -> None:
+    def __init__(self, retained: RetainedMessages, memory: Memory) -> None:
         """Start with no subscription."""
+        self._memory = memory
         self._retained = retained
         self.topic_filter = ""
         self.is_blocked = False
@@ -43,16 +52,27 @@ class Replay:
         """Send the retained messages of a subscription, from the first one."""
         self.drop(topic_filter)
         self._waiting[topic_filter] = self._retained.last_number
+        self._memory.used += PENDING
 
     def drop(self, topic_filter: str) -> None:
         """Send no more for a subscription."""
-        self._waiting.pop(topic_filter, None)
+        if self._waiting.pop(topic_filter, None) is not None:
+            self._memory.used -= PENDING
         if topic_filter == self.topic_filter:
+            self._memory.used -= PENDING * len(self._topics)
             self._topics = {}
+
+    def end(self) -> None:
+        """Send no more for any."""
+        self._memory.used -= PENDING * (len(self._topics) + len(self._waiting))
+        self._topics = {}
+        self._waiting = {}
 
     def leave_out(self, topic: str) -> None:
         """Take note that the session has got what is retained of a topic now."""
-        self._topics.pop(topic, None)
+        if topic in self._topics:
+            del self._topics[topic]
+            self._memory.used -= PENDING
 
     def interrupt(self) -> None:
         """Take note that what is published from now on may not reach the session."""
@@ -60,20 +80,28 @@ class Replay:
             self._waiting[topic_filter] = NEWEST
 
     def begin(self, now: float) -> int:
-        """Find the topics of the next subscription; return how many there are."""
+        """Find the topics of the next subscription; return how many there are.
+
+        Where there is no memory for them, they are none.
+        """
         self.topic_filter = next(iter(self._waiting))
         last = self._waiting.pop(self.topic_filter)
         found = self._retained.matching(self.topic_filter, now)
+        self._memory.used -= PENDING
+        if not self._memory.has_room(PENDING * len(found)):
+            return len(found)
         found.reverse()
         self._topics = {
             message.topic: None for message in found if message.number <= last
         }
+        self._memory.used += PENDING * len(self._topics)
         return len(found)
 
     def next(self, now: float) -> ApplicationMessage | None:
         """Return the next message of this subscription; None: there are no more."""
         while self._topics:
             topic, _ = self._topics.popitem()
+            self._memory.used -= PENDING
             message = self._retained.get(topic, now)
             if message is not None:
                 return message
@@ -82,4 +110,5 @@ class Replay:
     def put_back(self, message: ApplicationMessage) -> None:
         """Keep a message for later: there is no room for it now."""
         self._topics[message.topic] = None
+        self._memory.used += PENDING
         self.is_blocked = True

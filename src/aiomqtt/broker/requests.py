@@ -85,7 +85,13 @@ def publish(core: Core, session: Session, packet: Publish, code: int) -> None:
         )
         # Only QoS 1 and 2 of 5.0 can be told that it is refused.
         can_refuse = packet.qos > 0 and session.is_v5
-        if can_refuse and packet.retain and not core.retained.has_room_for(message):
+        has_room = core.memory.has_room(message.size)
+        if packet.qos == 2 and not has_room and not can_refuse:
+            # Its identifier would have to be kept.
+            raise PacketError(QUOTA_EXCEEDED, "there is no memory for a message")
+        if can_refuse and (
+            not has_room or (packet.retain and not core.retained.has_room_for(message))
+        ):
             code = QUOTA_EXCEEDED
         elif not core.publish(message, session):
             code = NO_MATCHING_SUBSCRIBERS
@@ -93,6 +99,8 @@ def publish(core: Core, session: Session, packet: Publish, code: int) -> None:
     if packet.qos and outlet is not None:
         outlet.wake()
         inbound.answer(packet, code, outlet.data)
+        if packet.qos == 2:
+            session.count()
 
 
 def subscribe(
@@ -158,6 +166,8 @@ def _refusal_of(
         len(session.subscriptions) >= limits.maximum_subscriptions
         and topic_filter not in session.subscriptions
     ):
+        return QUOTA_EXCEEDED
+    if not core.subscriptions.has_room_for(topic_filter):
         return QUOTA_EXCEEDED
     return 0
 

@@ -5,6 +5,7 @@ from typing import Final
 from aiomqtt.routing.trie import Trie
 
 from .limits import Limits
+from .memory import LEVEL, Memory
 from .message import ApplicationMessage
 
 # Topics that only the broker publishes to; what is retained there does not count.
@@ -25,9 +26,10 @@ class RetainedMessages:
         last_number: The number of the message that was retained last: they count up.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, memory: Memory) -> None:
         """Start without any."""
         self._limits = limits
+        self._memory = memory
         self._by_topic: dict[str, ApplicationMessage] = {}
         self._trie: Trie[ApplicationMessage] = Trie()
         self.last_number = 0
@@ -51,15 +53,19 @@ class RetainedMessages:
         last = self._by_topic.pop(topic, None)
         if last is not None:
             self._tally(last, -1)
+            last.let_go(self._memory)
         if message.payload and has_room:
             self.last_number += 1
             message.number = self.last_number
             self._by_topic[topic] = message
+            levels = self._trie.levels
             self._trie.set(topic, message)
+            self._memory.used += LEVEL * (self._trie.levels - levels)
             self._tally(message, 1)
+            message.keep(self._memory)
             return True
         if last is not None:
-            self._trie.remove(topic)
+            self._remove_levels(topic)
         return has_room
 
     def _tally(self, message: ApplicationMessage, sign: int) -> None:
@@ -76,7 +82,13 @@ class RetainedMessages:
         if last is not None:
             count -= 1
             size -= last.size
+        elif not self._memory.has_room(
+            message.extra() + LEVEL * (message.topic.count("/") + 1)
+        ):
+            return False
         limits = self._limits
+        if last is not None and not self._memory.has_room(message.extra() - last.size):
+            return False
         return (
             count <= limits.maximum_retained_messages
             and size <= limits.maximum_retained_bytes
@@ -114,11 +126,20 @@ class RetainedMessages:
 
     def clear(self) -> None:
         """Remove all of them."""
+        for message in self._by_topic.values():
+            message.let_go(self._memory)
+        self._memory.used -= LEVEL * self._trie.levels
         self._by_topic.clear()
         self._trie = Trie()
         self._count = self._size = 0
 
     def _remove(self, message: ApplicationMessage) -> None:
         del self._by_topic[message.topic]
-        self._trie.remove(message.topic)
+        self._remove_levels(message.topic)
         self._tally(message, -1)
+        message.let_go(self._memory)
+
+    def _remove_levels(self, topic: str) -> None:
+        levels = self._trie.levels
+        self._trie.remove(topic)
+        self._memory.used -= LEVEL * (levels - self._trie.levels)

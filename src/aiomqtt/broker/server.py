@@ -47,7 +47,11 @@ class Server:
     def is_full(self) -> bool:
         """Whether there are as many connections as there may be."""
         count = len(self.links) + len(self.handshakes)
-        return count >= self.core.limits.maximum_connections
+        core = self.core
+        return (
+            count >= core.limits.maximum_connections
+            or not core.memory.takes_connections
+        )
 
     def refused(self, address: str) -> None:
         """Take note of a connection that was one too many."""

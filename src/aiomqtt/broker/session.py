@@ -8,6 +8,7 @@ from aiomqtt.protocol.packets import Ack, WillMessage
 from aiomqtt.protocol.spec import ProtocolVersion
 
 from .limits import Limits
+from .memory import IDENTIFIER, QUEUED, SESSION, Memory, size_of_will
 from .message import ApplicationMessage
 from .outlet import ALIAS_SIZE, IDENTIFIER_SIZE, Outlet
 from .replay import Replay
@@ -25,6 +26,9 @@ CROWDED: Final = 1000
 # So much is done for one client, counted in messages that are sent, before it is the
 # turn of others.
 WORK: Final = 10_000
+# When memory is short, messages with QoS 0 are dropped for a client that has so many
+# bytes waiting to be written.
+UNSENT: Final = 64 * 1024
 # So many bytes of retained messages count as one: with `WORK` about as much as may wait
 # to be written.
 RETAINED_BYTES: Final = 32
@@ -35,23 +39,26 @@ class Shared:
 
     Attributes:
         retained: The retained messages.
+        memory: What is used of the broker's memory.
         now: The time of the call that is being handled.
         work: What has been done for one client in this turn of the event loop, about,
             counted in messages that are sent.
     """
 
-    __slots__ = ("limits", "now", "retained", "statistics", "work")
+    __slots__ = ("limits", "memory", "now", "retained", "statistics", "work")
 
     def __init__(
         self,
         limits: Limits,
         statistics: Statistics,
         retained: RetainedMessages,
+        memory: Memory,
         now: float,
     ) -> None:
         """Take them."""
         self.limits = limits
         self.retained = retained
+        self.memory = memory
         self.statistics = statistics
         self.now = now
         self.work = 0
@@ -116,8 +123,15 @@ class Letter:
         now = session.shared.now
         if outlet is None or self.message.is_expired(now):
             session.shared.statistics.messages_expired += 1
+            self.forget()
             return None
         return outlet.render(self.message, self.qos, self.retain, self.identifiers, now)
+
+    def forget(self) -> None:
+        """Count it no more: it has left the session."""
+        memory = self.session.shared.memory
+        memory.used -= QUEUED
+        self.message.let_go(memory)
 
 
 class Session:
@@ -130,12 +144,13 @@ class Session:
         is_v5: Whether its client speaks 5.0, or did when it was connected last.
         expiry: How many seconds it lasts without a connection.
         replay: The retained messages that it still gets; None: there are none.
-        will: What to publish when the client is gone; None: nothing.
         will_timer: When a will that is delayed is due.
         expiry_timer: When the session ends.
     """
 
     __slots__ = (
+        "_counted",
+        "_will",
         "client_id",
         "expiry",
         "expiry_timer",
@@ -146,7 +161,6 @@ class Session:
         "replay",
         "shared",
         "subscriptions",
-        "will",
         "will_timer",
     )
 
@@ -160,12 +174,51 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.replay: Replay | None = None
         self.expiry = 0
-        self.will: WillMessage | None = None
+        self._will: WillMessage | None = None
         self.will_timer: Timer | None = None
         self.expiry_timer: Timer | None = None
         self.is_v5 = False
         # Valid for the connection.
         self.outlet: Outlet | None = None
+        # What of it the broker's account of memory has.
+        self._counted = 0
+        self.count()
+
+    # --- memory -------------------------------------------------------------------
+
+    @property
+    def will(self) -> WillMessage | None:
+        """What to publish when the client is gone; None: nothing."""
+        return self._will
+
+    @will.setter
+    def will(self, will: WillMessage | None) -> None:
+        self._will = will
+        self.count()
+
+    def count(self) -> None:
+        """Count the memory that it takes, without subscriptions and messages."""
+        size = SESSION + 2 * len(self.client_id) + IDENTIFIER * len(self.inbound)
+        will = self._will
+        if will is not None:
+            size += size_of_will(will)
+        self.shared.memory.used += size - self._counted
+        self._counted = size
+
+    def end(self) -> None:
+        """Forget all; its subscriptions are gone already."""
+        for delivery in self.outbound.clear():
+            self._forget(delivery)
+        replay = self.replay
+        if replay is not None:
+            replay.end()
+        self.shared.memory.used -= self._counted
+        self._counted = 0
+
+    def _forget(self, delivery: Delivery) -> None:
+        letter = delivery.waiter
+        assert isinstance(letter, Letter)
+        letter.forget()
 
     # --- connections --------------------------------------------------------------
 
@@ -186,7 +239,8 @@ class Session:
         outlet = self.outlet
         assert outlet is not None
         outlet.wake()
-        self.outbound.resume(outlet.data, self._refusal)
+        for delivery in self.outbound.resume(outlet.data, self._refusal):
+            self._forget(delivery)
         replay = self.replay
         if replay is not None:
             replay.is_blocked = False
@@ -246,7 +300,9 @@ class Session:
             return
         if outlet is None:
             return
-        if outlet.unsent > shared.limits.maximum_queued_bytes:
+        if outlet.unsent > shared.limits.maximum_queued_bytes or (
+            outlet.unsent > UNSENT and not shared.memory.has_room(0)
+        ):
             shared.statistics.messages_dropped += 1
             return
         # An alias would be set by what is not written.
@@ -285,6 +341,7 @@ class Session:
         if (
             outbound.size + len(tail) > limits.maximum_queued_bytes
             or len(outbound) >= limits.maximum_queued_messages
+            or not shared.memory.has_room(QUEUED + message.extra())
         ):
             shared.statistics.messages_dropped += 1
             return
@@ -296,6 +353,8 @@ class Session:
         delivery = Delivery(head, tail, qos)
         letter = Letter(self, message, qos, retain, identifiers, share)
         delivery.waiter = letter
+        shared.memory.used += QUEUED
+        message.keep(shared.memory)
         if (
             identifiers
             or message.expires is not None
@@ -324,7 +383,9 @@ class Session:
         outlet, outbound = self.outlet, self.outbound
         assert outlet is not None
         outlet.wake()
-        if outbound.acknowledge(ack, outlet.data) is not None:
+        delivery = outbound.acknowledge(ack, outlet.data)
+        if delivery is not None:
+            self._forget(delivery)
             outbound.pump(outlet.data)
         if outlet.is_crowded and outbound.queued < CROWDED // 2:
             outlet.is_crowded = False
@@ -353,7 +414,7 @@ class Session:
     def send_retained(self, topic_filter: str) -> None:
         """Send the retained messages of a subscription (§3.3.1.3), as they fit."""
         if self.replay is None:
-            self.replay = Replay(self.shared.retained)
+            self.replay = Replay(self.shared.retained, self.shared.memory)
         self.replay.add(topic_filter)
 
     def send_no_retained(self, topic_filter: str) -> None:

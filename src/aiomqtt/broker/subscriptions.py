@@ -4,10 +4,12 @@ from typing import Final
 
 from aiomqtt.routing.trie import Trie
 
+from .memory import FOUND, LEVEL, SUBSCRIPTION, TARGET, Memory
 from .session import Session, Subscription
 
-# Topics repeat: what was found for so many of them is kept.
+# Topics repeat: what was found for so many of them is kept, in so many bytes.
 CACHED: Final = 4096
+CACHED_BYTES: Final = 8 * 1024 * 1024
 
 
 class Target:
@@ -99,10 +101,12 @@ class _Filter:
 class Subscriptions:
     """All subscriptions, found by topic."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
         """Start without any."""
+        self._memory = memory
         self._trie: Trie[_Filter] = Trie()
         self._found: dict[str, Matches] = {}
+        self._found_size = 0
         self._count = 0
 
     def __len__(self) -> int:
@@ -115,14 +119,18 @@ class Subscriptions:
         Returns:
             Whether it is new.
         """
-        self._found.clear()
+        self._forget_found()
         name, topic_filter = split_shared(subscription.topic_filter)
         found = self._trie.get(topic_filter)
         if found is None:
             found = _Filter()
+            levels = self._trie.levels
             self._trie.set(topic_filter, found)
+            self._memory.used += LEVEL * (self._trie.levels - levels)
         session = subscription.session
         is_new = subscription.topic_filter not in session.subscriptions
+        if is_new:
+            self._memory.used += _size_of(subscription.topic_filter)
         session.subscriptions[subscription.topic_filter] = subscription
         self._count += is_new
         if not name:
@@ -145,7 +153,8 @@ class Subscriptions:
         subscription = session.subscriptions.pop(full_filter, None)
         if subscription is None:
             return False
-        self._found.clear()
+        self._forget_found()
+        self._memory.used -= _size_of(full_filter)
         self._count -= 1
         name, topic_filter = split_shared(full_filter)
         found = self._trie.get(topic_filter)
@@ -158,7 +167,9 @@ class Subscriptions:
             if not found.groups[name].members:
                 del found.groups[name]
         if not found.subscriptions and not found.groups:
+            levels = self._trie.levels
             self._trie.remove(topic_filter)
+            self._memory.used -= LEVEL * (levels - self._trie.levels)
         return True
 
     def remove_all(self, session: Session) -> None:
@@ -178,10 +189,23 @@ class Subscriptions:
         """Return who gets the messages of a topic."""
         found = self._found.get(topic)
         if found is None:
-            if len(self._found) >= CACHED:
-                self._found.clear()
+            if len(self._found) >= CACHED or self._found_size >= CACHED_BYTES:
+                self._forget_found()
             found = self._found[topic] = self._search(topic)
+            size = FOUND + 2 * len(topic) + TARGET * len(found.targets)
+            self._found_size += size
+            self._memory.used += size
         return found
+
+    def _forget_found(self) -> None:
+        self._found.clear()
+        self._memory.used -= self._found_size
+        self._found_size = 0
+
+    def has_room_for(self, topic_filter: str) -> bool:
+        """Whether there is memory for one more subscription."""
+        levels = LEVEL * (topic_filter.count("/") + 1)
+        return self._memory.has_room(_size_of(topic_filter) + levels)
 
     def _search(self, topic: str) -> Matches:
         matched: dict[Session, list[Subscription]] = {}
@@ -196,6 +220,11 @@ class Subscriptions:
             if found.groups is not None:
                 groups.extend(found.groups.values())
         return Matches([Target(several) for several in matched.values()], groups)
+
+
+def _size_of(topic_filter: str) -> int:
+    """Return about how many bytes a subscription takes, besides its levels."""
+    return SUBSCRIPTION + 3 * len(topic_filter)
 
 
 def split_shared(topic_filter: str) -> tuple[str, str]:

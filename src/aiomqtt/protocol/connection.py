@@ -61,6 +61,8 @@ class InboundAliases:
         """Accept aliases up to the Topic Alias Maximum that the peer was told."""
         self._maximum = maximum
         self._topics: dict[int, Topic] = {}
+        # How many characters the topics have.
+        self.size = 0
 
     def resolve(self, packet: Publish) -> None:
         """Set an alias, or give a PUBLISH the topic that its alias stands for.
@@ -75,6 +77,10 @@ class InboundAliases:
         if alias > self._maximum:
             raise PacketError(0x94, f"topic alias {alias} exceeds {self._maximum}")
         if packet.topic.value:
+            last = self._topics.get(alias)
+            if last is not None:
+                self.size -= len(last.value)
+            self.size += len(packet.topic.value)
             self._topics[alias] = packet.topic
         elif alias in self._topics:
             packet.topic = self._topics[alias]

@@ -32,6 +32,10 @@ class Inbound:
         # starts anew with each (§4.9).
         self._counted: set[int] = set()
 
+    def __len__(self) -> int:
+        """Return the number of identifiers that are remembered."""
+        return len(self._received)
+
     def open(
         self, version: ProtocolVersion, receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM
     ) -> None:

@@ -20,10 +20,15 @@ class _Node(Generic[T]):
 
 
 class Trie(Generic[T]):
-    """Values by topic filter, or by topic name."""
+    """Values by topic filter, or by topic name.
+
+    Attributes:
+        levels: How many levels it holds; what several names begin with counts once.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
+        self.levels = 0
         self._root: _Node[T] = _Node()
 
     def get(self, name: str) -> T | None:
@@ -45,6 +50,7 @@ class Trie(Generic[T]):
             child = node.children.get(level)
             if child is None:
                 child = node.children[level] = _Node()
+                self.levels += 1
             node = child
         node.value = value
 
@@ -66,6 +72,9 @@ class Trie(Generic[T]):
             parent = path[depth - 1]
             assert parent.children is not None
             del parent.children[levels[depth - 1]]
+            self.levels -= 1
+            if not parent.children:
+                parent.children = None
 
     def matching(self, topic: str) -> list[T]:
         """Return the values of all filters that match a topic name."""

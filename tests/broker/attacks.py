@@ -1,0 +1,268 @@
+"""Attacks on the memory of a broker, each in a process of its own.
+
+`python -m tests.broker.attacks NAME MAXIMUM` attacks a broker with this maximum_memory
+and prints by how many bytes its process grew, and how many the broker counted.
+"""
+
+import asyncio
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from aiomqtt.broker import Broker, Limits
+from aiomqtt.broker.core import Core
+from aiomqtt.broker.peer import Peer
+from aiomqtt.properties import Properties, SubscribeOptions
+from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.protocol.packets import Connect, Packet, Publish, Subscribe, WillMessage
+from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.topic import Topic
+
+V311 = ProtocolVersion.V311
+V5 = ProtocolVersion.V5
+CLIENT = Role.CLIENT
+KILOBYTE = b"x" * 1000
+LASTING = Properties(session_expiry_interval=1000)
+
+
+class Target:
+    """The core of a broker, without sockets."""
+
+    def __init__(self, maximum: int) -> None:
+        self.core = Core(Limits(maximum_memory=maximum), lambda: "x", self._note, 0.0)
+        self.peers: set[Peer] = set()
+
+    def _note(self, line: str) -> None:
+        """Keep no log."""
+
+    def open(self) -> Peer:
+        peer = Peer(self.core, "attacker", None, None, 0.0)
+        self.peers.add(peer)
+        return peer
+
+    def client(self, name: str, **fields: Any) -> Peer:
+        peer = self.open()
+        version = fields.pop("version", V5)
+        self.say(peer, Connect(version, name, **fields), version=version)
+        return peer
+
+    def say(
+        self, peer: Peer, *packets: Packet | bytes, version: ProtocolVersion = V5
+    ) -> None:
+        for packet in packets:
+            data = (
+                packet if isinstance(packet, bytes) else encode(packet, version, CLIENT)
+            )
+            peer.receive(data, 0.0)
+            while peer.has_more:
+                peer.go_on(0.0)
+                self.clean(peer)
+            self.clean(peer)
+
+    def clean(self, peer: Peer) -> None:
+        """Take what the broker writes: it is what it keeps that counts."""
+        for outlet in self.core.ready:
+            outlet.data = []
+            outlet.wait_with(0)
+        self.core.ready.clear()
+        peer.events.clear()
+        if peer.is_closed:
+            self.peers.discard(peer)
+
+    def leave(self, peer: Peer) -> None:
+        peer.connection_lost("it left", 0.0)
+        self.clean(peer)
+
+
+def publish(topic: str, payload: bytes = b"x", **fields: Any) -> Publish:
+    fields = {"qos": 0, "retain": False, "mid": 0, "properties": None, **fields}
+    return Publish(Topic(topic), payload, dup=False, **fields)
+
+
+def retained_properties(target: Target) -> None:
+    speaker = target.client("speaker")
+    properties = Properties(user_property=[("name", "x" * 100)] * 100)
+    for number in range(8000):
+        target.say(speaker, publish(f"t/{number}", retain=True, properties=properties))
+
+
+def retained_topics(target: Target) -> None:
+    speaker = target.client("speaker")
+    for number in range(2500):
+        target.say(speaker, publish(f"{number}/" + "x" * 50_000, retain=True))
+
+
+def deep_topics(target: Target) -> None:
+    speaker = target.client("speaker")
+    for number in range(5000):
+        target.say(speaker, publish(f"{number}" + "/x" * 127, retain=True))
+
+
+def queued_messages(target: Target) -> None:
+    for number in range(20):
+        client = target.client(f"away {number}", properties=LASTING)
+        target.say(client, Subscribe(1, [("#", SubscribeOptions(1))]))
+        target.leave(client)
+    speaker = target.client("speaker")
+    for number in range(20_000):
+        target.say(speaker, publish(f"{number}", KILOBYTE, qos=1, mid=1))
+
+
+def many_sessions(target: Target) -> None:
+    for number in range(20_000):
+        client = target.client(f"{number}" + "x" * 5000, properties=LASTING)
+        target.leave(client)
+
+
+def many_connections(target: Target) -> None:
+    name = "x" * 60_000
+    properties = Properties(user_property=[("name", "value")] * 1000)
+    for number in range(2000):
+        target.client(f"{number}", username=name, properties=properties)
+
+
+def wills(target: Target) -> None:
+    will = WillMessage("t", b"x" * 60_000, 0, False, Properties(will_delay_interval=99))
+    for number in range(3000):
+        client = target.client(f"{number}", will=will, properties=LASTING)
+        target.leave(client)
+
+
+def long_filters(target: Target) -> None:
+    client = target.client("client")
+    for number in range(5000):
+        topic_filter = f"{number}/" + "x" * 30_000
+        target.say(client, Subscribe(1, [(topic_filter, SubscribeOptions(1))]))
+
+
+def deep_filters(target: Target) -> None:
+    client = target.client("client")
+    for number in range(5000):
+        topic_filter = f"{number}" + "/x" * 127
+        target.say(client, Subscribe(1, [(topic_filter, SubscribeOptions(1))]))
+
+
+def matched_topics(target: Target) -> None:
+    client = target.client("client")
+    target.say(client, Subscribe(1, [("#", SubscribeOptions(0))]))
+    for number in range(4000):
+        target.say(client, publish(f"{number}/" + "x" * 50_000))
+
+
+def partial_packets(target: Target) -> None:
+    beginning = b"\x30\xff\xff\xff\x06\0\1t\0"
+    for number in range(300):
+        client = target.client(f"{number}")
+        target.say(client, beginning, *[bytes(100_000) for _ in range(10)])
+
+
+def identifiers(target: Target) -> None:
+    for name in range(60):
+        client = target.client(f"{name}", clean_start=False, version=V311)
+        for number in range(1, 20_000):
+            packet = publish("t", qos=2, mid=number)
+            target.say(client, packet, version=V311)
+            if client.is_closed:
+                break
+
+
+def topic_aliases(target: Target) -> None:
+    for name in range(100):
+        client = target.client(f"{name}")
+        for number in range(1, 101):
+            properties = Properties(topic_alias=number)
+            topic = f"{number}/" + "x" * 50_000
+            target.say(client, publish(topic, properties=properties))
+
+
+def pending_retained(target: Target) -> None:
+    speaker = target.client("speaker")
+    for number in range(20_000):
+        target.say(speaker, publish(f"{number}", retain=True, qos=1, mid=1))
+    for number in range(100):
+        client = target.client(f"{number}", properties=LASTING)
+        target.say(client, Subscribe(1, [("#", SubscribeOptions(1))]))
+        target.leave(client)
+
+
+def questions(target: Target) -> None:
+    """A hook that never answers."""
+    for number in range(300):
+        target.core.asks_for_topics = False
+        client = target.client(f"{number}")
+        target.core.asks_for_topics = True
+        message = encode(publish("t", bytes(500_000), qos=1, mid=1), V5, CLIENT)
+        for at in range(0, len(message), 100_000):
+            target.say(client, message[at : at + 100_000])
+
+
+async def unread_answers(maximum: int) -> Core:
+    """A client that publishes with QoS 2 and takes no PUBREC."""
+    limits = Limits(maximum_memory=maximum, receive_maximum=0xFFFF)
+    async with Broker(limits=limits) as broker:
+        with socket.create_connection((broker.host, broker.port)) as connection:
+            connection.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(connection, encode(Connect(V5, "me"), V5, CLIENT))
+            await loop.sock_recv(connection, 1000)
+            flood = encode(publish("t", qos=2, mid=1), V5, CLIENT) * 100_000
+            try:
+                async with asyncio.timeout(20):
+                    for _ in range(500):
+                        await loop.sock_sendall(connection, flood)
+            except TimeoutError:
+                pass
+            else:
+                raise AssertionError("the broker read all of it")
+        core = broker._core
+        assert core is not None
+        return core
+
+
+ATTACKS: dict[str, Callable[[Target], None]] = {
+    attack.__name__: attack
+    for attack in (
+        retained_properties,
+        retained_topics,
+        deep_topics,
+        queued_messages,
+        many_sessions,
+        many_connections,
+        wills,
+        long_filters,
+        deep_filters,
+        matched_topics,
+        partial_packets,
+        identifiers,
+        topic_aliases,
+        pending_retained,
+        questions,
+    )
+}
+
+
+def grown(before: int) -> int:
+    """By how many bytes the process has grown at most since it had so many."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+
+
+def main(name: str, maximum: int) -> None:
+    # Caches of the process that are not the broker's, and have bounds of their own.
+    warm = Target(1 << 30)
+    client = warm.client("warm")
+    for number in range(20_000):
+        warm.say(client, publish(f"{number}"))
+    before = grown(0)
+    if name == "unread_answers":
+        core = asyncio.run(unread_answers(maximum))
+    else:
+        target = Target(maximum)
+        ATTACKS[name](target)
+        core = target.core
+    print(grown(before), core.memory.used)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
