@@ -22,6 +22,8 @@ OVERHEAD = 32 * MEBIBYTE
 LASTING = Properties(session_expiry_interval=1000)
 
 
+# Half a minute where nothing is compiled and other tests run beside it.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [*ATTACKS, "unread_answers"])
 def test_a_broker_under_attack_stays_within_its_bound(name):
     """Each attack would take 100 MiB and more, but for the caches, which are small."""
