@@ -31,6 +31,7 @@ from .arguments import (
 )
 from .exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentrantError
 from .inbox import Inbox, QueueInbox
+from .legacy import LegacyAttributes
 from .log import Logger, to_logger
 from .message import Message
 from .messages import MessagesIterator
@@ -86,7 +87,7 @@ DEFAULT_TIMEOUT: Final = 10.0  # seconds
 _ID_BYTES: Final = 11
 
 
-class Client:
+class Client(LegacyAttributes):
     """A connection to an MQTT broker, as an asynchronous context manager.
 
     Entering connects, leaving disconnects, also on an exception. A client can be
