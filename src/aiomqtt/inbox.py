@@ -83,6 +83,7 @@ class Inbox:
 
     def close(self, error: MqttError | None) -> None:
         """End a connection: iterators that find no message raise."""
+        self._was_expected = True
         self.is_closed = True
         self.error = error
         self._resume = None

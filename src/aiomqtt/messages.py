@@ -40,7 +40,10 @@ class MessagesIterator:
 
     def __call__(self) -> Never:
         """Refuse a call, which aiomqtt 1 needed."""
-        msg = "client.messages is no method: `async for message in client.messages`"
+        msg = (
+            "'MessagesIterator' object is not callable: use"
+            " `async for message in client.messages`"
+        )
         raise TypeError(msg)
 
     def __len__(self) -> int:

@@ -43,6 +43,7 @@ LIMITS: Final = {
     "maximum_subscriptions": "subscriptions of one client",
     "maximum_sessions": "sessions, of clients that are connected or not",
     "maximum_connections": "connections",
+    "maximum_memory": "bytes that are kept for all clients together",
     "maximum_topic_levels": "levels of a topic",
 }
 
