@@ -19,7 +19,6 @@ from .exceptions import (
     MqttReentrantError,
 )
 from .message import Message
-from .pending import PendingMessage
 from .properties import Properties, ReasonCode, SubscribeOptions
 from .publishing import Receipt
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
@@ -27,6 +26,7 @@ from .types import Publication
 
 if TYPE_CHECKING:
     from .broker import Broker
+    from .pending import PendingMessage
 
 __version__ = "2.6.0rc1"
 __version_tuple__ = (2, 6, 0, "rc1")
@@ -62,10 +62,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the broker when it is asked for: most programs need none."""
+    """Import what most programs don't need when it is asked for."""
     if name == "Broker":
         from .broker import Broker
 
         return Broker
+    if name == "PendingMessage":
+        from .pending import PendingMessage
+
+        return PendingMessage
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -39,9 +39,9 @@ from .net.open import Target, open_connection
 from .net.runner import OVERHEAD, Runner
 from .net.waiters import TIMED_OUT, copy_error
 from .net.waiting import close, wait_for_answer, wait_for_room
+from .other_names import OtherNames
 from .paho import to_properties
 from .payload import PayloadType, encode_payload
-from .pending import PendingMessage, to_delivery, to_pending
 from .properties import Properties, ReasonCode, SubscribeOptions
 from .protocol.codec.encode import check_qos
 from .protocol.engine import NOT_CONNECTED, Engine
@@ -60,6 +60,9 @@ from .types import (
     Will,
 )
 from .watchers import Batch, Waiters, give_up, refusal
+
+if TYPE_CHECKING:
+    from .pending import PendingMessage
 
 __all__ = [
     "Client",
@@ -87,7 +90,7 @@ DEFAULT_TIMEOUT: Final = 10.0  # seconds
 _ID_BYTES: Final = 11
 
 
-class Client(LegacyAttributes):
+class Client(LegacyAttributes, OtherNames):
     """A connection to an MQTT broker, as an asynchronous context manager.
 
     Entering connects, leaving disconnects, also on an exception. A client can be
@@ -262,14 +265,6 @@ class Client(LegacyAttributes):
         self._warn_at = 0
         self._is_entered = False
         self._runner: Runner | None = None
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what to use instead of a name of another client's."""
-            from .other_names import missing_attribute
-
-            raise missing_attribute(self, name)
 
     # --- what can be read ---------------------------------------------------------
 
@@ -509,17 +504,19 @@ class Client(LegacyAttributes):
 
     # --- what the session still owes ------------------------------------------------
 
-    def pending_messages(self) -> tuple[PendingMessage, ...]:
+    def pending_messages(self) -> "tuple[PendingMessage, ...]":
         """Return the messages of QoS 1 and 2 that are not acknowledged.
 
         Between entering and entering again too: these are sent again, when the session
         lasts. First those that the broker has received, then those that were sent, then
         those that were not, each in their order.
         """
+        from .pending import to_pending
+
         engine = self._engine
         return to_pending(engine.session.outbound.unfinished(), engine.version)
 
-    def drop(self, message: PendingMessage) -> bool:
+    def drop(self, message: "PendingMessage") -> bool:
         """Drop a message from the session: it is not sent again.
 
         For one that the broker never takes, say because it closes the connection at
@@ -538,6 +535,8 @@ class Client(LegacyAttributes):
         Raises:
             TypeError: It is no PendingMessage.
         """
+        from .pending import to_delivery
+
         return self._drop([to_delivery(message)]) > 0
 
     def drop_pending(self) -> int:

@@ -1,9 +1,11 @@
 """What to use instead of the names that other clients, and aiomqtt 1, have.
 
-It is imported when a program asks for an attribute that there is not.
+Each is a descriptor that raises: a ``__getattr__`` would keep CPython 3.11 from
+specializing every access to an attribute of the client, a quarter of publishing with
+QoS 0.
 """
 
-from typing import Final
+from typing import Final, NoReturn
 
 _ITERATE: Final = "use `async for message in client.messages`"
 _ENTER: Final = "use `async with client:`"
@@ -58,10 +60,25 @@ _INSTEAD: Final = {
 }
 
 
-def missing_attribute(owner: object, name: str) -> AttributeError:
-    """Return the error of an attribute that there is not, with what to use instead."""
-    msg = f"{type(owner).__name__!r} object has no attribute {name!r}"
-    instead = _INSTEAD.get(name)
-    if instead is not None:
-        msg += f": {instead}"
-    return AttributeError(msg, name=name, obj=owner)
+class _Missing:
+    """An attribute that there is not, with what to use instead."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self._name = name
+        self._instead = instead
+
+    def __get__(self, client: object | None, owner: type) -> NoReturn:
+        msg = f"{owner.__name__!r} object has no attribute {self._name!r}"
+        raise AttributeError(f"{msg}: {self._instead}", name=self._name, obj=client)
+
+
+class OtherNames:
+    """The names that other clients have; one that a program sets goes first."""
+
+    def __dir__(self) -> list[str]:
+        """Return the names that there are."""
+        return [name for name in super().__dir__() if name not in _INSTEAD]
+
+
+for _name, _instead in _INSTEAD.items():
+    setattr(OtherNames, _name, _Missing(_name, _instead))
