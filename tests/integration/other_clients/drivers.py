@@ -255,6 +255,8 @@ class MosquittoTools(Driver):
         self._arguments: list[str] = []
         self._filters: dict[str, int] = {}
         self._granted: asyncio.Future[int] | None = None
+        # How many messages were received and not printed yet.
+        self._unprinted = 0
 
     @property
     def _common(self) -> list[str]:
@@ -280,6 +282,7 @@ class MosquittoTools(Driver):
     async def _restart(self, *unsubscribe: str) -> int:
         await self.disconnect()
         self._granted = asyncio.get_running_loop().create_future()
+        self._unprinted = 0
         # It writes by the block where nobody looks on.
         command = [
             "stdbuf",
@@ -358,8 +361,14 @@ class MosquittoTools(Driver):
         if line is None:
             if not granted.done():
                 granted.set_exception(self.failure("mosquitto_sub has ended"))
+        elif " received PUBLISH " in line:
+            self._unprinted += 1
         elif line.startswith("{"):
-            self._messages.put_nowait(self._message_of(line))
+            # It prints in its signal handler, too: a signal while a line is being
+            # flushed writes that line once more.
+            if self._unprinted:
+                self._unprinted -= 1
+                self._messages.put_nowait(self._message_of(line))
         elif line.startswith("Subscribed (mid: ") and not granted.done():
             codes = line.partition("): ")[2].split(", ")
             granted.set_result(int(codes[-1]))
