@@ -8,7 +8,7 @@ shopt -s inherit_errexit
 PATH=$PATH:/usr/sbin:/sbin
 
 # The Python versions that the suite has to pass on.
-VERSIONS=(3.11 3.12 3.13)
+VERSIONS=(3.11 3.12 3.13 3.14)
 
 fail() {
     echo "$(basename "$0"): $*" >&2

@@ -1,0 +1,93 @@
+"""The workflows of GitHub, which nothing here runs: they fit what they call."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = {path.name: path for path in ROOT.glob(".github/workflows/*.yml")}
+# A version's tag or branch, as the action's own documentation has it.
+PINNED = re.compile(r"([\w-]+/[\w-]+)@((?:release/)?v\d+)")
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def jobs(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = read(WORKFLOWS[name])["jobs"]
+    return found
+
+
+def steps(job: dict[str, Any]) -> list[dict[str, Any]]:
+    return job.get("steps") or []
+
+
+def test_each_action_has_one_version():
+    versions: dict[str, set[str]] = {}
+    for name in WORKFLOWS:
+        for job in jobs(name).values():
+            for step in steps(job):
+                if "uses" in step:
+                    pinned = PINNED.fullmatch(step["uses"])
+                    assert pinned, step["uses"]
+                    versions.setdefault(pinned[1], set()).add(pinned[2])
+    assert versions
+    assert {action for action, found in versions.items() if len(found) > 1} == set()
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_may_only_read_unless_a_job_says_more(name):
+    assert read(WORKFLOWS[name])["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_what_a_workflow_runs_is_there(name):
+    for job in jobs(name).values():
+        for step in steps(job):
+            for path in re.findall(r"(?:scripts|tests)/[\w./-]+", step.get("run", "")):
+                assert (ROOT / path).exists(), path
+
+
+# --- the versions of Python -----------------------------------------------------
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def versions() -> list[str]:
+    """Those that the suite has to pass on."""
+    text = (ROOT / "scripts" / "lib.sh").read_text(encoding="utf-8")
+    [found] = re.findall(r"^VERSIONS=\((.*)\)$", text, re.MULTILINE)
+    return str(found).split()
+
+
+def test_the_suite_runs_on_each_version():
+    assert jobs("ci.yml")["suite"]["strategy"]["matrix"]["python"] == versions()
+
+
+def test_each_version_is_a_classifier():
+    prefix = "Programming Language :: Python :: 3."
+    found = [
+        name.rpartition(" ")[2]
+        for name in project()["project"]["classifiers"]
+        if name.startswith(prefix)
+    ]
+    assert found == versions()
+    assert project()["project"]["requires-python"] == f">={versions()[0]}"
+
+
+def test_each_version_has_a_compiled_wheel():
+    wheels = project()["tool"]["cibuildwheel"]["build"].split()
+    assert wheels == [f"cp{version.replace('.', '')}-*" for version in versions()]
+
+
+def test_contributors_read_of_each_version():
+    *others, last = versions()
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert f"{', '.join(others)} and {last}" in text
