@@ -1,6 +1,7 @@
 """Check an installed aiomqtt: `python scripts/smoke.py BUILD`, on any platform.
 
-A message goes out and an acknowledgement comes in over a socket, without a broker.
+Over sockets, a message goes out to a peer that acknowledges it, and another one
+through a broker of this process and back in.
 """
 
 import asyncio
@@ -22,6 +23,18 @@ async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
+async def through_broker() -> None:
+    """Send a message to ourselves by way of our own broker."""
+    async with (
+        aiomqtt.Broker() as broker,
+        aiomqtt.Client(broker.host, broker.port) as client,
+    ):
+        await client.subscribe("t/#", 2)
+        await client.publish("t/1", b"payload", 2)
+        message = await anext(client.messages)
+        assert (str(message.topic), message.payload) == ("t/1", b"payload")
+
+
 async def main(build: str) -> None:
     """Publish, and compare the build with what it should be."""
     server = await asyncio.start_server(peer, "127.0.0.1", 0)
@@ -29,6 +42,7 @@ async def main(build: str) -> None:
     async with server, aiomqtt.Client("127.0.0.1", port) as client:
         await client.publish("t", b"payload", 1)
         assert await client.publish_many([("t", b"payload", 1)]) == 1
+    await through_broker()
     if aiomqtt.__build__ != build:
         sys.exit(f"the build is {aiomqtt.__build__}, not {build}")
     print(f"aiomqtt {aiomqtt.__version__} ({build}) works")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import sys
 import threading
 import time
 import warnings
@@ -16,10 +17,9 @@ from tests import statements
 
 # --- event loops ---------------------------------------------------------------
 
-LOOPS = {
-    "asyncio": ("asyncio", {"debug": True, "use_uvloop": False}),
-    "uvloop": ("asyncio", {"use_uvloop": True}),
-}
+LOOPS = {"asyncio": ("asyncio", {"debug": True, "use_uvloop": False})}
+if sys.platform != "win32":  # where there is no uvloop
+    LOOPS["uvloop"] = ("asyncio", {"use_uvloop": True})
 
 
 @pytest.fixture(params=list(LOOPS.values()), ids=list(LOOPS))

@@ -1,5 +1,6 @@
 """The workflows of GitHub, which nothing here runs: they fit what they call."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -51,6 +52,52 @@ def test_what_a_workflow_runs_is_there(name):
         for step in steps(job):
             for path in re.findall(r"(?:scripts|tests)/[\w./-]+", step.get("run", "")):
                 assert (ROOT / path).exists(), path
+
+
+# --- Windows and macOS ---------------------------------------------------------
+
+# What other systems lack, or have otherwise.
+OF_THE_SYSTEM = {
+    *("fcntl", "pwd", "resource", "signal", "socket", "sqlite3", "ssl", "subprocess"),
+    *("tests.brokers", "tests.certificates", "tests.own_broker", "tests.peer"),
+}
+
+
+def run_elsewhere() -> list[Path]:
+    """The files of tests that the workflow runs on Windows and macOS."""
+    [command] = [
+        step["run"]
+        for step in steps(jobs("ci.yml")["elsewhere"])
+        if "pytest" in step.get("run", "")
+    ]
+    paths = [ROOT / path for path in re.findall(r"tests/\S+", command)]
+    files = [path for path in paths if path.is_file()]
+    for directory in paths:
+        files += directory.rglob("*.py")
+    return files
+
+
+def imported_by(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def test_what_runs_elsewhere_needs_nothing_of_the_system():
+    files = run_elsewhere()
+    assert len(files) > 40
+    for path in files:
+        assert imported_by(path) & OF_THE_SYSTEM == set(), path
+
+
+def test_the_oldest_and_the_newest_version_run_elsewhere():
+    matrix = jobs("ci.yml")["elsewhere"]["strategy"]["matrix"]
+    assert matrix["python"] == [versions()[0], versions()[-1]]
 
 
 # --- the versions of Python -----------------------------------------------------
