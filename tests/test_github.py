@@ -24,6 +24,12 @@ def jobs(name: str) -> dict[str, Any]:
     return found
 
 
+def triggers(name: str) -> dict[str, Any]:
+    # To YAML 1.1, `on` is a boolean.
+    found: dict[str, Any] = read(WORKFLOWS[name])[True]
+    return found
+
+
 def steps(job: dict[str, Any]) -> list[dict[str, Any]]:
     return job.get("steps") or []
 
@@ -52,6 +58,52 @@ def test_what_a_workflow_runs_is_there(name):
         for step in steps(job):
             for path in re.findall(r"(?:scripts|tests)/[\w./-]+", step.get("run", "")):
                 assert (ROOT / path).exists(), path
+
+
+# --- publishing -----------------------------------------------------------------
+
+
+def test_what_is_published_is_what_was_built():
+    build, publish = jobs("publish.yml").values()
+    assert build["uses"] == "./.github/workflows/wheels.yml"
+    assert "workflow_call" in triggers("wheels.yml")
+    assert publish["needs"] == "build"
+    download, compare, upload = steps(publish)
+    assert download["uses"].startswith("actions/download-artifact@")
+    assert download["with"] == {"path": "dist", "merge-multiple": True}
+    assert "dist/aiomqtt-${TAG#v}.tar.gz" in compare["run"]
+    assert upload["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert "with" not in upload  # no token
+
+
+def test_a_tag_is_published_once_and_only_as_a_release():
+    assert triggers("publish.yml") == {"release": {"types": ["published"]}}
+    assert "push" not in triggers("wheels.yml")
+
+
+def test_only_the_job_that_publishes_has_an_identity():
+    """And no code of the project runs there."""
+    having = {
+        (name, job_name)
+        for name in WORKFLOWS
+        for job_name, job in jobs(name).items()
+        if job.get("permissions")
+    }
+    assert having == {("publish.yml", "publish")}
+    job = jobs("publish.yml")["publish"]
+    assert job["permissions"] == {"id-token": "write"}
+    assert not any("checkout" in step.get("uses", "") for step in steps(job))
+
+
+def test_the_artifacts_of_a_build_have_names_of_their_own():
+    """Of two with one name the second fails."""
+    found = [
+        step["with"]["name"]
+        for job in jobs("wheels.yml").values()
+        for step in steps(job)
+        if step.get("uses", "").startswith("actions/upload-artifact@")
+    ]
+    assert found == ["wheels-${{ matrix.os }}", "pure"]
 
 
 # --- Windows and macOS ---------------------------------------------------------
