@@ -1,7 +1,10 @@
-"""The workflows of GitHub, which nothing here runs: they fit what they call."""
+"""The workflows and forms of GitHub, which nothing here runs: they fit the project."""
 
 import ast
 import re
+import subprocess
+import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -190,3 +193,100 @@ def test_contributors_read_of_each_version():
     *others, last = versions()
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert f"{', '.join(others)} and {last}" in text
+
+
+# --- forms ----------------------------------------------------------------------
+
+FORMS = sorted(path.name for path in ROOT.glob(".github/ISSUE_TEMPLATE/*.yml"))
+TEMPLATES = [*ROOT.glob(".github/ISSUE_TEMPLATE/*"), *ROOT.glob(".github/*.md")]
+
+
+def form(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = read(ROOT / ".github" / "ISSUE_TEMPLATE" / name)
+    return found
+
+
+def fields(name: str) -> dict[str, dict[str, Any]]:
+    """What a form asks for."""
+    return {field["id"]: field for field in form(name)["body"] if "id" in field}
+
+
+@pytest.mark.parametrize("name", ["bug.yml", "feature.yml"])
+def test_github_can_show_the_form(name):
+    """Its keys are those that GitHub knows; of a form with others it shows none."""
+    content = form(name)
+    assert set(content) == {"name", "description", "labels", "body"}
+    labels = [field["attributes"].get("label") for field in fields(name).values()]
+    assert len(set(labels)) == len(labels)
+    for field in content["body"]:
+        keys = set(field["attributes"])
+        match field["type"]:
+            case "markdown":
+                assert keys == {"value"}
+            case "input":
+                assert {"label"} <= keys <= {"label", "description", "placeholder"}
+            case "textarea":
+                assert {"label"} <= keys <= {"label", "description", "render"}
+            case "dropdown":
+                assert {"label", "options"} <= keys
+                assert all(type(name) is str for name in field["attributes"]["options"])
+            case other:
+                pytest.fail(f"no such type: {other}")
+
+
+def test_a_bug_report_has_what_it_takes_to_find_the_bug():
+    required = {
+        name
+        for name, field in fields("bug.yml").items()
+        if field.get("validations", {}).get("required")
+    }
+    assert required == {"version", "python", "broker", "mqtt", "what", "log"}
+    assert "program" in fields("bug.yml")
+
+
+def test_all_issues_are_made_with_a_form():
+    assert FORMS == ["bug.yml", "config.yml", "feature.yml"]
+    assert form("config.yml")["blank_issues_enabled"] is False
+    [link] = form("config.yml")["contact_links"]
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert link["url"] in security
+
+
+def test_what_the_form_says_of_the_log_works():
+    description = fields("bug.yml")["log"]["attributes"]["description"]
+    [lines] = re.findall(
+        r"^```python\n(.*?)^```$", description, re.DOTALL | re.MULTILINE
+    )
+    program = lines + textwrap.dedent(
+        """
+        import asyncio
+        import aiomqtt
+
+        async def main():
+            async with aiomqtt.Broker() as broker:
+                async with aiomqtt.Client(
+                    broker.host, broker.port, username="u", password="secret"
+                ) as client:
+                    await client.publish("t", "payload")
+
+        asyncio.run(main())
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for packet in ("CONNECT", "CONNACK", "PUBLISH", "DISCONNECT"):
+        assert packet in done.stderr
+    assert "secret" not in done.stderr
+    assert "payload" not in done.stderr
+
+
+def test_what_the_templates_name_is_there():
+    for template in TEMPLATES:
+        text = template.read_text(encoding="utf-8")
+        own = r"github\.com/empicano/aiomqtt/blob/main/([\w./-]+\w)"
+        for path in re.findall(own, text) + re.findall(r"`(\w+[./][\w./]*)`", text):
+            assert path.startswith("aiomqtt.") or (ROOT / path).exists(), path
