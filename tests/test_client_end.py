@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from aiomqtt import MqttCodeError, MqttError
+from aiomqtt import MqttCodeError, MqttError, Properties
 from tests.conversation import (
     CEILING,
     accept,
@@ -28,11 +28,25 @@ class Ending(NamedTuple):
     how: str = "close"  # then: close, abort, or wait (for the client to close)
     reason_code: int | None = None
     reason_string: str | None = None
+    properties: Properties | None = None
 
 
 ENDINGS = {
     "DISCONNECT with a reason": Ending(
-        (5,), b"\xe0\x0b\x8b\x09\x1f\x00\x06upkeep", "wait", 0x8B, "upkeep"
+        (5,),
+        b"\xe0\x0b\x8b\x09\x1f\x00\x06upkeep",
+        "wait",
+        0x8B,
+        "upkeep",
+        Properties(reason_string="upkeep"),
+    ),
+    "DISCONNECT: use another server": Ending(
+        (5,),
+        b"\xe0\x0d\x9c\x0b\x1c\x00\x01b\x26\x00\x01k\x00\x01v",
+        "wait",
+        0x9C,
+        None,
+        Properties(server_reference="b", user_property=("k", "v")),
     ),
     "DISCONNECT: session taken over": Ending((5,), b"\xe0\x01\x8e", "wait", 0x8E),
     "DISCONNECT and the end": Ending((5,), b"\xe0\x01\x98", "close", 0x98),
@@ -111,6 +125,7 @@ async def test_the_end_reaches_every_waiter(level, ending):
                 if ending.reason_code is not None:
                     assert error.reason_code == ending.reason_code
                 assert error.reason_string == ending.reason_string
+                assert error.properties == ending.properties
             # Each has an error of its own: tracebacks add up.
             assert len(set(map(id, errors))) == len(errors)
             for error in errors[:5]:

@@ -207,8 +207,10 @@ async def test_the_broker_refuses(qos):
             await client.publish("a", b"", qos)
         assert caught.value.rc == 135
         assert caught.value.reason_string == "because"
-        with pytest.raises(MqttCodeError, match="Not authorized$"):
+        assert caught.value.properties == Properties(reason_string="because")
+        with pytest.raises(MqttCodeError, match="Not authorized$") as caught:
             await client.publish("a", b"", qos)
+        assert caught.value.properties is None
         with pytest.raises(MqttCodeError, match="Quota exceeded"):
             await client.publish("a", b"", qos)
         assert client.is_connected()

@@ -141,7 +141,9 @@ async def test_a_connack_that_refuses(said):
         said.add(error)
         # What is meant for the program is what the broker sent.
         assert error.reason_string == HOSTILE
-        assert r"a\n\r\t\x01" in str(error)
+        assert error.properties.server_reference == HOSTILE
+        assert [*error.properties.user_property] == [(HOSTILE, HOSTILE)]
+        assert str(error).count(r"a\n\r\t\x01") == 2
 
 
 async def test_a_connack_that_accepts(said):
@@ -195,6 +197,7 @@ async def test_requests_that_are_refused(said):
     async with serve(script) as server, new_client(server, 5) as client:
         await client.subscribe(HOSTILE)
         await client.unsubscribe(HOSTILE)
+        assert any(r"Not authorized: a\n\r\t\x01" in line for line in said.lines())
 
 
 async def test_a_disconnect_of_the_broker(said):
@@ -202,7 +205,8 @@ async def test_a_disconnect_of_the_broker(said):
         await peer.expect(CONNECT)
         peer.connack(5)
         await peer.expect(PUBLISH)
-        peer.packet(0xE0, b"\x8b" + reason())
+        section = b"\x1f" + text(HOSTILE) + b"\x1c" + text(HOSTILE)
+        peer.packet(0xE0, b"\x9d" + varint(len(section)) + section)
         peer.close()
 
     async with serve(script) as server:
@@ -221,7 +225,7 @@ async def test_a_disconnect_of_the_broker(said):
                     said.add(error)
                 await client.publish("t")
         said.add(caught.value)
-        assert any(r"a\n\r\t\x01" in line for line in said.lines())
+        assert any(r"reference: a\n\r\t\x01" in line for line in said.lines())
 
 
 async def test_messages(said):

@@ -14,6 +14,7 @@ from aiomqtt import (
     MqttError,
     MqttLimitError,
     MqttReentrantError,
+    Properties,
     ReasonCode,
 )
 
@@ -47,6 +48,7 @@ def test_an_error_with_a_text():
     assert error.args == ("Operation timed out",)
     assert error.reason_code is None
     assert error.reason_string is None
+    assert error.properties is None
 
 
 # --- MqttCodeError -------------------------------------------------------------
@@ -198,19 +200,18 @@ ERRORS = [
     MqttLimitError(0x95, "too large"),
 ]
 
+CLONES = [
+    copy.copy,
+    copy.deepcopy,
+    *(
+        lambda error, n=n: pickle.loads(pickle.dumps(error, n))
+        for n in range(pickle.HIGHEST_PROTOCOL + 1)
+    ),
+]
+
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-@pytest.mark.parametrize(
-    "clone",
-    [
-        copy.copy,
-        copy.deepcopy,
-        *(
-            lambda error, n=n: pickle.loads(pickle.dumps(error, n))
-            for n in range(pickle.HIGHEST_PROTOCOL + 1)
-        ),
-    ],
-)
+@pytest.mark.parametrize("clone", CLONES)
 def test_errors_are_copied_and_pickled(error, clone):
     again = clone(error)
     assert type(again) is type(error)
@@ -220,12 +221,19 @@ def test_errors_are_copied_and_pickled(error, clone):
     assert getattr(again, "rc", None) == getattr(error, "rc", None)
 
 
-def test_a_copy_keeps_what_was_added():
-    error = MqttCodeError(135, "text")
+@pytest.mark.parametrize("clone", CLONES)
+@pytest.mark.parametrize(
+    "error",
+    [MqttError("text"), MqttCodeError(135, "text"), MqttConnectError(135, "text")],
+    ids=repr,
+)
+def test_a_copy_keeps_what_was_added(error, clone):
     error.reason_string = "the broker's words"
+    error.properties = Properties(server_reference="b", user_property=[("a", "1")])
     error.attempt = 3  # type: ignore[attr-defined]
-    again = pickle.loads(pickle.dumps(error))
+    again = clone(error)
     assert again.reason_string == "the broker's words"
+    assert again.properties == error.properties
     assert again.attempt == 3
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from .paho import to_reason_code
-from .properties import PlainCode, ReasonCode
+from .properties import PlainCode, Properties, ReasonCode
 from .protocol.spec import CONNECT_REASON_CODES, CONNECT_RETURN_CODES
 
 # The errors of paho-mqtt, which aiomqtt 2 printed for a code that is a plain number.
@@ -36,6 +36,12 @@ class MqttError(Exception):
         reason_code: The reason code that the broker gave or that this client
             closed the connection with; ``None`` when there is none.
         reason_string: The broker's own words (MQTT 5.0 Reason String), or ``None``.
+        properties: The properties of the packet in which the broker said so, as they
+            came: of a CONNACK that refused (MQTT 5.0 §3.2.2.3), of the DISCONNECT that
+            ended the connection (§3.14.2.2), of a PUBACK or PUBREC that refused a
+            message (§3.4.2.2, §3.5.2.2). Among them are `server_reference`, the server
+            to use instead (§4.11), and `user_property`. ``None``: it had none, the
+            version is below 5.0, or no such packet came.
         is_in_session: Of a publish that failed: whether its message is in the session,
             which goes on with it. ``True``: it is sent when the connection allows it,
             or when the client is entered again, as long as the session lasts;
@@ -50,6 +56,7 @@ class MqttError(Exception):
 
     reason_code: ReasonCode | None = None
     reason_string: str | None = None
+    properties: Properties | None = None
     is_in_session: bool = False
     position: int | None = None
     accepted: int | None = None

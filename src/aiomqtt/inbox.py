@@ -193,6 +193,7 @@ class Inbox:
         if self.error is not None:
             error.reason_code = self.error.reason_code
             error.reason_string = self.error.reason_string
+            error.properties = self.error.properties
         return error
 
     def waiter(self) -> asyncio.Future[None]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .arguments import to_text
-from .escaping import escape
 from .exceptions import MqttCodeError, MqttError
 from .net.runner import Runner
 from .net.waiters import Waiter, Watcher, explain_timeout
@@ -199,10 +198,10 @@ def refusal(delivery: Delivery) -> MqttError:
     """Make the error of a publish that the broker refused, or the program dropped."""
     if delivery.state == DROPPED:
         return MqttError("The message was dropped from the session")
-    code, reason = delivery.reason_code, delivery.reason_string
-    text = f"Could not publish message: {code!s}"
-    if reason:
-        text += f": {escape(reason)}"
-    error = MqttCodeError(code, text)
-    error.reason_string = reason
+    from .protocol.problem import add_properties, describe_problem
+
+    code, properties = delivery.reason_code, delivery.properties
+    told = describe_problem(code, properties)
+    error = MqttCodeError(code, f"Could not publish message: {told}")
+    add_properties(error, properties)
     return error

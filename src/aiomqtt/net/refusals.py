@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from aiomqtt.escaping import escape, quote
+from aiomqtt.escaping import quote
 from aiomqtt.exceptions import MqttConnectError
 from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.events import Request
 from aiomqtt.protocol.outbound import DROPPED, Delivery
 from aiomqtt.protocol.packets import Connack
+from aiomqtt.protocol.problem import add_properties, describe_problem
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion
 
 # Of one packet so many topic filters are logged.
@@ -27,22 +28,25 @@ def refused_connection(
         target: The broker's host and port.
     """
     code, properties = connack.reason_code, connack.properties
-    reason = None if properties is None else properties.reason_string
-    text = str(code)
-    if reason:
-        text += f": {escape(reason)}"
-    elif code == UNSUPPORTED_PROTOCOL_VERSION and version >= ProtocolVersion.V5:
+    text = describe_problem(code, properties)
+    is_silent = properties is None or not properties.reason_string
+    is_too_new = code == UNSUPPORTED_PROTOCOL_VERSION and version >= ProtocolVersion.V5
+    if is_silent and is_too_new:
         text += (
             " (the broker does not speak MQTT 5.0: try protocol=ProtocolVersion.V311)"
         )
     error = MqttConnectError(code, text)
-    error.reason_string = reason
+    add_properties(error, properties)
     error.add_note(f"The broker at {target} refused the connection.")
     return error
 
 
 def log_refused_filters(logger: SafeLogger, request: Request) -> None:
-    """Log each topic filter of a request that the broker refused, with the reason."""
+    """Log each topic filter of a request that the broker refused, with the reason.
+
+    The reason string of the SUBACK or UNSUBACK is about all of its codes (MQTT 5.0
+    §3.9.2.1.2): it stands in each line.
+    """
     refused = [
         (topic_filter, code)
         # An UNSUBACK below 5.0 has no codes.
@@ -54,7 +58,10 @@ def log_refused_filters(logger: SafeLogger, request: Request) -> None:
     does = "subscribe to" if request.answer is PacketType.SUBACK else "unsubscribe from"
     for topic_filter, code in refused[:MAXIMUM_LINES]:
         logger.warning(
-            "The broker refused to %s %s: %s", does, quote(topic_filter), code
+            "The broker refused to %s %s: %s",
+            does,
+            quote(topic_filter),
+            describe_problem(code, request.properties),
         )
     further = len(refused) - MAXIMUM_LINES
     if further > 0:
@@ -66,5 +73,5 @@ def log_refused_message(logger: SafeLogger, delivery: Delivery) -> None:
     if delivery.state != DROPPED:
         logger.warning(
             "The broker refused a message that nobody waits for any more: %s",
-            delivery.reason_code,
+            describe_problem(delivery.reason_code, delivery.properties),
         )

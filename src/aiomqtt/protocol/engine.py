@@ -10,7 +10,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
 
-from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
 from aiomqtt.properties import (
     PlainCode,
@@ -603,6 +602,7 @@ class Engine:
         del self._requests[packet.packet_id]
         self.session.outbound.unreserve(packet.packet_id)
         request.reason_codes = codes
+        request.properties = packet.properties
         self._events.append(request)
         # An identifier is free again: a publish may have waited for one.
         self.session.outbound.pump(self._data)
@@ -614,13 +614,11 @@ class Engine:
         number = packet.reason_code
         listed = codes_of(packet.kind, self.version, SERVER)
         code = listed.get(number, ReasonCode(number))
-        text = f"Disconnected by the broker: {code!s}"
-        properties = packet.properties
-        reason = None if properties is None else properties.reason_string
-        if reason:
-            text += f": {escape(reason)}"
-        error = MqttCodeError(code, text)
-        error.reason_string = reason
+        from .problem import add_properties, describe_problem
+
+        told = describe_problem(code, packet.properties)
+        error = MqttCodeError(code, f"Disconnected by the broker: {told}")
+        add_properties(error, packet.properties)
         self._close(error)
 
     def _on_auth(self, packet: Signal, now: float) -> None:

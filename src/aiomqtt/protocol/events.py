@@ -50,10 +50,18 @@ class Request:
         filters: The topic filters, in their order.
         reason_codes: The codes, one for each topic filter; empty until they come,
             and for an UNSUBSCRIBE below 5.0.
+        properties: The properties of the acknowledgement, or None.
         waiter: Whatever the caller wants to find here when it is done.
     """
 
-    __slots__ = ("answer", "filters", "packet_id", "reason_codes", "waiter")
+    __slots__ = (
+        "answer",
+        "filters",
+        "packet_id",
+        "properties",
+        "reason_codes",
+        "waiter",
+    )
 
     def __init__(self, answer: PacketType, packet_id: int, filters: list[str]) -> None:
         """Wait for an answer with a code for each filter."""
@@ -61,6 +69,7 @@ class Request:
         self.packet_id = packet_id
         self.filters = filters
         self.reason_codes: list[ReasonCode] = []
+        self.properties: Properties | None = None
         self.waiter: object = None
 
 

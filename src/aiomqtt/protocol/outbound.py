@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from aiomqtt.properties import SUCCESS, ReasonCode
+from aiomqtt.properties import SUCCESS, Properties, ReasonCode
 
 from .codec.fast import encode_ack, with_dup
 from .dropped import DroppedIds
@@ -50,16 +50,16 @@ class Delivery:
         packet_id: Its packet identifier; 0 while it has none.
         state: QUEUED, SENT, RELEASED, DONE, LOST or DROPPED.
         reason_code: With what it ended; 0x80 and above: the peer refused it.
-        reason_string: The peer's words about that, or None.
+        properties: What the peer said besides when it ended, or None.
         waiter: Whatever the caller wants to find here when it is done.
     """
 
     __slots__ = (
         "head",
         "packet_id",
+        "properties",
         "qos",
         "reason_code",
-        "reason_string",
         "render",
         "state",
         "tail",
@@ -74,7 +74,7 @@ class Delivery:
         self.packet_id = 0
         self.state = QUEUED
         self.reason_code = SUCCESS
-        self.reason_string: str | None = None
+        self.properties: Properties | None = None
         # Makes the two parts anew when it is written: with a topic alias they
         # depend on what was written before, on the same connection. None instead of
         # them: it is not to be sent any more, as it has expired.
@@ -443,8 +443,8 @@ class Outbound:
         # A PUBREC that says "no matching subscribers" stands until PUBCOMP.
         if reason_code:
             delivery.reason_code = reason_code
-        if ack is not None and ack.properties is not None:
-            delivery.reason_string = ack.properties.reason_string
+        if ack is not None:
+            delivery.properties = ack.properties
         delivery.state = DONE
         return delivery
 

@@ -1,5 +1,7 @@
 """The end of a connection, by either side."""
 
+from typing import Any
+
 import pytest
 
 from aiomqtt.exceptions import MqttCodeError, MqttLimitError
@@ -8,6 +10,7 @@ from aiomqtt.protocol.events import State
 
 from .conversation import (
     CONNACK,
+    DISCONNECT,
     PINGRESP,
     PUBLISH,
     connect,
@@ -138,6 +141,50 @@ def test_a_disconnect_of_the_broker_says_why(packet, code, text):
     assert error.rc == code
     assert text in str(error)
     broker.gets_nothing()
+
+
+TOLD: list[dict[str, Any]] = [
+    {},
+    {"reason_string": "moved"},
+    {"server_reference": "b.example:1883"},
+    {"user_property": [("a", "1"), ("a", "2")]},
+    {
+        "reason_string": "moved",
+        "server_reference": "b.example:1883",
+        "user_property": [("a", "1")],
+    },
+]
+
+
+@pytest.mark.conformance("5.0", "MQTT-3.14.0-1")
+@pytest.mark.parametrize("told", TOLD, ids=lambda told: "+".join(told) or "nothing")
+@pytest.mark.parametrize("code", [0x00, 0x8B, 0x98, 0x9C, 0x9D])
+def test_the_properties_of_a_disconnect_are_those_of_the_error(code, told):
+    client, broker = connected()
+    broker.sends(DISCONNECT(code, **told))
+    error = client.closed()
+    assert isinstance(error, MqttCodeError)
+    assert error.properties == (Properties(**told) if told else None)
+    assert error.reason_string == told.get("reason_string")
+    reference = told.get("server_reference")
+    assert str(error).endswith(f"(server reference: {reference})") == bool(reference)
+
+
+def test_a_disconnect_before_the_connack_has_properties_too():
+    client, broker = strangers()
+    client.connect()
+    broker.sends(DISCONNECT(0x9C, server_reference="b.example"))
+    error = client.closed()
+    assert error is not None
+    assert error.properties == Properties(server_reference="b.example")
+
+
+def test_an_end_without_the_brokers_words_has_no_properties(version):
+    client, broker = connected(version)
+    broker.sends(b"\x00\x00")
+    error = client.closed()
+    assert error is not None
+    assert error.properties is None
 
 
 def test_a_disconnect_of_the_broker_is_for_5_0_only():

@@ -3,6 +3,7 @@
 import pytest
 
 from aiomqtt.exceptions import MqttCodeError
+from aiomqtt.properties import Properties
 from aiomqtt.protocol.spec import PacketType, Role, reason_codes
 
 from .conversation import (
@@ -103,7 +104,8 @@ def test_a_failing_puback_ends_the_flow_with_its_reason(code):
     broker.read()
     broker.sends(PUBACK(1, code, reason_string="because"))
     assert client.events() == [delivery]
-    assert (delivery.reason_code, delivery.reason_string) == (code, "because")
+    assert delivery.reason_code == code
+    assert delivery.properties == Properties(reason_string="because")
     broker.gets_nothing()
     client.publish("t", b"", 1)
     broker.gets(PUBLISH("t", b"", 1, 2))
@@ -117,7 +119,8 @@ def test_a_failing_pubrec_ends_the_flow_without_a_pubrel(code):
     broker.read()
     broker.sends(PUBREC(1, code, reason_string="because"))
     assert client.events() == [delivery]
-    assert (delivery.reason_code, delivery.reason_string) == (code, "because")
+    assert delivery.reason_code == code
+    assert delivery.properties == Properties(reason_string="because")
     broker.gets_nothing()
 
 

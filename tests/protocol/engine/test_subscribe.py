@@ -3,7 +3,7 @@
 import pytest
 
 from aiomqtt.exceptions import MqttError
-from aiomqtt.properties import SubscribeOptions
+from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.spec import PacketType, Role, reason_codes
 
 from .conversation import (
@@ -170,6 +170,18 @@ def test_unsuback_has_codes_in_5_0():
     broker.sends(UNSUBACK(1, *every, reason_string="why"))
     assert client.events() == [request]
     assert request.reason_codes == every
+    assert request.properties == Properties(reason_string="why")
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"reason_string": "why", "user_property": ("a", "b")}]
+)
+def test_a_suback_says_why(told):
+    client, broker = connected()
+    request = client.subscribe("a")
+    broker.sends(SUBACK(1, 0x87, **told))
+    assert client.events() == [request]
+    assert request.properties == Properties(**told)
 
 
 def test_unsuback_has_no_codes_below():
