@@ -122,6 +122,19 @@ print(*sorted(tops - sys.stdlib_module_names))
     assert set(run(program).split()) <= {"aiomqtt", "aiomqtt__mypyc"}
 
 
+@pytest.mark.parametrize("level", [0, 10, 40])
+def test_importing_leaves_the_logger_to_the_program(level):
+    program = f"""
+import logging
+logger = logging.getLogger("mqtt")
+logger.setLevel({level})
+import aiomqtt
+aiomqtt.Client("localhost")
+print(logger.level, logger.handlers, logger.propagate)
+"""
+    assert run(program) == f"{level} [] True\n"
+
+
 @pytest.mark.parametrize("path", ["aiomqtt", *PATHS, "aiomqtt.protocol.engine"])
 def test_every_module_can_be_imported_first(path):
     # No circle of imports shows only in another order.
