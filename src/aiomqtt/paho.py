@@ -4,13 +4,40 @@ paho-mqtt is not imported: an object counts as one of its own when it has the
 attributes that make it so.
 """
 
-from typing import Any
+from typing import Protocol, TypeAlias, TypeGuard
 
 from .properties import PlainCode, Properties, ReasonCode, SubscribeOptions
 from .protocol.spec import CAMEL_NAMES
 
 
-def to_properties(argument: str, value: Any) -> Properties | None:
+class PahoProperties(Protocol):
+    """The shape of paho-mqtt's Properties."""
+
+    packetType: int  # noqa: N815
+
+
+class PahoSubscribeOptions(Protocol):
+    """The shape of paho-mqtt's SubscribeOptions."""
+
+    QoS: int
+    noLocal: bool  # noqa: N815
+    retainAsPublished: bool  # noqa: N815
+    retainHandling: int  # noqa: N815
+
+
+class PahoReasonCode(Protocol):
+    """The shape of paho-mqtt's ReasonCode."""
+
+    packetType: int  # noqa: N815
+    value: int
+
+
+PropertiesLike: TypeAlias = Properties | PahoProperties
+SubscribeOptionsLike: TypeAlias = SubscribeOptions | PahoSubscribeOptions
+ReasonCodeLike: TypeAlias = int | PahoReasonCode
+
+
+def to_properties(argument: str, value: object) -> Properties | None:
     """Return our Properties for ours, paho-mqtt's or None.
 
     Raises:
@@ -31,12 +58,12 @@ def to_properties(argument: str, value: Any) -> Properties | None:
     )
 
 
-def is_subscribe_options(value: Any) -> bool:
+def is_subscribe_options(value: object) -> TypeGuard[SubscribeOptionsLike]:
     """Whether a value is ours or has the shape of paho-mqtt's SubscribeOptions."""
     return isinstance(value, SubscribeOptions) or hasattr(value, "retainAsPublished")
 
 
-def to_subscribe_options(value: Any) -> SubscribeOptions:
+def to_subscribe_options(value: SubscribeOptionsLike) -> SubscribeOptions:
     """Return our SubscribeOptions for ours or for paho-mqtt's."""
     if isinstance(value, SubscribeOptions):
         return value
@@ -48,7 +75,7 @@ def to_subscribe_options(value: Any) -> SubscribeOptions:
     )
 
 
-def to_reason_code(value: Any) -> ReasonCode | None:
+def to_reason_code(value: object) -> ReasonCode | None:
     """Return our ReasonCode for a number, for paho-mqtt's ReasonCode, or None."""
     if value is None or isinstance(value, ReasonCode):
         return value

@@ -240,6 +240,7 @@ async def test_the_program_itself_publishes():
         assert (message.payload, message.qos) == (b"28.4", 2)
         assert message.properties == properties
         assert broker.publish("nobody/listens") == 0
+        assert broker.publish(aiomqtt.Topic("nobody/listens")) == 0
         for arguments, error in (
             (("a/#",), ValueError),
             (("t", b"", 3), ValueError),

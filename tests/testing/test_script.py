@@ -73,6 +73,26 @@ async def test_a_conversation_over_two_connections(version):
             pass
 
 
+async def test_topics_and_filters_are_strings_or_objects():
+    topic, wildcard = aiomqtt.Topic("a/b"), aiomqtt.Wildcard("a/+")
+    script = Script()
+    script.expect(CONNECT, will=None).reply()
+    script.expect(SUBSCRIBE, filters=[wildcard, "c"]).reply()
+    script.send(PUBLISH, topic=topic)
+    script.expect(PUBLISH, topic=topic)
+    script.expect(PUBLISH, topic="a/b")
+    async with script, client_of(script) as client:
+        await client.subscribe([wildcard, "c"])
+        assert (await anext(client.messages)).topic == topic
+        await client.publish(topic)
+        await client.publish(topic)
+
+    script = Script().expect(CONNECT).reply().expect(PUBLISH, topic=aiomqtt.Topic("x"))
+    with pytest.raises(AssertionError, match="with topic='x', got 'a/b'"):
+        async with script, client_of(script) as client:
+            await client.publish(topic)
+
+
 async def test_in_memory():
     script = Script()
     script.expect(CONNECT).reply(CONNACK)

@@ -8,20 +8,20 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
+from aiomqtt.arguments import to_text
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
 from aiomqtt.net import memory
 from aiomqtt.net.reading import ease_reading
-from aiomqtt.paho import to_properties
+from aiomqtt.paho import PropertiesLike, to_properties
 from aiomqtt.payload import PayloadType, encode_payload
-from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import check_qos, check_topic_name
 from aiomqtt.protocol.codec.properties import check_properties
 from aiomqtt.protocol.spec import PacketType, Role
-from aiomqtt.topic import Topic
+from aiomqtt.topic import Topic, TopicLike
 
 from .asking import Hooks
 from .core import Core
@@ -385,11 +385,11 @@ class Broker:
 
     def publish(
         self,
-        topic: str,
+        topic: TopicLike,
         payload: PayloadType = None,
         qos: int = 0,
         retain: bool = False,
-        properties: Properties | Any | None = None,
+        properties: PropertiesLike | None = None,
     ) -> int:
         """Publish a message to all who have subscribed (MQTT 5.0 §3.3).
 
@@ -412,6 +412,7 @@ class Broker:
         """
         server = self._running()
         check_qos(qos)
+        topic = to_text("topic", topic)
         check_topic_name(topic)
         encoded = encode_payload(payload)
         given = to_properties("properties", properties)

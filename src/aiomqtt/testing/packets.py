@@ -16,7 +16,7 @@ from aiomqtt.protocol.packets import (
     Unsubscribe,
 )
 from aiomqtt.protocol.spec import PacketType
-from aiomqtt.topic import Topic
+from aiomqtt.topic import Topic, Wildcard
 
 # What answers a packet without being told: its kind may be left out of `reply`.
 ANSWERS: Final = {
@@ -37,6 +37,20 @@ ACKNOWLEDGEMENTS: Final = (
     PacketType.SUBACK,
     PacketType.UNSUBACK,
 )
+
+
+def spelt_out(fields: dict[str, object]) -> dict[str, object]:
+    """Return fields with a str for each Topic and each Wildcard."""
+    return {
+        name: list(map(_spelt_out, value))
+        if isinstance(value, list)
+        else _spelt_out(value)
+        for name, value in fields.items()
+    }
+
+
+def _spelt_out(value: object) -> object:
+    return value.value if isinstance(value, Wildcard) else value
 
 
 def told(kind: PacketType, fields: dict[str, Any]) -> str:
@@ -128,7 +142,7 @@ def fields_of(kind: PacketType) -> set[str]:
     return own | _PROPERTIES
 
 
-def field_of(packet: Packet, name: str) -> Any:
+def field_of(packet: Packet, name: str) -> object:
     """Return a field of a packet, or a property of it, as a test compares it."""
     if isinstance(packet, Publish) and name in ("topic", "packet_id"):
         return packet.topic.value if name == "topic" else packet.mid

@@ -28,7 +28,7 @@ from aiomqtt.protocol.packets import Connect, Packet
 from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
 from aiomqtt.protocol.wire import PacketError
 
-from .packets import answer_to, field_of, fields_of, make, told
+from .packets import answer_to, field_of, fields_of, make, spelt_out, told
 from .peer import Peer, listen_in_memory
 
 PINGREQ: Final = PacketType.PINGREQ
@@ -38,7 +38,7 @@ PINGRESP: Final = PacketType.PINGRESP
 CONSEQUENCES: Final = (MqttError, OSError, EOFError, asyncio.CancelledError)
 
 _numbers = itertools.count(1)
-_Step = Callable[["_Run"], Any]
+_Step = Callable[["_Run"], object]
 
 
 class Script:
@@ -88,7 +88,7 @@ class Script:
 
     # --- writing the script -----------------------------------------------------------
 
-    def expect(self, kind: PacketType | int, **fields: Any) -> Self:
+    def expect(self, kind: PacketType | int, **fields: object) -> Self:
         """Wait for a packet.
 
         Args:
@@ -101,7 +101,7 @@ class Script:
         Raises:
             TypeError: No such packet has such a field.
         """
-        expected = PacketType(kind)
+        expected, fields = PacketType(kind), spelt_out(fields)
         unknown = set(fields) - fields_of(expected)
         if unknown:
             msg = f"{expected.name} has no {', '.join(sorted(unknown))}"
@@ -110,7 +110,7 @@ class Script:
         self._steps.append((wanted, lambda run: run.expect(expected, fields)))
         return self
 
-    def reply(self, kind: PacketType | int | None = None, **fields: Any) -> Self:
+    def reply(self, kind: PacketType | int | None = None, **fields: object) -> Self:
         """Answer the packet that came last, with its packet identifier.
 
         Args:
@@ -119,11 +119,12 @@ class Script:
                 ``session_present``, ``reason_codes``, ``packet_id``, ``properties``.
         """
         answer = None if kind is None else PacketType(kind)
+        fields = spelt_out(fields)
         text = f"reply({'' if answer is None else told(answer, fields)})"
         self._steps.append((text, lambda run: run.reply(answer, fields)))
         return self
 
-    def reply_by(self, function: Callable[[Any], Any]) -> Self:
+    def reply_by(self, function: Callable[..., object]) -> Self:
         """Answer the packet that came last with what a function makes of it.
 
         Args:
@@ -135,7 +136,7 @@ class Script:
         self._steps.append((text, lambda run: run.reply_by(function)))
         return self
 
-    def send(self, what: PacketType | int | bytes, **fields: Any) -> Self:
+    def send(self, what: PacketType | int | bytes, **fields: object) -> Self:
         """Send a packet of its own, or bytes as they are.
 
         Args:
@@ -146,7 +147,7 @@ class Script:
             data = what
             self._steps.append((f"send({data!r})", lambda run: run.write(data)))
             return self
-        kind = PacketType(what)
+        kind, fields = PacketType(what), spelt_out(fields)
         self._steps.append(
             (f"send({told(kind, fields)})", lambda run: run.send(kind, fields))
         )
@@ -157,7 +158,7 @@ class Script:
         self._steps.append((f"wait({seconds})", lambda run: asyncio.sleep(seconds)))
         return self
 
-    def call(self, function: Callable[[], Any]) -> Self:
+    def call(self, function: Callable[[], object]) -> Self:
         """Call a function of the test; if it is a coroutine function, wait for it."""
         self._steps.append((f"call({function})", lambda run: function()))
         return self
@@ -324,7 +325,7 @@ class _Run:
             self._said.append("  a client connected")
         return self._peer
 
-    async def expect(self, kind: PacketType, fields: dict[str, Any]) -> None:
+    async def expect(self, kind: PacketType, fields: dict[str, object]) -> None:
         packet = await self._next(kind)
         while packet.kind is PINGREQ and kind is not PINGREQ and self._answer_pings:
             await self.send(PINGRESP, {})
@@ -359,10 +360,10 @@ class _Run:
             raise AssertionError(msg)
         return self._last
 
-    async def reply(self, kind: PacketType | None, fields: dict[str, Any]) -> None:
+    async def reply(self, kind: PacketType | None, fields: dict[str, object]) -> None:
         await self.send(*answer_to(self._to_answer(), kind, fields))
 
-    async def reply_by(self, function: Callable[[Any], Any]) -> None:
+    async def reply_by(self, function: Callable[..., Any]) -> None:
         answer = function(self._to_answer())
         if asyncio.iscoroutine(answer):
             answer = await answer
@@ -374,7 +375,7 @@ class _Run:
             else:
                 await self.write(encode(each, self._version, Role.SERVER), each)
 
-    async def send(self, kind: PacketType, fields: dict[str, Any]) -> None:
+    async def send(self, kind: PacketType, fields: dict[str, object]) -> None:
         packet = make(kind, fields)
         await self.write(encode(packet, self._version, Role.SERVER), packet)
 
