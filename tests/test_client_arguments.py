@@ -16,6 +16,7 @@ from aiomqtt import (
     ProxySettings,
     SubscribeOptions,
     TLSParameters,
+    Wildcard,
     Will,
 )
 from tests.conversation import (
@@ -361,6 +362,7 @@ WRONG_CONSTRUCTIONS: list[tuple[dict[str, Any], Any, str]] = [
     ({"will": "x"}, TypeError, "will"),
     ({"will": Will("")}, ValueError, "(?i)will"),
     ({"will": Will("a/+")}, ValueError, "(?i)will"),
+    ({"will": Will(Wildcard("a/+"))}, ValueError, "(?i)will"),  # type: ignore[arg-type]
     ({"will": Will("#")}, ValueError, "(?i)will"),
     ({"will": Will(LONG)}, ValueError, "(?i)will"),
     ({"will": Will(5)}, TypeError, "(?i)will"),  # type: ignore[arg-type]

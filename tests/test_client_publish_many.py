@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aiomqtt import MqttCodeError, MqttError, MqttLimitError, Publication
+from aiomqtt import MqttCodeError, MqttError, MqttLimitError, Publication, Topic
+from aiomqtt.types import PublicationLike
 from tests.conversation import (
     accept,
     ack_bytes,
@@ -61,17 +62,19 @@ async def test_all_arrive_once_and_in_order(version, qos, window):
 async def test_what_a_message_can_be():
     came: list[Any] = []
     async with serve(recording(came)) as server, new_client(server) as client:
-        messages = [
+        messages: list[PublicationLike] = [
             ("a",),
             ("a", 28.4),
             ("a", bytearray(b"y"), 1),
             ("a", "z", 2, True),
             Publication("a", "p", 1, False, None),
+            (Topic("a"), "t", 1),
+            Publication(Topic("a"), "u"),
         ]
-        assert await within(client.publish_many(messages)) == 5
+        assert await within(client.publish_many(messages)) == 7
         assert await within(client.publish_many([])) == 0
-        assert await within(client.publish_many(iter(messages))) == 5
-    assert came == ["", "28.4", "y", "z", "p"] * 2
+        assert await within(client.publish_many(iter(messages))) == 7
+    assert came == ["", "28.4", "y", "z", "p", "t", "u"] * 2
 
 
 async def test_every_qos_in_one_call():
@@ -298,7 +301,7 @@ async def test_what_the_broker_does_not_allow_has_its_position():
         await goodbye(peer)
 
     async with serve(script) as server, new_client(server, 5) as client:
-        messages = [("a",), ("a", "b", 1), ("a",)]
+        messages: list[PublicationLike] = [("a",), ("a", "b", 1), ("a",)]
         with pytest.raises(MqttLimitError) as caught:
             await within(client.publish_many(messages))
         assert caught.value.position == 1

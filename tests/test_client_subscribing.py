@@ -16,6 +16,7 @@ from aiomqtt import (
     Properties,
     ReasonCode,
     SubscribeOptions,
+    Topic,
     Wildcard,
 )
 from tests.conversation import (
@@ -45,6 +46,8 @@ FORMS = [
     (("a/+/b", 1), [("a/+/b", 1)]),
     (("#", 2), [("#", 2)]),
     ((Wildcard("a/#"), 1), [("a/#", 1)]),
+    ((Topic("a"), 1), [("a", 1)]),
+    (([Topic("a"), (Wildcard("b/#"), 2), "c"],), [("a", 0), ("b/#", 2), ("c", 0)]),
     ((("a", 1),), [("a", 1)]),
     ((["a", "b"], 1), [("a", 1), ("b", 1)]),
     (([("a", 0), ("b", 1), ("c", 2)],), [("a", 0), ("b", 1), ("c", 2)]),
@@ -55,6 +58,7 @@ FORMS_5 = [
     (("a", 0, PahoSubscribeOptions(1, True, True, 2)), [("a", 0x2D)]),
     ((("a", SubscribeOptions(2)),), [("a", 0x02)]),
     ((("a", PahoSubscribeOptions(2)),), [("a", 0x02)]),
+    (((Wildcard("+"), SubscribeOptions(2)),), [("+", 0x02)]),
     (
         (
             [
@@ -96,7 +100,16 @@ async def test_all_forms_of_subscribe(version, forms):
 
 @pytest.mark.conformance("3.1.1", "MQTT-3.10.1-1")
 @pytest.mark.parametrize(
-    "topics", ["a", ["a"], ["a", "b/#"], ("a", "b"), Wildcard("+")]
+    "topics",
+    [
+        "a",
+        ["a"],
+        ["a", "b/#"],
+        ("a", "b"),
+        Wildcard("+"),
+        Topic("a"),
+        [Topic("a"), Wildcard("b/#"), "c"],
+    ],
 )
 async def test_all_forms_of_unsubscribe(version, topics):
     none = b"\x00" if version == 5 else b""

@@ -1,5 +1,6 @@
 """What programs import: nothing is lost, and nothing is added by accident."""
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import aiomqtt
+import aiomqtt.broker
+import aiomqtt.testing
 
 # The names of aiomqtt 2.5.
 NAMES_OF_2_5 = {
@@ -96,6 +99,58 @@ def test_the_version():
 
 def test_the_types_are_published():
     assert (Path(aiomqtt.__file__).parent / "py.typed").exists()
+
+
+def public_modules():
+    """The modules that define what programs import, with the paths of their source."""
+    names = {*PATHS, "aiomqtt.payload", "aiomqtt.paho"}
+    for package in (aiomqtt, aiomqtt.broker, aiomqtt.testing):
+        found = [getattr(package, name) for name in package.__all__]
+        names |= {getattr(one, "__module__", "aiomqtt") for one in found}
+    root = Path(aiomqtt.__file__).parent
+    for name in sorted(names):
+        path = root.joinpath(*name.split(".")[1:])
+        source = path.with_suffix(".py")
+        if name.startswith("aiomqtt."):
+            yield name, source if source.exists() else path / "__init__.py"
+
+
+def public_annotations(node):
+    """The types of what a module or class has, and of the parameters of its methods."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.AnnAssign):
+            if getattr(child.annotation, "id", "") == "TypeAlias":
+                yield child.target, child.value
+            yield child.target, child.annotation
+            continue
+        if isinstance(child, ast.If):
+            yield from public_annotations(child)
+        name = getattr(child, "name", "_")
+        if name.startswith("_") and not name.endswith("__"):
+            continue
+        if isinstance(child, ast.ClassDef):
+            yield from ((child, base) for base in child.bases)
+            yield from public_annotations(child)
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            one = child.args
+            for argument in (
+                *one.posonlyargs,
+                *one.args,
+                *one.kwonlyargs,
+                *filter(None, (one.vararg, one.kwarg)),
+            ):
+                yield child, argument.annotation
+            yield child, child.returns
+
+
+@pytest.mark.parametrize(
+    "source", [pytest.param(path, id=name) for name, path in public_modules()]
+)
+def test_no_public_signature_says_any(source):
+    # Nothing is checked of what is Any; what may be anything is an object.
+    for node, annotation in public_annotations(ast.parse(source.read_text("utf-8"))):
+        names = {getattr(part, "id", "") for part in ast.walk(annotation or node)}
+        assert annotation is None or "Any" not in names, f"line {node.lineno}"
 
 
 def run(program):

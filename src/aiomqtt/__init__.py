@@ -1,6 +1,6 @@
 """The asyncio MQTT client for Python, with its own protocol engine."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .build import __build__  # first: it decides what the others load
 from .client import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .pending import PendingMessage
 
 __version__ = "2.6.0rc1"
-__version_tuple__ = (2, 6, 0, "rc1")
+__version_tuple__: tuple[int, int, int, str] = (2, 6, 0, "rc1")
 
 __all__ = [
     "Broker",
@@ -61,15 +61,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what most programs don't need when it is asked for."""
-    if name == "Broker":
-        from .broker import Broker
+if not TYPE_CHECKING:
 
-        return Broker
-    if name == "PendingMessage":
-        from .pending import PendingMessage
+    def __getattr__(name):
+        """Import what most programs don't need when it is asked for."""
+        if name == "Broker":
+            from .broker import Broker
 
-        return PendingMessage
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+            return Broker
+        if name == "PendingMessage":
+            from .pending import PendingMessage
+
+            return PendingMessage
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)

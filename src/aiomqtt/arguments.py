@@ -6,7 +6,7 @@ ValueError and TypeError name the argument and the rule; nothing has changed the
 import math
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from .paho import is_subscribe_options, to_properties, to_subscribe_options
 from .payload import encode_payload, encode_text
@@ -255,7 +255,7 @@ def to_text(name: str, value: object) -> str:
 
 
 def to_subscriptions(
-    topic: Any, qos: int, options: Any
+    topic: object, qos: int, options: object
 ) -> list[tuple[str, SubscribeOptions]]:
     """Return filters with options for all forms that `subscribe` takes."""
     if isinstance(qos, str):
@@ -278,7 +278,9 @@ def to_subscriptions(
     return [_subscription(item, options) for item in items]
 
 
-def _subscription(item: Any, default: SubscribeOptions) -> tuple[str, SubscribeOptions]:
+def _subscription(
+    item: object, default: SubscribeOptions
+) -> tuple[str, SubscribeOptions]:
     if not isinstance(item, tuple):
         return to_text("topic", item), default
     if len(item) != 2:

@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Final, Literal, Self, cast
 
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
@@ -42,7 +42,7 @@ from .net.waiting import close, wait_for_answer, wait_for_room
 from .other_names import OtherNames
 from .paho import to_properties
 from .payload import PayloadType, encode_payload
-from .properties import Properties, ReasonCode, SubscribeOptions
+from .properties import Properties, ReasonCode
 from .protocol.codec.encode import check_qos
 from .protocol.engine import NOT_CONNECTED, Engine
 from .protocol.events import Request, Settings
@@ -51,11 +51,14 @@ from .protocol.spec import ProtocolVersion
 from .publishing import Receipt, publish_all
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .types import (
+    PropertiesLike,
     ProxySettings,
-    Publication,
+    PublicationLike,
     SocketOption,
+    SubscribeOptionsLike,
     SubscribeTopic,
     TLSParameters,
+    UnsubscribeTopic,
     WebSocketHeaders,
     Will,
 )
@@ -174,7 +177,7 @@ class Client(LegacyAttributes, OtherNames):
         password: str | None = None,
         logger: Logger | None = None,
         identifier: str | bytes | None = None,
-        queue_type: type[asyncio.Queue[Any]] | None = None,
+        queue_type: type[asyncio.Queue[Message]] | None = None,
         protocol: ProtocolVersion | int | None = None,
         will: Will | None = None,
         clean_session: bool | None = None,
@@ -188,7 +191,7 @@ class Client(LegacyAttributes, OtherNames):
         max_queued_outgoing_messages: int | None = None,
         max_inflight_messages: int | None = None,
         max_concurrent_outgoing_calls: int | None = None,
-        properties: Properties | Any | None = None,
+        properties: PropertiesLike | None = None,
         tls_context: ssl.SSLContext | None = None,
         tls_params: TLSParameters | None = None,
         tls_insecure: bool | None = None,
@@ -323,11 +326,11 @@ class Client(LegacyAttributes, OtherNames):
 
     async def publish(
         self,
-        topic: str,
+        topic: TopicLike,
         payload: PayloadType = None,
         qos: int = 0,
         retain: bool = False,
-        properties: Properties | Any | None = None,
+        properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
     ) -> None:
@@ -406,11 +409,11 @@ class Client(LegacyAttributes, OtherNames):
 
     def publish_nowait(
         self,
-        topic: str,
+        topic: TopicLike,
         payload: PayloadType = None,
         qos: int = 0,
         retain: bool = False,
-        properties: Properties | Any | None = None,
+        properties: PropertiesLike | None = None,
     ) -> Receipt:
         """Publish a message without waiting for anything (MQTT 5.0 §3.3).
 
@@ -449,7 +452,7 @@ class Client(LegacyAttributes, OtherNames):
 
     async def publish_many(
         self,
-        messages: Iterable[Publication | tuple[Any, ...]],
+        messages: Iterable[PublicationLike],
         *,
         window: int = 100,
         timeout: float | None = None,
@@ -567,8 +570,8 @@ class Client(LegacyAttributes, OtherNames):
         self,
         topic: SubscribeTopic,
         qos: int = 0,
-        options: SubscribeOptions | Any | None = None,
-        properties: Properties | Any | None = None,
+        options: SubscribeOptionsLike | None = None,
+        properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
     ) -> tuple[int, ...] | list[ReasonCode]:
@@ -609,8 +612,8 @@ class Client(LegacyAttributes, OtherNames):
 
     async def unsubscribe(
         self,
-        topic: str | list[str],
-        properties: Properties | Any | None = None,
+        topic: UnsubscribeTopic,
+        properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
     ) -> list[ReasonCode] | None:
@@ -770,7 +773,7 @@ class Client(LegacyAttributes, OtherNames):
     async def disconnect(
         self,
         reason_code: int = 0,
-        properties: Properties | Any | None = None,
+        properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
     ) -> None:

@@ -1,8 +1,8 @@
 """The errors: one root, `MqttError`, and they carry data."""
 
-from typing import Any, Final
+from typing import Final
 
-from .paho import to_reason_code
+from .paho import ReasonCodeLike, to_reason_code
 from .properties import PlainCode, Properties, ReasonCode
 from .protocol.spec import CONNECT_REASON_CODES, CONNECT_RETURN_CODES
 
@@ -73,11 +73,11 @@ class MqttCodeError(MqttError):
         rc: The code: equals the plain number and has ``.value``; or ``None``.
     """
 
-    def __init__(self, rc: Any = None, *args: Any) -> None:
+    def __init__(self, rc: ReasonCodeLike | None = None, *args: object) -> None:
         """Take the code and the text."""
         super().__init__(*args)
-        self.rc = to_reason_code(rc)
-        self.reason_code = self.rc
+        self.rc: ReasonCode | None = to_reason_code(rc)
+        self.reason_code: ReasonCode | None = self.rc
 
     def __str__(self) -> str:
         """Return ``[code:N]`` and the text."""
@@ -90,13 +90,13 @@ class MqttCodeError(MqttError):
             text = "" if self.rc is None else self.rc.getName()
         return f"[code:{code}] {text}"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the code, which is not among the args."""
         return _restore, (type(self), self.args, self.__dict__)
 
 
 def _restore(
-    kind: type[MqttCodeError], args: tuple[Any, ...], state: dict[str, Any]
+    kind: type[MqttCodeError], args: tuple[object, ...], state: dict[str, object]
 ) -> MqttCodeError:
     """Make an error anew; `rc` is in the state."""
     error = kind.__new__(kind)
@@ -118,7 +118,7 @@ class MqttConnectError(MqttCodeError):
             refused" and the name.
     """
 
-    def __init__(self, rc: Any, *args: Any) -> None:
+    def __init__(self, rc: ReasonCodeLike | None, *args: object) -> None:
         """Take the code of the CONNACK."""
         code = to_reason_code(rc)
         text = " ".join(map(str, args))

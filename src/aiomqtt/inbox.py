@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from .exceptions import MqttCodeError, MqttError
 from .log import Logger
@@ -223,7 +223,7 @@ class QueueInbox(Inbox):
 
     def __init__(
         self,
-        queue_type: type[asyncio.Queue[Any]],
+        queue_type: type[asyncio.Queue[Message]],
         maximum: int,
         logger: Logger,
     ) -> None:

@@ -6,7 +6,11 @@ import traceback
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
+Logger: TypeAlias = (
+    logging.Logger
+    | logging.LoggerAdapter[logging.Logger]
+    | logging.LoggerAdapter[logging.LoggerAdapter[logging.Logger]]
+)
 
 
 class SafeLogger(logging.LoggerAdapter[Any]):

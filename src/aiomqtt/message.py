@@ -39,13 +39,13 @@ class Message:
         properties: Properties | None,
     ) -> None:
         """Take the fields; a str becomes a Topic."""
-        self.topic = topic if isinstance(topic, Topic) else Topic(topic)
+        self.topic: Topic = topic if isinstance(topic, Topic) else Topic(topic)
         # What the broker sent is bytes; a program that makes its own may pass others.
         self.payload: bytes | Any = payload
-        self.qos = qos
-        self.retain = retain
-        self.mid = mid
-        self.properties = properties
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.mid: int = mid
+        self.properties: Properties | None = properties
 
     def __hash__(self) -> int:
         """Return a hash of the object: two messages are never equal."""
@@ -55,7 +55,7 @@ class Message:
         """Order by message id, as priority queues do in the case of a tie."""
         return self.mid < other.mid
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle by the fields: a compiled class has no other way."""
         return Message, (
             self.topic,

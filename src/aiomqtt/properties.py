@@ -7,7 +7,7 @@ use, resolve to the same values.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .protocol.spec import (
     CAMEL_NAMES,
@@ -62,7 +62,7 @@ class ReasonCode(int):
             return cls(return_code, CONNECT_RETURN_CODES.get(return_code))
         return cls(value, None, return_code)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle with the name."""
         return type(self), (int(self), self.name, self.equivalent)
 
@@ -239,7 +239,48 @@ class Properties:
     subscription_identifier_available: int | None = None
     shared_subscription_available: int | None = None
 
-    def __init__(self, **values: Any) -> None:
+    if TYPE_CHECKING:
+        # The names of paho-mqtt: there is a value, or AttributeError.
+        PayloadFormatIndicator: int
+        MessageExpiryInterval: int
+        ContentType: str
+        ResponseTopic: str
+        CorrelationData: bytes
+        SessionExpiryInterval: int
+        AssignedClientIdentifier: str
+        ServerKeepAlive: int
+        AuthenticationMethod: str
+        AuthenticationData: bytes
+        RequestProblemInformation: int
+        WillDelayInterval: int
+        RequestResponseInformation: int
+        ResponseInformation: str
+        ServerReference: str
+        ReasonString: str
+        ReceiveMaximum: int
+        TopicAliasMaximum: int
+        TopicAlias: int
+        MaximumQoS: int
+        RetainAvailable: int
+        MaximumPacketSize: int
+        WildcardSubscriptionAvailable: int
+        SubscriptionIdentifierAvailable: int
+        SharedSubscriptionAvailable: int
+
+        @property
+        def SubscriptionIdentifier(self) -> list[int]: ...  # noqa: N802
+        @SubscriptionIdentifier.setter
+        def SubscriptionIdentifier(  # noqa: N802
+            self, value: int | Iterable[int]
+        ) -> None: ...
+        @property
+        def UserProperty(self) -> list[tuple[str, str]]: ...  # noqa: N802
+        @UserProperty.setter
+        def UserProperty(  # noqa: N802
+            self, value: tuple[str, str] | Iterable[tuple[str, str]]
+        ) -> None: ...
+
+    def __init__(self, **values: object) -> None:
         """Set the given properties."""
         for name, value in values.items():
             setattr(self, name, value)
@@ -251,7 +292,7 @@ class Properties:
         properties.__dict__.update(values)
         return properties
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         """Check a value and set the property; ``None`` or an empty list removes it."""
         row = PROPERTY_NAMES.get(name) or CAMEL_NAMES.get(name)
         if row is None:
@@ -264,13 +305,15 @@ class Properties:
         else:
             self.__dict__[row.name] = value
 
-    def __getattr__(self, name: str) -> Any:
-        """Resolve a CamelCase name."""
-        row = CAMEL_NAMES.get(name)
-        if row is not None and row.name in self.__dict__:
-            return self.__dict__[row.name]
-        msg = f"{type(self).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(msg)
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """Resolve a CamelCase name."""
+            row = CAMEL_NAMES.get(name)
+            if row is not None and row.name in self.__dict__:
+                return self.__dict__[row.name]
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
 
     def __eq__(self, other: object) -> bool:
         """Compare the values that are present."""

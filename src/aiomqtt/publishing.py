@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Generator
-from typing import Any
 
 from .exceptions import MqttCodeError, MqttError
 from .net.runner import OVERHEAD, Runner
@@ -57,7 +56,7 @@ class Receipt:
             return None
         return self._delivery.reason_code
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def __await__(self) -> Generator[object, object, None]:
         """Wait until the flow is complete (MQTT 5.0 §4.3)."""
         return self._wait().__await__()
 

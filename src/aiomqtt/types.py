@@ -1,20 +1,54 @@
 """Types of arguments, and the plain values that a client is configured with."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
+from .paho import PropertiesLike, SubscribeOptionsLike
 from .payload import PayloadType
-from .properties import Properties, SubscribeOptions
+from .topic import TopicLike, WildcardLike
 
-SubscribeTopic: TypeAlias = (
-    str
-    | tuple[str, int]
-    | tuple[str, SubscribeOptions]
-    | list[str]
-    | list[tuple[str, int]]
-    | list[tuple[str, SubscribeOptions]]
+__all__ = [
+    "ListOf",
+    "PayloadType",
+    "PropertiesLike",
+    "ProxySettings",
+    "Publication",
+    "PublicationLike",
+    "SocketOption",
+    "SubscribeOptionsLike",
+    "SubscribeTopic",
+    "Subscription",
+    "TLSParameters",
+    "UnsubscribeTopic",
+    "WebSocketHeaders",
+    "Will",
+]
+
+Item = TypeVar("Item", covariant=True)
+
+
+class ListOf(Protocol[Item]):
+    """A list, to be read: a ``list[Topic]`` is a ``ListOf[str | Topic]`` too.
+
+    A tuple is none: it is a filter and its options.
+    """
+
+    def __iter__(self) -> Iterator[Item]:
+        """Return an iterator over the items."""
+        ...
+
+    def reverse(self) -> None:
+        """Turn it round: what a list can, and neither a str nor a tuple."""
+
+
+Subscription: TypeAlias = (
+    WildcardLike | tuple[WildcardLike, int] | tuple[WildcardLike, SubscribeOptionsLike]
+)
+SubscribeTopic: TypeAlias = Subscription | ListOf[Subscription]
+UnsubscribeTopic: TypeAlias = (
+    WildcardLike | ListOf[WildcardLike] | tuple[WildcardLike, ...]
 )
 WebSocketHeaders: TypeAlias = (
     dict[str, str] | Callable[[dict[str, str]], dict[str, str]]
@@ -35,12 +69,21 @@ class Publication(NamedTuple):
         properties: The properties (5.0 only); ``None``: none.
     """
 
-    topic: str
+    topic: TopicLike
     payload: PayloadType = None
     qos: int = 0
     retain: bool = False
-    # Any: paho-mqtt's Properties are taken by their shape.
-    properties: Properties | Any | None = None
+    properties: PropertiesLike | None = None
+
+
+PublicationLike: TypeAlias = (
+    Publication
+    | tuple[TopicLike]
+    | tuple[TopicLike, PayloadType]
+    | tuple[TopicLike, PayloadType, int]
+    | tuple[TopicLike, PayloadType, int, bool]
+    | tuple[TopicLike, PayloadType, int, bool, PropertiesLike | None]
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +101,11 @@ class Will:
             ``will_delay_interval`` in seconds; ``None``: none.
     """
 
-    topic: str
+    topic: TopicLike
     payload: PayloadType = None
     qos: int = 0
     retain: bool = False
-    # Any: paho-mqtt's Properties are taken by their shape.
-    properties: Properties | Any | None = None
+    properties: PropertiesLike | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +127,7 @@ class TLSParameters:
     certfile: str | None = None
     keyfile: str | None = None
     cert_reqs: ssl.VerifyMode | None = None
-    tls_version: Any | None = None
+    tls_version: int | None = None
     ciphers: str | None = None
     keyfile_password: str | None = field(default=None, repr=False)
 
@@ -113,7 +155,7 @@ class ProxySettings:
         proxy_port: int | None = None,
     ) -> None:
         """Keep the settings in `proxy_args`."""
-        self.proxy_args = {
+        self.proxy_args: dict[str, str | int | None] = {
             "proxy_type": proxy_type,
             "proxy_addr": proxy_addr,
             "proxy_rdns": proxy_rdns,

@@ -1,8 +1,8 @@
 """What a program decides for its broker: who may connect, publish and subscribe."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.spec import ProtocolVersion
@@ -30,7 +30,7 @@ class ClientInfo:
     password: bytes | None = field(default=None, repr=False)
     properties: Properties | None = None
     address: str = ""
-    certificate: dict[str, Any] | None = field(default=None, repr=False)
+    certificate: Mapping[str, object] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

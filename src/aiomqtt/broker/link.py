@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, cast
 
 from aiomqtt.escaping import escape, quote
 from aiomqtt.net.trace import Trace
@@ -390,7 +391,7 @@ def address_of(transport: asyncio.BaseTransport) -> str:
     return str(name) if name else "unknown"
 
 
-def _certificate(tls: Any) -> dict[str, Any] | None:
+def _certificate(tls: ssl.SSLObject | None) -> Mapping[str, object] | None:
     """Return the client's certificate, if it gave one that was verified."""
     if tls is None or not isinstance(tls.context, ssl.SSLContext):
         return None

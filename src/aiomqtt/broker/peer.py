@@ -5,7 +5,7 @@ then does what `events` says and what the outlet holds. No method blocks, sleeps
 calls back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -110,7 +110,7 @@ class Peer:
         self,
         core: Core,
         address: str,
-        certificate: dict[str, Any] | None,
+        certificate: Mapping[str, object] | None,
         owner: object,
         now: float,
     ) -> None:

@@ -9,7 +9,7 @@ import os
 import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 VARIABLE: Final = "AIOMQTT_PASSWORD"
 
@@ -21,7 +21,7 @@ class RefusePassword(argparse.Action):
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
+        values: str | Sequence[object] | None,
         option_string: str | None = None,
     ) -> None:
         """Say so, without what came."""
@@ -97,7 +97,9 @@ def _lines(option: str, file: Path) -> Iterator[tuple[int, str]]:
     yield from enumerate(text.split("\n"), 1)
 
 
-def make_tls_context(certificate: Path | None, key: Path | None) -> Any:
+def make_tls_context(
+    certificate: Path | None, key: Path | None
+) -> ssl.SSLContext | None:
     """Return the ssl.SSLContext of a server, or None for no TLS.
 
     Args:

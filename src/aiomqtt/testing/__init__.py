@@ -6,7 +6,7 @@
 - the fixtures `mqtt_broker` and `mqtt_client` for pytest, which need no import.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiomqtt.protocol.spec import PacketType
 
@@ -74,11 +74,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for."""
-    if name in _MODULES:
-        from importlib import import_module
+if not TYPE_CHECKING:
 
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    def __getattr__(name):
+        """Import what is asked for."""
+        if name in _MODULES:
+            from importlib import import_module
+
+            return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)

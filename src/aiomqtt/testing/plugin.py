@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import pytest
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from aiomqtt import Client
     from aiomqtt.broker import Broker
+
+T = TypeVar("T")
 
 # What the marker takes.
 FOR_BROKER: Final = (
@@ -264,7 +266,7 @@ def _arguments(
     return {name: value for name, value in found.items() if name in names}
 
 
-def _made(make: Callable[[], Any]) -> Any:
+def _made(make: Callable[[], T]) -> T:
     """Make something of the marker's arguments."""
     try:
         return make()

@@ -8,7 +8,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from aiomqtt.broker import Broker
@@ -50,7 +50,7 @@ class ThreadedBroker:
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         """Read it in the broker's thread; methods run there when they are called."""
         if name.startswith("_"):
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -60,13 +60,13 @@ class ThreadedBroker:
             return found
 
         @functools.wraps(found)
-        def method(*arguments: Any, **options: Any) -> Any:
+        def method(*arguments: object, **options: object) -> object:
             return self._call(lambda: found(*arguments, **options))
 
         return method
 
-    def _call(self, function: Callable[[], Any]) -> Any:
-        async def call() -> Any:
+    def _call(self, function: Callable[[], object]) -> object:
+        async def call() -> object:
             result = function()
             return await result if inspect.isawaitable(result) else result
 
