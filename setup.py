@@ -51,6 +51,7 @@ HOT = (
 # The same for the broker: a library of its own, as most programs never load it.
 HOT_IN_BROKER = (
     "aiomqtt/broker/core.py",
+    "aiomqtt/broker/filter_requests.py",
     "aiomqtt/broker/memory.py",
     "aiomqtt/broker/message.py",
     "aiomqtt/broker/outlet.py",

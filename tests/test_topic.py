@@ -1,6 +1,7 @@
 """Topic and Wildcard: validation, and matching as MQTT 5.0 §4.7 says."""
 
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -51,6 +52,20 @@ def test_a_topic_name(value):
 def test_a_filter(value):
     assert str(Wildcard(value)) == Wildcard(value).value == value
     assert topic_filter_fault(value) is None
+
+
+def test_every_short_filter_by_its_levels():
+    """The rules of §4.7.1 in the words of the standard, level by level."""
+    for length in range(1, 7):
+        for value in map("".join, itertools.product("a/+#", repeat=length)):
+            levels = value.split("/")
+            if "#" in levels[:-1]:
+                fault = "must have # as the last level only"
+            elif any(len(level) > 1 and {*level} & {*"+#"} for level in levels):
+                fault = "must have + and # as whole levels only"
+            else:
+                fault = None
+            assert topic_filter_fault(value) == fault, value
 
 
 @pytest.mark.conformance("5.0", "MQTT-3.3.2-2", "MQTT-4.7.1-1")

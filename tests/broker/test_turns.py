@@ -5,16 +5,25 @@ import asyncio
 import pytest
 
 from aiomqtt.broker import Broker
-from aiomqtt.broker.link import QUESTIONS
+from aiomqtt.broker.asking import QUESTIONS
+from aiomqtt.broker.filter_requests import FILTER_WORK
 from aiomqtt.broker.peer import PORTION
-from aiomqtt.broker.requests import FILTER_WORK
 from aiomqtt.broker.session import WORK
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.packets import Connect, Ping, Publish, Signal, Subscribe
+from aiomqtt.protocol.packets import (
+    Ack,
+    Connect,
+    Ping,
+    Publish,
+    Signal,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+)
 from aiomqtt.protocol.spec import ProtocolVersion, Role
 from aiomqtt.topic import Topic
-from tests.broker.conversation import Wire, World
+from tests.broker.conversation import Wire, World, payloads
 from tests.broker.scenarios.talker import dial
 
 PINGREQ = b"\xc0\0"
@@ -75,6 +84,122 @@ def test_many_filters_take_several_turns():
         client.peer.go_on(world.now)
     answers += len(client.read())
     assert answers == 3
+
+
+# Filters that share no level but the first, of as many levels as there may be.
+DEEP = ["/".join(["deep", *[f"{n}"] * 119]) for n in range(250)]
+
+
+def deep(packet_id=1, qos=1):
+    return Subscribe(packet_id, [(name, SubscribeOptions(qos)) for name in DEEP])
+
+
+def portions(client, count):
+    """Let a client's work go on to its end; what `count` grew by in each turn."""
+    world = client.world
+    grown, last = [], count()
+    while client.peer.has_more:
+        client.peer.go_on(world.now)
+        grown.append(abs(count() - last))
+        last = count()
+    return grown
+
+
+def levels(world):
+    return world.core.subscriptions._trie.levels
+
+
+def test_deep_filters_take_several_turns(version):
+    """Both a SUBSCRIBE and an UNSUBSCRIBE; each answer says all codes."""
+    world = World()
+    client = world.client(version)
+    client.send(deep())
+    assert 0 < levels(world) <= WORK
+    assert client.read() == []
+    turns = portions(client, lambda: levels(world))
+    assert max(turns) <= WORK
+    assert levels(world) == 119 * len(DEEP) + 1
+    suback = client.read_one()
+    assert suback.reason_codes == [1] * len(DEEP)
+
+    client.send(Unsubscribe(2, [*DEEP[1:], "none"]))
+    assert client.read() == []
+    assert max(portions(client, lambda: levels(world))) <= WORK
+    assert levels(world) == 120
+    unsuback = client.read_one()
+    if version == 5:
+        assert unsuback.reason_codes == [0] * (len(DEEP) - 1) + [0x11]
+
+
+def test_packets_wait_for_filters_that_take_several_turns(version):
+    """They are answered in their order, also when they come in between."""
+    world = World()
+    client = world.client(version)
+    client.send(deep(1), Unsubscribe(2, DEEP), PINGREQ)
+    client.send(publish(1))
+    assert client.peer.is_waiting  # nothing more is read meanwhile
+    answers = client.read()
+    while client.peer.has_more:
+        client.peer.go_on(world.now)
+        answers += client.read()
+    assert [type(answer) for answer in answers] == [Suback, Suback, Ping, Ack]
+    assert not client.peer.is_waiting
+
+
+def test_messages_arrive_by_filters_that_are_handled_already(version):
+    world = World()
+    client, other = world.client(version), world.client(version, client_id="other")
+    client.send(deep())
+    other.publish(DEEP[0], b"first")
+    other.publish(DEEP[-1], b"last")
+    assert payloads(client.read()) == [b"first"]
+
+
+def test_retained_messages_come_after_the_answer_to_all_filters(version):
+    world = World()
+    world.client(version, client_id="other").publish(DEEP[0], b"kept", retain=True)
+    client = world.client(version)
+    client.send(deep())
+    assert client.read() == []
+    portions(client, lambda: 0)
+    suback, *rest = client.read()
+    assert isinstance(suback, Suback)
+    assert payloads(rest) == [b"kept"]
+
+
+def test_filters_of_a_client_that_leaves_are_handled_no_further(version):
+    world = World()
+    client = world.client(version)
+    client.send(deep(), PINGREQ)
+    client.lose()
+    assert not client.peer.has_more
+    client.peer.go_on(world.now)
+    assert client.read() == []
+    world.pass_time(1)
+    assert levels(world) == 0
+
+
+def test_an_answer_that_is_too_large_ends_the_connection():
+    world = World()
+    client = world.client(5, properties=Properties(maximum_packet_size=100))
+    client.send(deep())
+    portions(client, lambda: 0)
+    assert client.ended is not None
+    assert client.ended.startswith("the answer, SUBACK, of 256 bytes exceeds")
+
+
+def test_filters_that_were_asked_about_take_several_turns(version):
+    """What a client that has gone had sent is done to its end."""
+    world = World()
+    world.core.asks_for_topics = True
+    client = world.client(version, clean_start=False)
+    client.send(deep())
+    client.lose()
+    client.peer.answer([None] * len(DEEP), world.now)
+    assert not client.peer.is_closed
+    portions(client, lambda: 0)
+    assert client.peer.is_closed
+    assert isinstance(client.read_one(), Suback)
 
 
 def test_what_is_left_is_forgotten_when_the_connection_ends(version):
@@ -191,4 +316,33 @@ async def test_a_hook_that_never_waits_does_not_stop_others():
             await talker.hear()
         watching.cancel()
         await talker.close()
+    assert most <= 2 * QUESTIONS
+
+
+async def test_a_hook_that_never_waits_is_not_asked_about_all_filters_at_once():
+    calls = most = 0
+
+    async def authorize(client, action, topic):
+        nonlocal calls
+        calls += 1
+        return True
+
+    async def watch():
+        nonlocal most
+        last = calls
+        while True:
+            await asyncio.sleep(0)
+            most, last = max(most, calls - last), calls
+
+    async with Broker(authorize=authorize) as broker:
+        talker = await dial(broker.host, broker.port, 5)
+        await talker.hello("many")
+        watching = asyncio.create_task(watch())
+        filters = [(f"{n}", SubscribeOptions()) for n in range(1000)]
+        talker.send(Subscribe(1, filters), Subscribe(2, filters))
+        for _ in range(2):
+            assert isinstance(await talker.hear(), Suback)
+        watching.cancel()
+        await talker.close()
+    assert calls == 2000
     assert most <= 2 * QUESTIONS

@@ -12,7 +12,7 @@ from aiomqtt.net.trace import Trace
 from aiomqtt.net.writing import write_pieces
 from aiomqtt.protocol.spec import Role
 
-from .asking import UNSPECIFIED_ERROR, Exchange
+from .asking import QUESTIONS, UNSPECIFIED_ERROR, Exchange
 from .events import Accepted, Began, Continued, Ended, Event, Question
 from .hooks import Refusal
 from .peer import Peer
@@ -26,8 +26,6 @@ HIGH_WATER: Final = 256 * 1024
 # seconds: closing while bytes of it are unread would reset the connection, and a reset
 # can destroy what was written last.
 LINGER: Final = 1.0
-# So many of one client's questions are answered before it is the turn of others.
-QUESTIONS: Final = 100
 # Of a client that has gone, the hooks are asked about what it had sent for so many
 # seconds; one that takes longer is cancelled.
 LAST_QUESTIONS: Final = 5.0
@@ -317,11 +315,11 @@ class Link(asyncio.Protocol):
         peer = self.peer
         count = 0
         while asked:
+            question = asked[0]
             count += 1
             if count % QUESTIONS == 0:
-                # A hook that never waits must not stop the others.
+                # The same for many packets as for many topics of one.
                 await asyncio.sleep(0)
-            question = asked[0]
             verdicts = await self._server.hooks.decide(peer.info, question)
             self._log_denied(question, verdicts)
             asked.clear()

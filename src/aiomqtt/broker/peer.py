@@ -34,6 +34,7 @@ from aiomqtt.protocol.wire import PACKET_TOO_LARGE, PROTOCOL_ERROR, PacketError
 
 from .core import Core
 from .events import Accepted, Began, Continued, Ended, Event, Question
+from .filter_requests import FilterRequest, SubscribeRequest, UnsubscribeRequest
 from .handshake import (
     OPENING,
     answer_to_undecodable,
@@ -50,13 +51,7 @@ from .handshake import (
 from .hooks import ClientInfo, Refusal
 from .memory import PACKET, size_of_connect, size_of_properties
 from .outlet import Outlet
-from .requests import (
-    publish,
-    refusal_of_publish,
-    refusal_of_will,
-    subscribe,
-    unsubscribe,
-)
+from .requests import publish, refusal_of_publish, refusal_of_will
 from .session import WORK, Session
 from .silence import Silence
 from .subscriptions import split_shared
@@ -133,10 +128,11 @@ class Peer:
         self._connect = Connect(V311)
         self._is_assigned = False
         self._aliases = InboundAliases(0)
-        # What waits for an answer, and what came after it or is left for the next turn,
-        # with its size in bytes; why the connection has ended when that is still to be
-        # done.
+        # What waits for an answer; what is done in part; and what came after it or is
+        # left for the next turn, with its size in bytes. Why the connection has ended
+        # when that is still to be done.
         self._question: Question | None = None
+        self._request: FilterRequest | None = None
         self._later: list[Packet] = []
         self._later_size = 0
         self._lost: str | None = None
@@ -170,22 +166,28 @@ class Peer:
             return True
         if self._question is not None:
             return self._later_size >= READ_AHEAD
-        return len(self._later) > 0
+        return self._request is not None or len(self._later) > 0
 
     @property
     def has_more(self) -> bool:
         """Whether to call `go_on` in the next turn of the event loop."""
-        return self._has_packets or self._has_retained
+        return self._request is not None or self._has_packets or self._has_retained
 
     @property
     def _has_packets(self) -> bool:
         return (
             (len(self._later) > 0 or self._decoder.has_more)
             and self._question is None
+            and self._request is None
             and self.outlet.held == 0
             and not self.outlet.is_clogged
             and not self.is_closed
         )
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a packet waits for an answer or is done in part."""
+        return self._question is not None or self._request is not None
 
     @property
     def _has_retained(self) -> bool:
@@ -237,7 +239,7 @@ class Peer:
         self._core.shared.now = now
         self._core.shared.work = 0
         packets = self._decode(data)
-        if self._question is not None or self._later:
+        if self._question is not None or self._request is not None or self._later:
             self._later += packets
             self._later_size += len(data)
         else:
@@ -258,6 +260,9 @@ class Peer:
             size += PACKET * len(question.topics)
             if isinstance(packet, Publish):
                 size += len(packet.payload) + size_of_properties(packet.properties)
+        request = self._request
+        if request is not None:
+            size += request.size
         memory = self._core.memory
         self.outlet.keep(size)
         if size > UNCOUNTED and not memory.has_room(0) and self._decoder.is_partial:
@@ -267,6 +272,7 @@ class Peer:
         """Do more of what is to do: one client's flood must not stop the others."""
         self._core.shared.now = now
         self._core.shared.work = 0
+        self._go_on_with_request()
         if self._has_packets:
             packets, self._later = self._later, []
             self._handle(packets or self._decode(b""))
@@ -307,9 +313,10 @@ class Peer:
                 shared.work += 1
                 if self.is_closed:
                     return
+                # What is done in part has worked as much as it may.
                 if self._question is not None or shared.work >= WORK:
                     self._later = packets[index + 1 :]
-                    if self._later or self._question is not None:
+                    if self._later or self._is_busy:
                         return
             if self._decoder.error is not None:
                 raise self._decoder.error
@@ -364,6 +371,7 @@ class Peer:
         self._enter(PeerState.CLOSED)
         self._core.timers.cancel(self._timer)
         self._question = None
+        self._request = None
         self._later = []
         # The client may take its time to close its side.
         self._decoder = Decoder(V5, CLIENT)
@@ -497,7 +505,7 @@ class Peer:
         self._end_if_lost()
 
     def _handle_later(self) -> None:
-        if self._question is None and not self.is_closed:
+        if not (self._is_busy or self.is_closed):
             later, self._later = self._later, []
             self._handle(later)
         self._count()
@@ -505,7 +513,7 @@ class Peer:
     def _end_if_lost(self) -> None:
         if (
             self._lost is not None
-            and self._question is None
+            and not self._is_busy
             and not (self._later or self._decoder.has_more or self.is_closed)
         ):
             self._close(self._lost)
@@ -645,16 +653,33 @@ class Peer:
     def _subscribe(self, packet: Subscribe, codes: list[int]) -> None:
         session = self.session
         assert session is not None
-        answers, wanted = subscribe(self._core, session, packet, codes)
-        self._write(answers)
-        for subscription in wanted:
-            session.send_retained(subscription.topic_filter)
-        session.send_more_retained()
+        self._work_on(SubscribeRequest(session, packet, codes))
 
     def _on_unsubscribe(self, packet: Unsubscribe) -> None:
         session = self.session
         assert session is not None
-        self._write(unsubscribe(self._core, session, packet))
+        self._work_on(UnsubscribeRequest(session, packet))
+
+    def _work_on(self, request: FilterRequest) -> None:
+        answer = request.go_on(self._core)
+        if answer is None:
+            self._request = request
+            return
+        self._request = None
+        self._write(answer)
+        if request.wanted:
+            session = request.session
+            for topic_filter in request.wanted:
+                session.send_retained(topic_filter)
+            session.send_more_retained()
+
+    def _go_on_with_request(self) -> None:
+        request = self._request
+        if request is not None:
+            try:
+                self._work_on(request)
+            except PacketError as error:
+                self._fail(error.reason_code, error.text)
 
     def _on_pingreq(self, packet: Ping) -> None:
         self.outlet.wake()

@@ -1,0 +1,168 @@
+"""SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8, §3.10), a portion of the filters at a time.
+
+A packet may have many filters of many levels. What is too much for one turn of the
+event loop goes on in the next; the answer, after the last one, has all codes.
+"""
+
+from typing import Final
+
+from aiomqtt.properties import ReasonCode, SubscribeOptions
+from aiomqtt.protocol.packets import Suback, Subscribe, Unsubscribe
+from aiomqtt.protocol.spec import PacketType
+
+from .core import Core
+from .handshake import code_within
+from .memory import PACKET
+from .session import WORK, Session, Subscription
+
+NO_SUBSCRIPTION_EXISTED: Final = 0x11
+UNSPECIFIED_ERROR: Final = 0x80
+TOPIC_FILTER_INVALID: Final = 0x8F
+QUOTA_EXCEEDED: Final = 0x97
+SHARED_NOT_SUPPORTED: Final = 0x9E
+IDENTIFIERS_NOT_SUPPORTED: Final = 0xA1
+WILDCARDS_NOT_SUPPORTED: Final = 0xA2
+# What a topic filter costs, counted in messages that are sent, besides 1 for each of
+# its levels.
+FILTER_WORK: Final = 10
+
+
+class FilterRequest:
+    """A packet with topic filters that is being handled.
+
+    Attributes:
+        size: About how many bytes it takes.
+        wanted: The subscriptions that get the retained messages after the answer.
+    """
+
+    __slots__ = ("_answers", "_names", "_packet_id", "session", "size", "wanted")
+
+    def __init__(self, session: Session, packet_id: int, names: list[str]) -> None:
+        """Begin with the first filter."""
+        self.session = session
+        self.wanted: list[str] = []
+        self.size = PACKET * len(names)
+        for name in names:
+            self.size += 2 * len(name)
+        self._packet_id = packet_id
+        self._names = names
+        self._answers: list[ReasonCode] = []
+
+    def go_on(self, core: Core) -> Suback | None:
+        """Handle as many filters as are due; return the answer after the last one."""
+        shared, names, answers = core.shared, self._names, self._answers
+        while len(answers) < len(names):
+            if answers and shared.work >= WORK:
+                return None
+            name = names[len(answers)]
+            shared.work += FILTER_WORK + name.count("/")
+            answers.append(ReasonCode(self._handle(core, len(answers), name)))
+        return Suback(self._answer_kind(), self._packet_id, answers)
+
+    def _answer_kind(self) -> PacketType:
+        raise NotImplementedError
+
+    def _handle(self, core: Core, index: int, name: str) -> int:
+        raise NotImplementedError
+
+
+class SubscribeRequest(FilterRequest):
+    """A SUBSCRIBE.
+
+    Args:
+        session: The session that subscribes.
+        packet: The packet.
+        codes: For each filter why it is refused; 0: nobody has anything against it.
+    """
+
+    __slots__ = ("_codes", "_identifier", "_options")
+
+    def __init__(self, session: Session, packet: Subscribe, codes: list[int]) -> None:
+        """Begin with the first filter."""
+        names = [name for name, _ in packet.subscriptions]
+        super().__init__(session, packet.packet_id, names)
+        self._options = [options for _, options in packet.subscriptions]
+        self._codes = codes
+        self._identifier = 0
+        if packet.properties is not None:
+            self._identifier = next(iter(packet.properties.subscription_identifier), 0)
+
+    def _answer_kind(self) -> PacketType:
+        return PacketType.SUBACK
+
+    def _handle(self, core: Core, index: int, name: str) -> int:
+        session, options, refused = (
+            self.session,
+            self._options[index],
+            self._codes[index],
+        )
+        if refused:
+            code = code_within(PacketType.SUBACK, refused)
+        else:
+            code = _refusal_of(core, session, name, self._identifier)
+        if code:
+            return code if session.is_v5 else UNSPECIFIED_ERROR
+        qos = min(options.qos, core.limits.maximum_qos)
+        subscription = Subscription(
+            session,
+            name,
+            qos,
+            options.no_local,
+            options.retain_as_published,
+            self._identifier,
+        )
+        is_new = core.subscriptions.add(subscription)
+        if _wants_retained(name, options, is_new):
+            self.wanted.append(name)
+        return qos
+
+
+class UnsubscribeRequest(FilterRequest):
+    """An UNSUBSCRIBE."""
+
+    __slots__ = ()
+
+    def __init__(self, session: Session, packet: Unsubscribe) -> None:
+        """Begin with the first filter."""
+        super().__init__(session, packet.packet_id, packet.filters)
+
+    def _answer_kind(self) -> PacketType:
+        return PacketType.UNSUBACK
+
+    def _handle(self, core: Core, index: int, name: str) -> int:
+        self.session.send_no_retained(name)
+        if core.subscriptions.remove(self.session, name):
+            return 0
+        return NO_SUBSCRIPTION_EXISTED
+
+
+def _refusal_of(
+    core: Core, session: Session, topic_filter: str, identifier: int
+) -> int:
+    """Return with which reason code a subscription is refused, or 0."""
+    limits = core.limits
+    if core.is_too_deep(topic_filter):
+        return TOPIC_FILTER_INVALID
+    if not limits.wildcard_subscriptions and (
+        "+" in topic_filter or "#" in topic_filter
+    ):
+        return WILDCARDS_NOT_SUPPORTED
+    if not limits.shared_subscriptions and topic_filter.startswith("$share/"):
+        return SHARED_NOT_SUPPORTED
+    if identifier and not limits.subscription_identifiers:
+        return IDENTIFIERS_NOT_SUPPORTED
+    if (
+        len(session.subscriptions) >= limits.maximum_subscriptions
+        and topic_filter not in session.subscriptions
+    ):
+        return QUOTA_EXCEEDED
+    if not core.subscriptions.has_room_for(topic_filter):
+        return QUOTA_EXCEEDED
+    return 0
+
+
+def _wants_retained(name: str, options: SubscribeOptions, is_new: bool) -> bool:
+    """Whether a subscription gets the retained messages now (§3.8.3.1, §4.8.2)."""
+    if name.startswith("$share/"):
+        return False
+    return options.retain_handling == 0 or (options.retain_handling == 1 and is_new)
