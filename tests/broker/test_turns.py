@@ -6,9 +6,8 @@ import pytest
 
 from aiomqtt.broker import Broker
 from aiomqtt.broker.asking import QUESTIONS
-from aiomqtt.broker.filter_requests import FILTER_WORK
 from aiomqtt.broker.peer import PORTION
-from aiomqtt.broker.session import WORK
+from aiomqtt.broker.session import FILTER_WORK, WORK
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import (
@@ -200,6 +199,72 @@ def test_filters_that_were_asked_about_take_several_turns(version):
     portions(client, lambda: 0)
     assert client.peer.is_closed
     assert isinstance(client.read_one(), Suback)
+
+
+def test_subscriptions_of_a_session_that_ends_go_over_several_turns(version):
+    world = World()
+    used = world.core.memory.used
+    client, other = world.client(version), world.client(version, client_id="other")
+    client.send(deep())
+    portions(client, lambda: 0)
+    client.read()
+    other.subscribe(DEEP[0])
+    client.lose()
+    # The session is gone at once, and its memory as it is removed.
+    assert len(world.core.subscriptions) == 1
+    other.publish(DEEP[0], b"once")
+    assert payloads(other.read()) == [b"once"]
+    removed, last = [], 119 * len(DEEP) + 1
+    while world.core.deadline() is not None and levels(world) > 120:
+        removed.append(last - levels(world))
+        last = levels(world)
+        world.pass_time(0.001)
+    assert len(removed) > 2
+    assert max(removed) <= WORK
+    other.lose()
+    assert levels(world) == 0
+    assert world.core.memory.used == used
+    assert world.core.deadline() is None
+
+
+def test_a_session_begins_anew_while_the_last_one_is_removed(version):
+    world = World()
+    client = world.client(version)
+    for _ in range(3):
+        client.send(deep())
+        portions(client, lambda: 0)
+        # It takes over from the connection before.
+        client = world.client(version)
+        assert len(world.core.subscriptions) == 0
+    client.subscribe(DEEP[0])
+    client.publish(DEEP[0], b"once")
+    assert payloads(client.read()) == [b"once"]
+    world.pass_time(1)
+    assert levels(world) == 120
+    client.publish(DEEP[0], b"once more")
+    assert payloads(client.read()) == [b"once more"]
+
+
+def test_shared_subscriptions_go_on_without_a_session_that_has_ended(version):
+    world = World()
+    shared = [f"$share/g/{name}" for name in DEEP]
+    client, other = world.client(version), world.client(version, client_id="other")
+    speaker = world.client(version, client_id="speaker")
+    for member in (client, other):
+        for name in shared if member is client else shared[:1]:
+            member.subscribe(name)
+    client.lose()
+    assert levels(world) > 120
+    for _ in range(3):
+        speaker.publish(DEEP[0], b"shared")
+        speaker.publish(DEEP[1], b"nobody's")
+    assert payloads(other.read()) == [b"shared"] * 3
+    world.pass_time(1)
+    speaker.publish(DEEP[0], b"shared")
+    assert payloads(other.read()) == [b"shared"]
+    other.lose()
+    world.pass_time(1)
+    assert levels(world) == 0
 
 
 def test_what_is_left_is_forgotten_when_the_connection_ends(version):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 QUOTA_EXCEEDED: Final = 0x97
 SESSION_TAKEN_OVER: Final = 0x8E
+# What takes several turns of the loop goes on after so many seconds.
+BREATHER: Final = 0.001
 
 
 class Core:
@@ -68,6 +70,8 @@ class Core:
         self.asks_to_connect = False
         self.asks_for_topics = False
         self.redirection: Refusal | None = None
+        # Whether subscriptions of sessions that have ended are still to be removed.
+        self._is_sweeping = False
         # Since when nothing is read; and for how long nothing was read before that.
         self._paused_at: float | None = None
         self._paused_for = 0.0
@@ -81,6 +85,7 @@ class Core:
     def tick(self, now: float) -> None:
         """Do what is due."""
         self.shared.now = now
+        self.shared.work = 0
         self.timers.run(now)
 
     def pause(self, now: float) -> None:
@@ -247,7 +252,9 @@ class Core:
         self.timers.cancel(session.expiry_timer)
         # A will that is delayed comes no later than this (§3.1.3.2.2).
         self._publish_will(session, self.shared.now)
-        self.subscriptions.remove_all(session)
+        self.subscriptions.end(session)
+        if not self._is_sweeping:
+            self._sweep()
         letters = session.letters_for_others()
         session.end()
         del self.sessions[session.client_id]
@@ -256,9 +263,19 @@ class Core:
             if group is not None and not letter.message.is_expired(self.shared.now):
                 self._send_to_one(group, letter.message, None)
 
+    def _sweep(self) -> None:
+        """Remove the subscriptions of sessions that have ended, a portion at a time."""
+        self._is_sweeping = not self.subscriptions.sweep(self.shared)
+        if self._is_sweeping:
+            self.timers.add(self.shared.now + BREATHER, self._sweep_on)
+
+    def _sweep_on(self, now: float) -> None:
+        self._sweep()
+
     def clear(self, now: float) -> None:
         """Forget the sessions that have no connection, and all retained messages."""
         self.shared.now = now
+        self.shared.work = 0
         for session in [*self.sessions.values()]:
             if session.outlet is None:
                 session.will = None

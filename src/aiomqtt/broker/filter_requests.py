@@ -13,7 +13,7 @@ from aiomqtt.protocol.spec import PacketType
 from .core import Core
 from .handshake import code_within
 from .memory import PACKET
-from .session import WORK, Session, Subscription
+from .session import FILTER_WORK, WORK, Session, Subscription
 
 NO_SUBSCRIPTION_EXISTED: Final = 0x11
 UNSPECIFIED_ERROR: Final = 0x80
@@ -22,9 +22,6 @@ QUOTA_EXCEEDED: Final = 0x97
 SHARED_NOT_SUPPORTED: Final = 0x9E
 IDENTIFIERS_NOT_SUPPORTED: Final = 0xA1
 WILDCARDS_NOT_SUPPORTED: Final = 0xA2
-# What a topic filter costs, counted in messages that are sent, besides 1 for each of
-# its levels.
-FILTER_WORK: Final = 10
 
 
 class FilterRequest:

@@ -339,6 +339,7 @@ class Peer:
         """End at once, whatever is still to be done for the client."""
         if not self.is_closed:
             self._core.shared.now = now
+            self._core.shared.work = 0
             self._close(self._lost or reason)
 
     def end(

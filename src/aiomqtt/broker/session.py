@@ -26,6 +26,8 @@ CROWDED: Final = 1000
 # So much is done for one client, counted in messages that are sent, before it is the
 # turn of others.
 WORK: Final = 10_000
+# What it costs to add or to remove a topic filter, besides 1 for each of its levels.
+FILTER_WORK: Final = 10
 # When memory is short, messages with QoS 0 are dropped for a client that has so many
 # bytes waiting to be written.
 UNSENT: Final = 64 * 1024
@@ -141,6 +143,7 @@ class Session:
         client_id: What it is filed under.
         outlet: Where to write to the client; None while it is not connected.
         subscriptions: Its subscriptions by topic filter.
+        is_over: Whether it has ended.
         is_v5: Whether its client speaks 5.0, or did when it was connected last.
         expiry: How many seconds it lasts without a connection.
         replay: The retained messages that it still gets; None: there are none.
@@ -155,6 +158,7 @@ class Session:
         "expiry",
         "expiry_timer",
         "inbound",
+        "is_over",
         "is_v5",
         "outbound",
         "outlet",
@@ -178,6 +182,7 @@ class Session:
         self.will_timer: Timer | None = None
         self.expiry_timer: Timer | None = None
         self.is_v5 = False
+        self.is_over = False
         # Valid for the connection.
         self.outlet: Outlet | None = None
         # What of it the broker's account of memory has.

@@ -5,7 +5,7 @@ from typing import Final
 from aiomqtt.routing.trie import Trie
 
 from .memory import FOUND, LEVEL, SUBSCRIPTION, TARGET, Memory
-from .session import Session, Subscription
+from .session import FILTER_WORK, WORK, Session, Shared, Subscription
 
 # Topics repeat: what was found for so many of them is kept, in so many bytes.
 CACHED: Final = 4096
@@ -57,6 +57,11 @@ class Group:
         self.members: list[Subscription] = []
         self._next = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the sessions of all members have ended."""
+        return all(member.session.is_over for member in self.members)
+
     def choose(self) -> Subscription:
         """Return whose turn it is: of those who are connected and keep up, if any."""
         count = len(self.members)
@@ -64,10 +69,13 @@ class Group:
         best_rank = -1
         for step in range(count):
             index = (self._next + step) % count
-            outlet = self.members[index].session.outlet
+            session = self.members[index].session
+            outlet = session.outlet
             rank = 0
             if outlet is not None:
                 rank = 1 if outlet.is_behind else 2
+            elif session.is_over:
+                continue
             if rank > best_rank:
                 best, best_rank = index, rank
             if rank == 2:
@@ -108,6 +116,8 @@ class Subscriptions:
         self._found: dict[str, Matches] = {}
         self._found_size = 0
         self._count = 0
+        # Sessions that have ended, whose subscriptions are still to be removed.
+        self._ended: list[Session] = []
 
     def __len__(self) -> int:
         """Return the number of subscriptions."""
@@ -154,13 +164,18 @@ class Subscriptions:
         if subscription is None:
             return False
         self._forget_found()
-        self._memory.used -= _size_of(full_filter)
         self._count -= 1
+        self._remove(subscription)
+        return True
+
+    def _remove(self, subscription: Subscription) -> None:
+        full_filter = subscription.topic_filter
+        self._memory.used -= _size_of(full_filter)
         name, topic_filter = split_shared(full_filter)
         found = self._trie.get(topic_filter)
         assert found is not None
         if not name:
-            del found.subscriptions[session]
+            del found.subscriptions[subscription.session]
         else:
             assert found.groups is not None
             found.groups[name].members.remove(subscription)
@@ -170,12 +185,31 @@ class Subscriptions:
             levels = self._trie.levels
             self._trie.remove(topic_filter)
             self._memory.used -= LEVEL * (levels - self._trie.levels)
-        return True
 
-    def remove_all(self, session: Session) -> None:
-        """Remove all subscriptions of a session."""
-        for full_filter in [*session.subscriptions]:
-            self.remove(session, full_filter)
+    def end(self, session: Session) -> None:
+        """Leave out a session that has ended; `sweep` removes its subscriptions."""
+        session.is_over = True
+        if session.subscriptions:
+            self._forget_found()
+            self._count -= len(session.subscriptions)
+            self._ended.append(session)
+
+    def sweep(self, shared: Shared) -> bool:
+        """Remove subscriptions of sessions that have ended, as much as is due.
+
+        Returns:
+            Whether all of them are removed.
+        """
+        while self._ended:
+            left = self._ended[-1].subscriptions
+            while left:
+                if shared.work >= WORK:
+                    return False
+                full_filter, subscription = left.popitem()
+                shared.work += FILTER_WORK + full_filter.count("/")
+                self._remove(subscription)
+            self._ended.pop()
+        return True
 
     def group(self, full_filter: str) -> Group | None:
         """Return who has a shared subscription; None: nobody."""
@@ -183,7 +217,8 @@ class Subscriptions:
         found = self._trie.get(topic_filter)
         if found is None or found.groups is None:
             return None
-        return found.groups.get(name)
+        group = found.groups.get(name)
+        return None if group is None or group.is_over else group
 
     def find(self, topic: str) -> Matches:
         """Return who gets the messages of a topic."""
@@ -212,13 +247,15 @@ class Subscriptions:
         groups: list[Group] = []
         for found in self._trie.matching(topic):
             for session, subscription in found.subscriptions.items():
+                if session.is_over:
+                    continue
                 several = matched.get(session)
                 if several is None:
                     matched[session] = [subscription]
                 else:
                     several.append(subscription)
             if found.groups is not None:
-                groups.extend(found.groups.values())
+                groups += [each for each in found.groups.values() if not each.is_over]
         return Matches([Target(several) for several in matched.values()], groups)
 
 
