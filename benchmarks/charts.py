@@ -1,7 +1,8 @@
 """Draw what `run.py --json FILE` measured: `charts.py FILE DIRECTORY`.
 
-One SVG for each row of `CHARTS`, readable on light and on dark pages. The same file
-always gives the same pictures.
+One SVG for each row of `CHARTS`. It is readable on any page, as it has a background of
+its own, which is dark where the reader prefers that. The same file always gives the
+same pictures.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from report import OURS, Report, number
+from report import FLOOR, OURS, Report, number
 from workloads import PAYLOADS, UNITS, WORKLOADS, Metric
 
+NAMESPACE = "http://www.w3.org/2000/svg"
+
 WIDTH = 860
+MARGIN = 12
 GAP = 24  # between two columns of panels
 LABELS = 132  # the width of the column with the clients' names
 VALUES = 52  # what the number after the longest bar takes
 ROW = 17
+BASE = 12  # from a row's top to the line that its text stands on
 TITLE = 36
 TOP = 56
 
@@ -31,30 +36,39 @@ BREAK, END = 5, 14  # the gap that tells of it, and what is drawn after it
 
 CHARACTER = 6.2  # the width of one, about
 
+# A picture within a page can't know the page's background. Where the two differ, a
+# reader sees a light picture on a dark page, or a dark one on a light page.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-size: 17px; font-weight: 600 }
 .panel { font-size: 13px; font-weight: 600 }
-.note, .problem { fill: #656d76 }
+.note, .problem { fill: #59636e }
 .problem { font-style: italic }
-.bar { fill: #afb8c1 }
+/* The dashed line leaves room for them. */
+.value, .problem { stroke: #ffffff; stroke-width: 4px; paint-order: stroke }
+.background { fill: #ffffff }
+.bar { fill: #818b98 }
 .ours { fill: #0969da }
+.floor { stroke: #1f2328; stroke-dasharray: 3 2 }
 .name-ours { font-weight: 600 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .note, .problem { fill: #9198a1 }
-  .bar { fill: #4d5560 }
-  .ours { fill: #4493f8 }
+  .value, .problem { stroke: #0d1117 }
+  .background { fill: #0d1117 }
+  .bar { fill: #656c76 }
+  .ours { fill: #1f6feb }
+  .floor { stroke: #e6edf3 }
 }
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One set of bars. Of several workloads, each client's best one counts."""
+    """One set of bars."""
 
     title: str
-    workloads: tuple[str, ...]
+    workload: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +90,17 @@ class Bar:
 TITLES = {workload.name: workload.full_title for workload in WORKLOADS}
 
 
+def titled(workload: str) -> Panel:
+    return Panel(TITLES[workload], workload)
+
+
 def panels_of(suffix: str) -> tuple[Panel, ...]:
     """Receiving in the left column, publishing in the right one."""
-    panels = []
-    for qos in range(3):
-        receive, publish = f"receive-qos{qos}{suffix}", f"publish-qos{qos}{suffix}"
-        panels.append(Panel(TITLES[receive], (receive,)))
-        many = f"publish-many-qos{qos}{suffix}"
-        if many in TITLES:
-            title = f"{TITLES[publish]}, each client's best call"
-            panels.append(Panel(title, (publish, many)))
-        else:
-            panels.append(Panel(TITLES[publish], (publish,)))
-    return tuple(panels)
+    return tuple(
+        titled(f"{kind}-qos{qos}{suffix}")
+        for qos in range(3)
+        for kind in ("receive", "publish")
+    )
 
 
 def sizes() -> tuple[Panel, ...]:
@@ -98,11 +110,18 @@ def sizes() -> tuple[Panel, ...]:
         if payload.name
         for panel in panels_of(f"-{payload.name}")
     ]
-    return (*panels, Panel(TITLES["receive-topics"], ("receive-topics",)))
+    return (*panels, titled("receive-topics"))
 
 
 CHARTS = (
     Chart("messages", "CPU per message", "cpu_us_per_message", panels_of(""), 2),
+    Chart(
+        "many",
+        "CPU per message: one call for many messages",
+        "cpu_us_per_message",
+        (titled("publish-many-qos1"), titled("publish-many-qos2")),
+        2,
+    ),
     Chart(
         "sizes",
         "CPU per message: larger payloads, many topics",
@@ -114,18 +133,16 @@ CHARTS = (
         "latency",
         "Latency of a publish with QoS 1",
         "p50_us",
-        (Panel("", ("latency",)),),
+        (Panel("", "latency"),),
     ),
     Chart(
         "connect",
         "Connecting and disconnecting",
         "cpu_ms_each",
-        (Panel("", ("connect",)),),
+        (Panel("", "connect"),),
     ),
-    Chart("memory", "Memory of an idle client", "kib_each", (Panel("", ("idle",)),)),
-    Chart(
-        "import", "Importing the package", "import_cpu_ms", (Panel("", ("import",)),)
-    ),
+    Chart("memory", "Memory of an idle client", "kib_each", (Panel("", "idle"),)),
+    Chart("import", "Importing the package", "import_cpu_ms", (Panel("", "import"),)),
 )
 
 
@@ -133,18 +150,18 @@ def bars_of(report: Report, panel: Panel, metric: Metric) -> list[Bar]:
     """The clients' bars, best first; those with a problem last."""
     bars = []
     for client in report.clients:
-        cells = [
-            report.cells[workload, client]
-            for workload in panel.workloads
-            if (workload, client) in report.cells
-        ]
-        values = [value for cell in cells if (value := cell.median(metric)) is not None]
-        problems = [cell.problem for cell in cells if cell.problem]
-        if values:
-            bars.append(Bar(client, min(values), ""))
-        elif problems:
-            bars.append(Bar(client, 0.0, problems[0]))
+        cell = report.cells.get((panel.workload, client))
+        if client == FLOOR or cell is None:
+            continue
+        value = cell.median(metric)
+        if value is not None or cell.problem:
+            bars.append(Bar(client, value or 0.0, cell.problem))
     return sorted(bars, key=lambda bar: (bool(bar.problem), bar.value, bar.client))
+
+
+def floor_of(report: Report, panel: Panel, metric: Metric) -> float | None:
+    cell = report.cells.get((panel.workload, FLOOR))
+    return cell.median(metric) if cell else None
 
 
 def draw(report: Report, chart: Chart) -> str:
@@ -157,14 +174,21 @@ def draw(report: Report, chart: Chart) -> str:
     ]
     if not panels:
         return ""
+    floors = {
+        panel: floor
+        for panel, _ in panels
+        if (floor := floor_of(report, panel, chart.metric)) is not None
+    }
     lines: list[str] = []
     y = TOP
     for start in range(0, len(panels), chart.columns):
         beside = panels[start : start + chart.columns]
+        has_heading = any(panel.title or panel in floors for panel, _ in beside)
+        heading = TITLE if has_heading else 0
         for column, (panel, bars) in enumerate(beside):
-            lines += draw_panel(panel, bars, column * (width + GAP), y, width)
-        titled = TITLE if beside[0][0].title else 0
-        y += titled + ROW * max(len(bars) for _, bars in beside)
+            x = column * (width + GAP)
+            lines += draw_panel(panel, bars, floors.get(panel), x, y + heading, width)
+        y += heading + ROW * max(len(bars) for _, bars in beside)
     machine = report.machine
     about = (
         f"{machine['processor']}, Python {machine['Python']}, MQTT {machine['MQTT']}, "
@@ -174,11 +198,13 @@ def draw(report: Report, chart: Chart) -> str:
     about += machine["date"]
     if any(is_cut(bar, bars) for _, bars in panels for bar in bars):
         about += "; a bar with a gap is longer than it is drawn"
-    size = f'width="{WIDTH}" height="{y + 12}" viewBox="-8 0 {WIDTH + 16} {y + 12}"'
+    wide, high = WIDTH + 2 * MARGIN, y + MARGIN
+    size, box = f'width="{wide}" height="{high}"', f"{-MARGIN} 0 {wide} {high}"
     head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+        f'<svg xmlns="{NAMESPACE}" {size} viewBox="{box}" role="img">',
         f"<title>{escape(chart.title)}</title>",
         f"<style>{STYLE}</style>",
+        f'<rect class="background" x="{-MARGIN}" {size} rx="6"/>',
         text(0, 24, f"{chart.title} ({UNITS[chart.metric]}, less is better)", "title"),
         text(0, 44, about, "note"),
     ]
@@ -186,40 +212,66 @@ def draw(report: Report, chart: Chart) -> str:
 
 
 def draw_panel(
-    panel: Panel, bars: list[Bar], x: float, y: float, width: float
+    panel: Panel,
+    bars: list[Bar],
+    floor: float | None,
+    x: float,
+    y: float,
+    width: float,
 ) -> list[str]:
+    """`y` is where the first bar begins, below the panel's heading."""
     lines = []
     if panel.title:
-        y += TITLE
         lines.append(text(x, y - 8, panel.title, "panel"))
     room = width - LABELS - VALUES
-    longest = min(limit(bars), max(bar.value for bar in bars)) or 1.0
-    for bar in bars:
-        lines += draw_bar(bar, x, y, room, bar.value / longest)
-        y += ROW
+    longest = min(limit(bars), max(bar.value for bar in bars))
+    longest = max(longest, floor or 0.0) or 1.0
+    for row, bar in enumerate(bars):
+        lines += draw_bar(bar, x, y + row * ROW, room, bar.value / longest)
+    if floor is not None:
+        about = f"dashed: asyncio without MQTT, {number(floor)}"
+        lines.append(text(x + width, y - 8, about, "note", anchor="end"))
+        at, end = x + LABELS + room * floor / longest, y + ROW * len(bars)
+        lines.append(
+            f'<line class="floor" x1="{at:.1f}" y1="{y}" x2="{at:.1f}" y2="{end}"/>'
+        )
+    for row, bar in enumerate(bars):
+        lines += draw_value(bar, x, y + row * ROW, room, bar.value / longest)
     return lines
 
 
 def draw_bar(bar: Bar, x: float, y: float, room: float, part: float) -> list[str]:
     """`part` is of the longest bar that is drawn whole; more than 1 is cut."""
-    start, middle = x + LABELS, y + ROW - 5
+    start = x + LABELS
     ours = " name-ours" if bar.client in OURS else ""
-    name = text(start - 8, middle, bar.client, f"name{ours}", anchor="end")
+    name = text(start - 8, y + BASE, bar.client, f"name{ours}", anchor="end")
     if bar.problem:
-        fits = int((room + VALUES) / CHARACTER)
-        problem = bar.problem
-        if len(problem) > fits:
-            problem = problem[: fits - 1] + "…"
-        return [name, text(start, middle, problem, "problem", about=bar.problem)]
-    length = min(room, max(1.0, room * part))
-    drawn = [rectangle(bar, start, y, length)]
+        return [name]
+    length = length_of(room, part)
     if part > 1.0:
-        drawn = [
+        return [
+            name,
             rectangle(bar, start, y, length - END - BREAK),
             rectangle(bar, start + length - END, y, END),
         ]
-    value = text(start + length + 6, middle, number(bar.value), "value")
-    return [name, *drawn, value]
+    return [name, rectangle(bar, start, y, length)]
+
+
+def draw_value(bar: Bar, x: float, y: float, room: float, part: float) -> list[str]:
+    """What stands behind the bar, or in its place."""
+    start = x + LABELS
+    if not bar.problem:
+        at = start + length_of(room, part) + 6
+        return [text(at, y + BASE, number(bar.value), "value")]
+    fits = int((room + VALUES) / CHARACTER)
+    problem = bar.problem
+    if len(problem) > fits:
+        problem = problem[: fits - 1] + "…"
+    return [text(start, y + BASE, problem, "problem", about=bar.problem)]
+
+
+def length_of(room: float, part: float) -> float:
+    return min(room, max(1.0, room * part))
 
 
 def limit(bars: list[Bar]) -> float:

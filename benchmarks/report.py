@@ -18,6 +18,8 @@ from environments import CLIENTS, REFERENCE
 from workloads import GROUPS, UNITS, WORKLOADS, Metric, Workload
 
 OURS = frozenset(client.name for client in CLIENTS if client.how == "checkout")
+# No client: what moving the bytes costs without MQTT.
+FLOOR = next(client.name for client in CLIENTS if client.how == "bare")
 
 START, END = "<!-- figures -->", "<!-- end of figures -->"
 
