@@ -60,6 +60,7 @@ def test_a_loop_that_was_closed_while_the_client_was_entered():
     with contextlib.suppress(Exception):
         loop.run_until_complete(broker.__aexit__(None, None, None))
     loop.close()
+    assert not client.is_connected()
     for _ in range(2):
         asyncio.run(served(use))
     assert not client.is_connected()

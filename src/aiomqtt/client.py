@@ -98,7 +98,8 @@ class Client(LegacyAttributes, OtherNames):
 
     Entering connects, leaving disconnects, also on an exception. A client can be
     entered again after it was left or after it could not connect, but not while it
-    is entered. All methods belong to the event loop that it was entered in.
+    is entered. All methods belong to the event loop that it was entered in; one that
+    is closed meanwhile leaves the client, without a DISCONNECT.
 
     Between entering and entering again, what was published with QoS 1 or 2 and not
     acknowledged is kept when the session lasts (`clean_session=False`, or a session
@@ -721,17 +722,21 @@ class Client(LegacyAttributes, OtherNames):
         """Leave a loop that the client was entered in before, for another one."""
         if loop is self._entered_loop:
             return
+        self._forget_closed_loop()
+        if not self._is_entered:
+            self._entered_loop = loop
+            if self._maximum_calls is not None:
+                self._calls = asyncio.Semaphore(self._maximum_calls)
+
+    def _forget_closed_loop(self) -> None:
+        """Be left, if the loop that the client was entered in was closed since."""
         if self._entered_loop is not None and self._entered_loop.is_closed():
-            # Whoever waited there, and the socket, ended with it.
+            # Whoever waited there ended with it.
             runner, self._runner = self._runner, None
             self._is_entered = False
             self._inbox.abandon()
             if runner is not None:
                 runner.abandon()
-        if not self._is_entered:
-            self._entered_loop = loop
-            if self._maximum_calls is not None:
-                self._calls = asyncio.Semaphore(self._maximum_calls)
 
     async def _connect(self, runner: Runner) -> None:
         """Connect and wait for the CONNACK."""
@@ -767,6 +772,7 @@ class Client(LegacyAttributes, OtherNames):
         tasks get it, within the timeout. Harmless when the client is not entered.
         Cancelled, the connection is cut.
         """
+        self._forget_closed_loop()
         if self._runner is not None:
             await self._leave(self._runner, flush=exc_type is None)
 
@@ -805,6 +811,7 @@ class Client(LegacyAttributes, OtherNames):
         properties = to_properties("properties", properties)
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         self._engine.check_disconnect(reason_code, properties)
+        self._forget_closed_loop()
         if self._runner is not None:
             self._runner.set_timeout(seconds)
             await self._leave(self._runner, True, reason_code, properties)

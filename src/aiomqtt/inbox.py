@@ -53,6 +53,8 @@ class Inbox:
         self.is_closed = True
         self.error: MqttError | None = None
         self._was_expected = False
+        # The event loop that the client was entered in last.
+        self._loop: asyncio.AbstractEventLoop | None = None
         # How many messages were discarded, ever.
         self.discarded = 0
 
@@ -65,11 +67,13 @@ class Inbox:
         self._was_expected = True
         self.is_closed = False
         self.error = None
+        self._loop = asyncio.get_running_loop()
 
     def abandon(self) -> None:
-        """Forget those who wait: their event loop is closed."""
+        """End the connection, and forget those who wait: their loop is closed."""
         self._waiters.clear()
-        self._resume = None
+        if not self.is_closed:
+            self.close(MqttError("The event loop was closed"))
 
     def open(self, resume: Callable[[], None]) -> None:
         """Begin a connection.
@@ -197,8 +201,16 @@ class Inbox:
         return error
 
     def waiter(self) -> asyncio.Future[None]:
-        """Return a future for a message or the end; given up, it goes to `forget`."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Return a future for a message or the end; given up, it goes to `forget`.
+
+        Raises:
+            MqttError: The loop in which the client was entered is closed.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop and self._loop is not None and self._loop.is_closed():
+            self.abandon()
+            raise self.end()
+        waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
         return waiter
 

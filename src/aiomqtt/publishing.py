@@ -74,6 +74,8 @@ class Receipt:
 
     async def _wait_for_settlement(self, delivery: Delivery) -> None:
         runner = self._current()
+        if runner is not None:
+            runner.check_loop()
         if runner is None or runner.is_over:
             msg = "The client is not currently connected."
             why = None if runner is None else runner.error

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import math
 from asyncio import _get_running_loop
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from aiomqtt.escaping import escape
@@ -209,7 +208,7 @@ class Runner:
     @property
     def is_connected(self) -> bool:
         """Whether the broker has accepted the connection, and it is not over."""
-        return self._is_accepted and not self._over
+        return self._is_accepted and not self._over and not self._loop.is_closed()
 
     @property
     def is_over(self) -> bool:
@@ -254,6 +253,10 @@ class Runner:
             RuntimeError: It is one.
         """
         if _get_running_loop() is not self._loop:
+            if self._loop.is_closed():
+                # There is no connection any more, as the caller will find.
+                self.abandon()
+                return
             msg = (
                 "The client was entered in another event loop: from another thread call"
                 " asyncio.run_coroutine_threadsafe(client.publish(...), loop).result()"
@@ -328,7 +331,7 @@ class Runner:
         """Have what follows leave together, when this turn of the loop ends or at
         `flush`.
         """
-        if not self._is_scheduled:
+        if not self._is_scheduled and not self._over:
             self._is_scheduled = True
             self._gathered = 0
             self._turn_ends = self._loop.time() + TURN
@@ -435,11 +438,13 @@ class Runner:
         transport, self._transport = self._transport, None
         if not self._over:
             self._over = True
-            self._engine.connection_lost(MqttError("The event loop was closed"))
+            self.error = MqttError("The event loop was closed")
+            self._engine.connection_lost(self.error)
             self._engine.take()
         if transport is not None:
-            with suppress(RuntimeError):
-                transport.abort()
+            from .abandon import abandon
+
+            abandon(transport)
 
     def _lose(self, error: MqttError) -> None:
         if not self._over:

@@ -1,0 +1,22 @@
+"""Ending a connection whose event loop was closed before it."""
+
+import asyncio
+import socket
+from contextlib import suppress
+
+
+def abandon(transport: asyncio.Transport) -> None:
+    """End a connection without its event loop.
+
+    A transport of asyncio can't close any more: Python does when it collects it, with a
+    ResourceWarning, which is right, for the program has left it open. The broker
+    is to know at once.
+    """
+    sock = transport.get_extra_info("socket")
+    try:
+        transport.abort()
+    except RuntimeError:
+        # uvloop has closed the socket together with the loop, and has no such method.
+        if sock is not None:
+            with suppress(OSError, TypeError):
+                sock.shutdown(socket.SHUT_RDWR)
