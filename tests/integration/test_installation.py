@@ -140,7 +140,7 @@ def test_with_a_compiler_it_is_compiled_and_has_its_source_too(
 )
 def test_the_source_distribution_has_all_of_the_project(unpacked):
     listed = run("git", "-C", CHECKOUT, "ls-files")
-    of_git = (".github/", ".gitignore", "benchmarks/.gitignore")
+    of_git = (".gitignore", "benchmarks/.gitignore")
     for name in listed.splitlines():
         if not name.startswith(of_git) and (CHECKOUT / name).exists():
             assert (unpacked / name).exists(), name
