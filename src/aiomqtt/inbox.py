@@ -50,7 +50,7 @@ class Inbox:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._resume: Callable[[], None] | None = None
         # Whether a connection has ended since the last one began, and why.
-        self.is_closed = True
+        self.is_closed: bool = True
         self.error: MqttError | None = None
         self._was_expected = False
         # The event loop that the client was entered in last.

@@ -28,7 +28,7 @@ class SafeLogger(logging.LoggerAdapter[Any]):
         """Keep the logger."""
         super().__init__(logger)
         # Asked for each chunk of bytes: without a call in between.
-        self.isEnabledFor = logger.isEnabledFor  # type: ignore[method-assign]
+        self.__dict__["isEnabledFor"] = logger.isEnabledFor
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
         """Log; what that raises is reported on stderr."""

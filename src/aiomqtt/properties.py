@@ -321,8 +321,6 @@ class Properties:
             return NotImplemented
         return self.__dict__ == other.__dict__
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         """Return the values that are present, secrets left out."""
         values = ", ".join(

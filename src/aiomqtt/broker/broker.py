@@ -126,7 +126,7 @@ class Broker:
         if sys_interval < 0:
             msg = f"sys_interval must be 0 or more seconds, not {sys_interval}"
             raise ValueError(msg)
-        self.name = name or f"broker-{next(_numbers)}"
+        self.name: str = name or f"broker-{next(_numbers)}"
         self._host = host
         self._port = port
         self._ssl_context = ssl_context

@@ -58,12 +58,14 @@ class Core:
         self._note = note
         self.limits = limits
         self.new_identifier = new_identifier
-        self.statistics = Statistics()
-        self.memory = Memory(limits.maximum_memory)
-        self.retained = RetainedMessages(limits, self.memory)
-        self.shared = Shared(limits, self.statistics, self.retained, self.memory, now)
-        self.timers = Timers()
-        self.subscriptions = Subscriptions(self.memory)
+        self.statistics: Statistics = Statistics()
+        self.memory: Memory = Memory(limits.maximum_memory)
+        self.retained: RetainedMessages = RetainedMessages(limits, self.memory)
+        self.shared: Shared = Shared(
+            limits, self.statistics, self.retained, self.memory, now
+        )
+        self.timers: Timers = Timers()
+        self.subscriptions: Subscriptions = Subscriptions(self.memory)
         self.sessions: dict[str, Session] = {}
         self.peers: dict[str, Peer] = {}
         self.ready: list[Outlet] = []

@@ -36,7 +36,7 @@ class FilterRequest:
 
     def __init__(self, session: Session, packet_id: int, names: list[str]) -> None:
         """Begin with the first filter."""
-        self.session = session
+        self.session: Session = session
         self.wanted: list[str] = []
         self.size = PACKET * len(names)
         for name in names:

@@ -73,7 +73,7 @@ class Link(asyncio.Protocol):
         address = address_of(transport)
         certificate = _certificate(transport.get_extra_info("ssl_object"))
         since = self._loop.time() if self._accepted_at is None else self._accepted_at
-        self.peer = Peer(server.core, address, certificate, self, since)
+        self.peer: Peer = Peer(server.core, address, certificate, self, since)
         self.peer.outlet.taken = self._taken
         server.links.add(self)
         server.core.statistics.connections += 1

@@ -48,9 +48,9 @@ class Memory:
 
     def __init__(self, maximum: int) -> None:
         """Start with nothing used."""
-        self.maximum = maximum
+        self.maximum: int = maximum
         self._maximum_kept = maximum - maximum // RESERVE
-        self.used = 0
+        self.used: int = 0
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes more can be kept."""

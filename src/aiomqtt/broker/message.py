@@ -54,16 +54,16 @@ class ApplicationMessage:
         now: float,
     ) -> None:
         """Take fields that have been checked."""
-        self.topic = topic
-        self.payload = payload
-        self.qos = qos
-        self.retain = retain
-        self.properties = properties
-        self.arrived = now
+        self.topic: str = topic
+        self.payload: bytes = payload
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.properties: Properties | None = properties
+        self.arrived: float = now
         self.expires: float | None = None
-        self.number = 0
+        self.number: int = 0
         # The payload stands in what is encoded once more.
-        self.size = MESSAGE + 2 * (len(topic) + len(payload))
+        self.size: int = MESSAGE + 2 * (len(topic) + len(payload))
         if properties is not None:
             self.size += size_of_properties(properties)
         # How many keep it.

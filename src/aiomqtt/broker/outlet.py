@@ -77,12 +77,12 @@ class Outlet:
         self._taken_since: float | None = None
         self._ready = ready
         self._timers = timers
-        self.owner = owner
+        self.owner: Any = owner
         self.data: list[bytes] = []
-        self.unsent = 0
-        self.is_paused = False
-        self.is_crowded = False
-        self.held = 0
+        self.unsent: int = 0
+        self.is_paused: bool = False
+        self.is_crowded: bool = False
+        self.held: int = 0
         # Those who publish to this client and have to wait until it has caught up,
         # and until when; whether they have waited long enough.
         self._waiting: set[Outlet] = set()
@@ -90,8 +90,8 @@ class Outlet:
         self._gave_up = False
         self._held_since = 0.0
         self._patience: Patience | None = None
-        self.is_v5 = False
-        self.maximum_packet_size = 0
+        self.is_v5: bool = False
+        self.maximum_packet_size: int = 0
         self._alias_maximum = 0
         self._aliases: dict[str, int] = {}
         self._count()

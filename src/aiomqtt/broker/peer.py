@@ -112,10 +112,12 @@ class Peer:
         """Wait for the CONNECT."""
         self._core = core
         limits = core.limits
-        self.outlet = Outlet(core.ready, core.timers, core.memory, owner)
+        self.outlet: Outlet = Outlet(core.ready, core.timers, core.memory, owner)
         self.events: list[Event] = []
         self.session: Session | None = None
-        self.info = ClientInfo("", V5, address=address, certificate=certificate)
+        self.info: ClientInfo = ClientInfo(
+            "", V5, address=address, certificate=certificate
+        )
         self._decoder = Decoder(
             V5,
             CLIENT,

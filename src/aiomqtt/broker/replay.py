@@ -35,8 +35,8 @@ class Replay:
         """Start with no subscription."""
         self._memory = memory
         self._retained = retained
-        self.topic_filter = ""
-        self.is_blocked = False
+        self.topic_filter: str = ""
+        self.is_blocked: bool = False
         # Those of this subscription, the next one at the end.
         self._topics: dict[str, None] = {}
         # The subscriptions whose turn is to come, each with the number of the last

@@ -32,7 +32,7 @@ class RetainedMessages:
         self._memory = memory
         self._by_topic: dict[str, ApplicationMessage] = {}
         self._trie: Trie[ApplicationMessage] = Trie()
-        self.last_number = 0
+        self.last_number: int = 0
         # Without those of the broker itself.
         self._count = 0
         self._size = 0

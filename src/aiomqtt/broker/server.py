@@ -30,11 +30,11 @@ class Server:
         self.leaving: set[Link] = set()
         # TLS connections whose handshake is not complete.
         self.handshakes: set[asyncio.Task[None]] = set()
-        self.is_paused = False
+        self.is_paused: bool = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
-        self.is_over = False
+        self.is_over: bool = False
         # Resolves when there is no connection left.
         self._empty: asyncio.Future[None] | None = None
 

@@ -58,12 +58,12 @@ class Shared:
         now: float,
     ) -> None:
         """Take them."""
-        self.limits = limits
-        self.retained = retained
-        self.memory = memory
-        self.statistics = statistics
-        self.now = now
-        self.work = 0
+        self.limits: Limits = limits
+        self.retained: RetainedMessages = retained
+        self.memory: Memory = memory
+        self.statistics: Statistics = statistics
+        self.now: float = now
+        self.work: int = 0
 
 
 class Subscription:
@@ -88,12 +88,12 @@ class Subscription:
         identifier: int,
     ) -> None:
         """Take the fields; an identifier of 0 is none."""
-        self.session = session
-        self.topic_filter = topic_filter
-        self.qos = qos
-        self.no_local = no_local
-        self.retain_as_published = retain_as_published
-        self.identifier = identifier
+        self.session: Session = session
+        self.topic_filter: str = topic_filter
+        self.qos: int = qos
+        self.no_local: bool = no_local
+        self.retain_as_published: bool = retain_as_published
+        self.identifier: int = identifier
 
 
 class Letter:
@@ -111,12 +111,12 @@ class Letter:
         share: str,
     ) -> None:
         """Take the fields; a share is the filter of a shared subscription, or ""."""
-        self.session = session
-        self.message = message
-        self.qos = qos
-        self.retain = retain
-        self.identifiers = identifiers
-        self.share = share
+        self.session: Session = session
+        self.message: ApplicationMessage = message
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.identifiers: tuple[int, ...] = identifiers
+        self.share: str = share
 
     def render(self) -> tuple[bytes, bytes] | None:
         """Encode it for the connection that there is; None: it has expired."""
@@ -170,19 +170,19 @@ class Session:
 
     def __init__(self, client_id: str, shared: Shared) -> None:
         """Start without a connection and without subscriptions."""
-        self.client_id = client_id
-        self.shared = shared
+        self.client_id: str = client_id
+        self.shared: Shared = shared
         # Valid for the session.
-        self.outbound = Outbound()
-        self.inbound = Inbound()
+        self.outbound: Outbound = Outbound()
+        self.inbound: Inbound = Inbound()
         self.subscriptions: dict[str, Subscription] = {}
         self.replay: Replay | None = None
-        self.expiry = 0
+        self.expiry: int = 0
         self._will: WillMessage | None = None
         self.will_timer: Timer | None = None
         self.expiry_timer: Timer | None = None
-        self.is_v5 = False
-        self.is_over = False
+        self.is_v5: bool = False
+        self.is_over: bool = False
         # Valid for the connection.
         self.outlet: Outlet | None = None
         # What of it the broker's account of memory has.

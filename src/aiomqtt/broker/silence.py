@@ -25,7 +25,7 @@ class Silence:
             partial_timeout: How long a packet may take to come, in seconds.
             time: The time.
         """
-        self.patience = patience
+        self.patience: float = patience
         self._partial_timeout = partial_timeout
         self._heard = time
         # Since when a packet is coming; None: none is.

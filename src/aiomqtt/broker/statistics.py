@@ -36,18 +36,18 @@ class Statistics:
 
     def __init__(self) -> None:
         """Start at zero."""
-        self.connections = 0
-        self.clients_connected = 0
-        self.clients_total = 0
-        self.messages_received = 0
-        self.messages_sent = 0
-        self.messages_dropped = 0
-        self.messages_expired = 0
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.subscriptions = 0
-        self.retained_messages = 0
-        self.uptime = 0.0
+        self.connections: int = 0
+        self.clients_connected: int = 0
+        self.clients_total: int = 0
+        self.messages_received: int = 0
+        self.messages_sent: int = 0
+        self.messages_dropped: int = 0
+        self.messages_expired: int = 0
+        self.bytes_received: int = 0
+        self.bytes_sent: int = 0
+        self.subscriptions: int = 0
+        self.retained_messages: int = 0
+        self.uptime: float = 0.0
 
     def topics(self) -> list[tuple[str, str]]:
         """Return the ``$SYS`` topics with what they say; the names are mosquitto's."""

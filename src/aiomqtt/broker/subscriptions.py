@@ -29,8 +29,8 @@ class Target:
     def __init__(self, subscriptions: list[Subscription]) -> None:
         """Join the subscriptions of one session."""
         self.session: Session = subscriptions[0].session
-        self.qos = 0
-        self.retain_as_published = False
+        self.qos: int = 0
+        self.retain_as_published: bool = False
         identifiers: list[int] = []
         not_local: list[Subscription] = []
         for subscription in subscriptions:
@@ -41,7 +41,7 @@ class Target:
                 identifiers.append(subscription.identifier)
             if not subscription.no_local:
                 not_local.append(subscription)
-        self.identifiers = tuple(identifiers)
+        self.identifiers: tuple[int, ...] = tuple(identifiers)
         self.of_own: Target | None = self
         if len(not_local) < len(subscriptions):
             self.of_own = Target(not_local) if not_local else None
@@ -91,8 +91,8 @@ class Matches:
 
     def __init__(self, targets: list[Target], groups: list[Group]) -> None:
         """Take the sessions, and the groups of which one member each gets it."""
-        self.targets = targets
-        self.groups = groups
+        self.targets: list[Target] = targets
+        self.groups: list[Group] = groups
 
 
 class _Filter:

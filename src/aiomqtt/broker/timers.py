@@ -17,9 +17,9 @@ class Timer:
         self, when: float, number: int, action: Callable[[float], None] | None
     ) -> None:
         """Take the time, and what tells it from others of the same time."""
-        self.when = when
-        self.number = number
-        self.action = action
+        self.when: float = when
+        self.number: int = number
+        self.action: Callable[[float], None] | None = action
 
     def __lt__(self, other: "Timer") -> bool:
         """Order by time, and then as they were made."""

@@ -342,9 +342,9 @@ class MemoryServer:
         """Belong to the running event loop."""
         self.name = name
         self.factory = factory
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         # As with a socket, what listens gives its context to what it accepts.
-        self.context = copy_context()
+        self.context: Context = copy_context()
 
     def close(self) -> None:
         """Accept no more, and free the name; connections stay as they are."""

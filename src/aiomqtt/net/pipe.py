@@ -18,7 +18,7 @@ class Pipe:
     def __init__(self) -> None:
         """Be empty; each end sets what wakes it."""
         self.chunks: deque[bytes] = deque()
-        self.size = 0
+        self.size: int = 0
         # Have a look at the pipe in a later turn of the loop.
         self.wake_reader: Callable[[], None] = nobody
         self.wake_writer: Callable[[], None] = nobody
@@ -26,10 +26,10 @@ class Pipe:
         self.has_end = False
         self.is_writer_gone = False
         # Whether the reader takes no more, and whether it is closed.
-        self.is_deaf = False
+        self.is_deaf: bool = False
         self.is_reader_gone = False
         # Whether something was written that nobody took.
-        self.has_lost = False
+        self.has_lost: bool = False
 
     def take(self, most: int) -> bytes:
         """Take a large chunk, or several small ones joined.

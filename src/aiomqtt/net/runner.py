@@ -411,7 +411,7 @@ class Runner:
     def set_timeout(self, timeout: float) -> None:
         """Set how many seconds the broker has to take what is written last."""
         # Timers take no infinity; a day is as good.
-        self.timeout = min(timeout, 86_400.0)
+        self.timeout: float = min(timeout, 86_400.0)
 
     def idle(self) -> Waiter:
         """Return a future for when nobody waits for an answer any more."""

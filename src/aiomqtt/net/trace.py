@@ -35,7 +35,7 @@ class Trace:
         self._role = role
         self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
         self._version = version
-        self.name = "a new client"
+        self.name: str = "a new client"
         self._received = Decoder(version, self._peer)
 
     def received(self, data: bytes, is_inside: bool | None = None) -> None:

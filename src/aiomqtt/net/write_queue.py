@@ -19,7 +19,7 @@ class WriteQueue:
         self._loop: Final = loop
         self._portion = portion
         # Whether the transport's buffer is above its high-water mark.
-        self.is_paused = False
+        self.is_paused: bool = False
         # In order, with about how many bytes they will write.
         self.waiters: dict[Waiter, int] = {}
         self._is_admitting = False

@@ -21,18 +21,20 @@ class Limits:
     def __init__(self, connack: Connack | None = None) -> None:
         """Read the properties of a CONNACK; an absent one means its default."""
         properties = (connack and connack.properties) or _NO_PROPERTIES
-        self.receive_maximum = properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM
+        self.receive_maximum: int = (
+            properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM
+        )
         self.maximum_qos = 2 if properties.maximum_qos is None else 1
         if properties.maximum_qos == 0:
             self.maximum_qos = 0
-        self.retain_available = properties.retain_available != 0
-        self.maximum_packet_size = properties.maximum_packet_size
-        self.topic_alias_maximum = properties.topic_alias_maximum or 0
-        self.wildcards = properties.wildcard_subscription_available != 0
-        self.identifiers = properties.subscription_identifier_available != 0
-        self.shared = properties.shared_subscription_available != 0
+        self.retain_available: bool = properties.retain_available != 0
+        self.maximum_packet_size: int | None = properties.maximum_packet_size
+        self.topic_alias_maximum: int = properties.topic_alias_maximum or 0
+        self.wildcards: bool = properties.wildcard_subscription_available != 0
+        self.identifiers: bool = properties.subscription_identifier_available != 0
+        self.shared: bool = properties.shared_subscription_available != 0
         # Whether no PUBLISH can be refused, so that nothing needs to be checked.
-        self.allow_any_publish = (
+        self.allow_any_publish: bool = (
             self.maximum_qos == 2
             and self.retain_available
             and self.maximum_packet_size is None
@@ -62,7 +64,7 @@ class InboundAliases:
         self._maximum = maximum
         self._topics: dict[int, Topic] = {}
         # How many characters the topics have.
-        self.size = 0
+        self.size: int = 0
 
     def resolve(self, packet: Publish) -> None:
         """Set an alias, or give a PUBLISH the topic that its alias stands for.
@@ -143,13 +145,13 @@ class Connection:
     def __init__(self, connect: Connect) -> None:
         """Begin with what the CONNECT says; the CONNACK says the rest."""
         self.connect = connect
-        self.version = connect.version
-        self.announced = connect.properties or _NO_PROPERTIES
-        self.limits = Limits()
-        self.keep_alive = KeepAlive(0, 0.0)
+        self.version: ProtocolVersion = connect.version
+        self.announced: Properties = connect.properties or _NO_PROPERTIES
+        self.limits: Limits = Limits()
+        self.keep_alive: KeepAlive = KeepAlive(0, 0.0)
         maximum = self.announced.topic_alias_maximum or 0
-        self.inbound_aliases = InboundAliases(maximum)
-        self.outbound_aliases = OutboundAliases(0)
+        self.inbound_aliases: InboundAliases = InboundAliases(maximum)
+        self.outbound_aliases: OutboundAliases = OutboundAliases(0)
 
     def accept(self, connack: Connack, now: float) -> None:
         """Take over what the CONNACK of an accepted connection says."""

@@ -35,7 +35,7 @@ class DroppedIds:
         self._qos: dict[int, int] = {}
         # Valid for the connection: those that were written on it.
         self._written: set[int] = set()
-        self.in_flight = 0
+        self.in_flight: int = 0
 
     def __len__(self) -> int:
         """Return how many identifiers are out of use."""

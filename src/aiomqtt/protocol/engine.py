@@ -81,9 +81,9 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         """Start without a connection."""
         self.settings = settings
-        self.version = settings.version
+        self.version: ProtocolVersion = settings.version
         # Valid for the session.
-        self.session = Session(settings.client_id)
+        self.session: Session = Session(settings.client_id)
         # Valid for the connection.
         self._enter(CLOSED)
         self._connection = Connection(Connect(settings.version))

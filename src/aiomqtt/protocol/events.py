@@ -65,9 +65,9 @@ class Request:
 
     def __init__(self, answer: PacketType, packet_id: int, filters: list[str]) -> None:
         """Wait for an answer with a code for each filter."""
-        self.answer = answer
-        self.packet_id = packet_id
-        self.filters = filters
+        self.answer: PacketType = answer
+        self.packet_id: int = packet_id
+        self.filters: list[str] = filters
         self.reason_codes: list[ReasonCode] = []
         self.properties: Properties | None = None
         self.waiter: object = None
@@ -80,7 +80,7 @@ class Connected:
 
     def __init__(self, connack: Connack) -> None:
         """Take the CONNACK."""
-        self.connack = connack
+        self.connack: Connack = connack
 
 
 class Closed:
@@ -95,8 +95,8 @@ class Closed:
 
     def __init__(self, error: MqttError | None, connack: Connack | None = None) -> None:
         """Take the reason."""
-        self.error = error
-        self.connack = connack
+        self.error: MqttError | None = error
+        self.connack: Connack | None = connack
 
 
 Event = Connected | Delivery | Request | Closed
@@ -122,7 +122,7 @@ class Output:
             events: The events.
             size: What the messages take of memory, about, in bytes.
         """
-        self.data = data
-        self.messages = messages
-        self.events = events
-        self.size = size
+        self.data: list[bytes] = data
+        self.messages: list[Publish] = messages
+        self.events: list[Event] = events
+        self.size: int = size

@@ -68,12 +68,12 @@ class Delivery:
 
     def __init__(self, head: bytes, tail: bytes, qos: int) -> None:
         """Take the two parts that the packet identifier goes between."""
-        self.head = head
-        self.tail = tail
-        self.qos = qos
-        self.packet_id = 0
-        self.state = QUEUED
-        self.reason_code = SUCCESS
+        self.head: bytes = head
+        self.tail: bytes = tail
+        self.qos: int = qos
+        self.packet_id: int = 0
+        self.state: int = QUEUED
+        self.reason_code: ReasonCode = SUCCESS
         self.properties: Properties | None = None
         # Makes the two parts anew when it is written: with a topic alias they
         # depend on what was written before, on the same connection. None instead of
@@ -100,7 +100,7 @@ class Outbound:
         self._queued: OrderedDict[Delivery, None] = OrderedDict()
         self._last_id = 0
         # How many bytes of PUBLISH packets are kept.
-        self.size = 0
+        self.size: int = 0
         self._dropped = DroppedIds()
 
         # Valid for the connection.

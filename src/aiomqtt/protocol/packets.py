@@ -28,7 +28,7 @@ class Shape:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.FIELDS)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         """Return the fields that may be shown."""
@@ -45,7 +45,13 @@ class WillMessage(Shape):
 
     __slots__ = ("payload", "properties", "qos", "retain", "topic")
 
-    FIELDS = ("topic", "payload", "qos", "retain", "properties")
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "topic",
+        "payload",
+        "qos",
+        "retain",
+        "properties",
+    )
 
     def __init__(
         self,
@@ -56,11 +62,11 @@ class WillMessage(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.topic = topic
-        self.payload = payload
-        self.qos = qos
-        self.retain = retain
-        self.properties = properties
+        self.topic: str = topic
+        self.payload: bytes = payload
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.properties: Properties | None = properties
 
 
 class Connect(Shape):
@@ -77,7 +83,7 @@ class Connect(Shape):
         "will",
     )
 
-    FIELDS = (
+    FIELDS: ClassVar[tuple[str, ...]] = (
         "version",
         "client_id",
         "clean_start",
@@ -87,8 +93,8 @@ class Connect(Shape):
         "will",
         "properties",
     )
-    SECRETS = ("password",)
-    kind: ClassVar = PacketType.CONNECT
+    SECRETS: ClassVar[tuple[str, ...]] = ("password",)
+    kind: ClassVar[PacketType] = PacketType.CONNECT
 
     def __init__(
         self,
@@ -102,15 +108,15 @@ class Connect(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.version = version
-        self.client_id = client_id
+        self.version: ProtocolVersion = version
+        self.client_id: str = client_id
         # 3.1 and 3.1.1 call it Clean Session.
-        self.clean_start = clean_start
-        self.keep_alive = keep_alive  # seconds
-        self.username = username
-        self.password = password
-        self.will = will
-        self.properties = properties
+        self.clean_start: bool = clean_start
+        self.keep_alive: int = keep_alive  # seconds
+        self.username: str | None = username
+        self.password: bytes | None = password
+        self.will: WillMessage | None = will
+        self.properties: Properties | None = properties
 
 
 class Connack(Shape):
@@ -118,8 +124,8 @@ class Connack(Shape):
 
     __slots__ = ("properties", "reason_code", "session_present")
 
-    FIELDS = ("session_present", "reason_code", "properties")
-    kind: ClassVar = PacketType.CONNACK
+    FIELDS: ClassVar[tuple[str, ...]] = ("session_present", "reason_code", "properties")
+    kind: ClassVar[PacketType] = PacketType.CONNACK
 
     def __init__(
         self,
@@ -128,9 +134,9 @@ class Connack(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.session_present = session_present
-        self.reason_code = reason_code
-        self.properties = properties
+        self.session_present: bool = session_present
+        self.reason_code: ReasonCode = reason_code
+        self.properties: Properties | None = properties
 
 
 class Publish(Message):
@@ -142,7 +148,7 @@ class Publish(Message):
 
     __slots__ = ("dup",)
 
-    kind: ClassVar = PacketType.PUBLISH
+    kind: ClassVar[PacketType] = PacketType.PUBLISH
 
     def __init__(
         self,
@@ -161,7 +167,7 @@ class Publish(Message):
         self.retain = retain
         self.mid = mid
         self.properties = properties
-        self.dup = dup
+        self.dup: bool = dup
 
 
 def _no_topic() -> Topic:
@@ -179,7 +185,12 @@ class Ack(Shape):
 
     __slots__ = ("kind", "packet_id", "properties", "reason_code")
 
-    FIELDS = ("kind", "packet_id", "reason_code", "properties")
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "kind",
+        "packet_id",
+        "reason_code",
+        "properties",
+    )
 
     def __init__(
         self,
@@ -189,10 +200,10 @@ class Ack(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.kind = kind
-        self.packet_id = packet_id
-        self.reason_code = reason_code
-        self.properties = properties
+        self.kind: PacketType = kind
+        self.packet_id: int = packet_id
+        self.reason_code: ReasonCode = reason_code
+        self.properties: Properties | None = properties
 
 
 class Subscribe(Shape):
@@ -200,8 +211,8 @@ class Subscribe(Shape):
 
     __slots__ = ("packet_id", "properties", "subscriptions")
 
-    FIELDS = ("packet_id", "subscriptions", "properties")
-    kind: ClassVar = PacketType.SUBSCRIBE
+    FIELDS: ClassVar[tuple[str, ...]] = ("packet_id", "subscriptions", "properties")
+    kind: ClassVar[PacketType] = PacketType.SUBSCRIBE
 
     def __init__(
         self,
@@ -210,9 +221,9 @@ class Subscribe(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.packet_id = packet_id
-        self.subscriptions = subscriptions
-        self.properties = properties
+        self.packet_id: int = packet_id
+        self.subscriptions: list[tuple[str, SubscribeOptions]] = subscriptions
+        self.properties: Properties | None = properties
 
 
 class Unsubscribe(Shape):
@@ -220,8 +231,8 @@ class Unsubscribe(Shape):
 
     __slots__ = ("filters", "packet_id", "properties")
 
-    FIELDS = ("packet_id", "filters", "properties")
-    kind: ClassVar = PacketType.UNSUBSCRIBE
+    FIELDS: ClassVar[tuple[str, ...]] = ("packet_id", "filters", "properties")
+    kind: ClassVar[PacketType] = PacketType.UNSUBSCRIBE
 
     def __init__(
         self,
@@ -230,9 +241,9 @@ class Unsubscribe(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.packet_id = packet_id
-        self.filters = filters
-        self.properties = properties
+        self.packet_id: int = packet_id
+        self.filters: list[str] = filters
+        self.properties: Properties | None = properties
 
 
 class Suback(Shape):
@@ -240,7 +251,12 @@ class Suback(Shape):
 
     __slots__ = ("kind", "packet_id", "properties", "reason_codes")
 
-    FIELDS = ("kind", "packet_id", "reason_codes", "properties")
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "kind",
+        "packet_id",
+        "reason_codes",
+        "properties",
+    )
 
     def __init__(
         self,
@@ -250,10 +266,10 @@ class Suback(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.kind = kind
-        self.packet_id = packet_id
-        self.reason_codes = reason_codes
-        self.properties = properties
+        self.kind: PacketType = kind
+        self.packet_id: int = packet_id
+        self.reason_codes: list[ReasonCode] = reason_codes
+        self.properties: Properties | None = properties
 
 
 class Ping(Shape):
@@ -261,14 +277,14 @@ class Ping(Shape):
 
     __slots__ = ("kind",)
 
-    FIELDS = ("kind",)
+    FIELDS: ClassVar[tuple[str, ...]] = ("kind",)
 
     def __init__(
         self,
         kind: PacketType,
     ) -> None:
         """Take the fields."""
-        self.kind = kind
+        self.kind: PacketType = kind
 
 
 class Signal(Shape):
@@ -276,7 +292,7 @@ class Signal(Shape):
 
     __slots__ = ("kind", "properties", "reason_code")
 
-    FIELDS = ("kind", "reason_code", "properties")
+    FIELDS: ClassVar[tuple[str, ...]] = ("kind", "reason_code", "properties")
 
     def __init__(
         self,
@@ -285,9 +301,9 @@ class Signal(Shape):
         properties: Properties | None = None,
     ) -> None:
         """Take the fields."""
-        self.kind = kind
-        self.reason_code = reason_code
-        self.properties = properties
+        self.kind: PacketType = kind
+        self.reason_code: int = reason_code
+        self.properties: Properties | None = properties
 
 
 Packet = (

@@ -18,9 +18,9 @@ class Session:
     def __init__(self, client_id: str) -> None:
         """Start without a session."""
         self.client_id = client_id
-        self.outbound = Outbound()
-        self.inbound = Inbound()
-        self.exists = False
+        self.outbound: Outbound = Outbound()
+        self.inbound: Inbound = Inbound()
+        self.exists: bool = False
         self.connected_before = False
 
     def clear(self) -> list[Delivery]:

@@ -108,10 +108,10 @@ class Reader:
         maximum_items: int = MAXIMUM_ITEMS,
     ) -> None:
         """Read from the start to the end, by default all of it."""
-        self.data = data
-        self.position = start
-        self.end = len(data) if end is None else end
-        self.maximum_items = maximum_items
+        self.data: bytes = data
+        self.position: int = start
+        self.end: int = len(data) if end is None else end
+        self.maximum_items: int = maximum_items
 
     def take(self, size: int) -> bytes:
         """Read a number of bytes."""

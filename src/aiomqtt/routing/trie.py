@@ -28,7 +28,7 @@ class Trie(Generic[T]):
 
     def __init__(self) -> None:
         """Start empty."""
-        self.levels = 0
+        self.levels: int = 0
         self._root: _Node[T] = _Node()
 
     def get(self, name: str) -> T | None:

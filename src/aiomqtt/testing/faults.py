@@ -45,8 +45,8 @@ class Order:
         self.kind = kind
         self.number = number
         self.is_before = is_before
-        self.fault = ""
-        self.struck = False
+        self.fault: str = ""
+        self.struck: bool = False
         self._told = ""
         self._strike: Fault | None = None
 
@@ -176,10 +176,10 @@ class FaultProxy:
 
     def __init__(self, broker_host: str, broker_port: int, *, seed: int = 0) -> None:
         """Forward to a broker, once it is entered."""
-        self.port = 0
+        self.port: int = 0
         self.seed = seed
         self.orders: list[Order] = []
-        self.connections = 0
+        self.connections: int = 0
         self.packets: Counter[tuple[Sender, PacketType]] = Counter()
         self.bytes: Counter[Sender] = Counter()
         self._broker = broker_host, broker_port

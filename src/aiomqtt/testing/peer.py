@@ -36,7 +36,7 @@ class Peer:
         timeout: How many seconds a read waits, and a script may go on after the test.
     """
 
-    timeout = 5.0
+    timeout: float = 5.0
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

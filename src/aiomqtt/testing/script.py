@@ -75,8 +75,8 @@ class Script:
         answer_pings: bool = True,
     ) -> None:
         """Start without a step."""
-        self.port = 0
-        self.name = f"script-{next(_numbers)}"
+        self.port: int = 0
+        self.name: str = f"script-{next(_numbers)}"
         self._ssl_context = ssl_context
         self._timeout = timeout
         self._answer_pings = answer_pings

@@ -52,9 +52,9 @@ class Wire:
     def __init__(self, connection: "Connection", sender: Sender) -> None:
         """Wait for both ends."""
         self.sender = sender
-        self.is_stalled = False
-        self.is_hole = False
-        self.seconds = 0.0
+        self.is_stalled: bool = False
+        self.is_hole: bool = False
+        self.seconds: float = 0.0
         self.piece: int | None = None
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -311,13 +311,13 @@ class Connection:
         self.random = chance
         self.came = came
         self.passed = passed
-        self.is_joined = False
-        self.is_over = False
+        self.is_joined: bool = False
+        self.is_over: bool = False
         self._broker = broker
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._wires = {CLIENT: Wire(self, CLIENT), BROKER: Wire(self, BROKER)}
-        self.client_end = End(self, CLIENT)
+        self.client_end: End = End(self, CLIENT)
         self._transports: dict[Sender, asyncio.Transport] = {}
         self._dialing: asyncio.Task[None] | None = None
 

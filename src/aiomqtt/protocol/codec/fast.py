@@ -36,11 +36,11 @@ class TopicName:
 
     def __init__(self, encoded: bytes) -> None:
         """Take the bytes of the name, with their length in front."""
-        self.encoded = encoded
+        self.encoded: bytes = encoded
         # The first byte and the remaining length, together, of the last header that
         # this name came behind, and both. The next one is often the same.
-        self.key = -1
-        self.head = b""
+        self.key: int = -1
+        self.head: bytes = b""
 
 
 # Topic names that were sent.

@@ -99,10 +99,10 @@ class Decoder:
         portion: int = 0,
     ) -> None:
         """Start at the beginning of a packet."""
-        self.version = version
+        self.version: ProtocolVersion = version
         self.error: PacketError | None = None
-        self.kept = 0
-        self.maximum_packet_size = maximum_packet_size
+        self.kept: int = 0
+        self.maximum_packet_size: int | None = maximum_packet_size
         self._sender = sender
         self._is_v5 = version >= V5
         # The chunks of a packet that is not whole, and the size that it will have
