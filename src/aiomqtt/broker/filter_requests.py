@@ -38,7 +38,7 @@ class FilterRequest:
         """Begin with the first filter."""
         self.session: Session = session
         self.wanted: list[str] = []
-        self.size = PACKET * len(names)
+        self.size: int = PACKET * len(names)
         for name in names:
             self.size += 2 * len(name)
         self._packet_id = packet_id
