@@ -84,6 +84,20 @@ def test_the_paths_that_programs_import(path, name):
     assert found is getattr(aiomqtt, name, found)
 
 
+@pytest.mark.parametrize("path", sorted(PATHS))
+def test_type_checkers_find_them_there(path):
+    # What a module imports is not its own to them, unless it is in __all__.
+    module = importlib.import_module(path)
+    source = Path(aiomqtt.__file__).with_name(path.partition(".")[2] + ".py")
+    own = set(getattr(module, "__all__", ()))
+    for node in ast.parse(source.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.AnnAssign):
+            own.add(ast.unparse(node.target))
+    assert own >= PATHS[path]
+
+
 def test_a_star_import_gives_the_public_names():
     names: dict[str, object] = {}
     exec("from aiomqtt import *", names)
