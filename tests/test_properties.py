@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from aiomqtt import Properties, ReasonCode, SubscribeOptions
+from aiomqtt import Properties, ReasonCode, SubscribeOptions, Topic, Wildcard
 from aiomqtt.protocol.spec import PROPERTIES, DataType
 
 # One valid value of each type.
@@ -184,6 +184,18 @@ def test_a_string_may_be_long(row):
 def test_a_response_topic_has_no_wildcards(value):
     with pytest.raises(ValueError, match="^response_topic must not contain wildcards"):
         Properties(response_topic=value)
+
+
+@pytest.mark.parametrize("name", ["response_topic", "ResponseTopic"])
+def test_a_response_topic_may_be_a_topic(name):
+    properties = Properties(**{name: Topic("a/b")})
+    setattr(properties, name, Topic("a/c"))
+    assert type(properties.response_topic) is str
+    assert properties.response_topic == properties.ResponseTopic == "a/c"
+    with pytest.raises(TypeError, match="must be a str, not Wildcard"):
+        setattr(properties, name, Wildcard("a/c"))
+    with pytest.raises(TypeError, match="content_type must be a str, not Topic"):
+        Properties(content_type=Topic("a"))
 
 
 @named(BINARIES)

@@ -193,8 +193,9 @@ def look_at(message: Message, is_v5: bool) -> None:
 
 
 def properties_by_paho_s_names() -> Properties:
-    properties = Properties(user_property=[("a", "1")])
-    properties.ResponseTopic = "lamp/answer"
+    properties = Properties(user_property=[("a", "1")], response_topic=NAME)
+    properties.response_topic = NAME
+    properties.ResponseTopic = Topic("lamp/answer")
     properties.MessageExpiryInterval = 5
     properties.UserProperty = ("b", "2")
     properties.UserProperty = [("a", "1"), ("b", "2")]
@@ -205,6 +206,9 @@ def read(properties: Properties) -> None:
     assert_type(properties.ResponseTopic, str)
     assert_type(properties.response_topic, str | None)
     assert_type(properties.UserProperty, list[tuple[str, str]])
+    assert_type(len(properties.user_property), int)
+    assert_type(properties.user_property[0], tuple[str, str])
+    assert_type(properties.subscription_identifier[0], int)
 
 
 def codes() -> list[int]:
@@ -256,5 +260,7 @@ async def mistakes(client: Client) -> None:
     await client.publish_many([("a", {})])  # type: ignore[list-item]
     Will(FILTER)  # type: ignore[arg-type]
     Properties().ResponseTopic = 5  # type: ignore[assignment]
+    Properties().response_topic = FILTER  # type: ignore[assignment]
+    Properties().content_type = NAME  # type: ignore[assignment]
     print(Properties().no_such_property)  # type: ignore[attr-defined]
     print(mqtt.no_such_name)  # type: ignore[attr-defined]

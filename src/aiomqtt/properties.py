@@ -5,7 +5,7 @@ snake_case. The CamelCase names of paho-mqtt, which programs written for aiomqtt
 use, resolve to the same values.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -20,6 +20,7 @@ from .protocol.spec import (
     DataType,
     PropertyRow,
 )
+from .topic import Topic, TopicLike
 
 
 class ReasonCode(int):
@@ -125,6 +126,8 @@ SUCCESS: Final = ReasonCode(0)
 
 def _utf8(row: PropertyRow, value: object) -> str:
     if not isinstance(value, str):
+        if row.is_topic and isinstance(value, Topic):
+            return value.value
         msg = f"{row.name} must be a str, not {type(value).__name__}"
         raise TypeError(msg)
     try:
@@ -214,9 +217,7 @@ class Properties:
     payload_format_indicator: int | None = None
     message_expiry_interval: int | None = None  # seconds
     content_type: str | None = None
-    response_topic: str | None = None
     correlation_data: bytes | None = None
-    subscription_identifier: Iterable[int] = ()
     session_expiry_interval: int | None = None  # seconds
     assigned_client_identifier: str | None = None
     server_keep_alive: int | None = None  # seconds
@@ -233,18 +234,41 @@ class Properties:
     topic_alias: int | None = None
     maximum_qos: int | None = None
     retain_available: int | None = None
-    user_property: Iterable[tuple[str, str]] = ()
     maximum_packet_size: int | None = None  # bytes
     wildcard_subscription_available: int | None = None
     subscription_identifier_available: int | None = None
     shared_subscription_available: int | None = None
+
+    # These take more types than they give back.
+    if TYPE_CHECKING:
+
+        @property
+        def response_topic(self) -> str | None: ...
+        @response_topic.setter
+        def response_topic(self, value: TopicLike | None) -> None: ...
+        @property
+        def subscription_identifier(self) -> Sequence[int]: ...
+        @subscription_identifier.setter
+        def subscription_identifier(
+            self, value: int | Iterable[int] | None
+        ) -> None: ...
+        @property
+        def user_property(self) -> Sequence[tuple[str, str]]: ...
+        @user_property.setter
+        def user_property(
+            self, value: tuple[str, str] | Iterable[tuple[str, str]] | None
+        ) -> None: ...
+
+    else:
+        response_topic: str | None = None
+        subscription_identifier: Sequence[int] = ()
+        user_property: Sequence[tuple[str, str]] = ()
 
     if TYPE_CHECKING:
         # The names of paho-mqtt: there is a value, or AttributeError.
         PayloadFormatIndicator: int
         MessageExpiryInterval: int
         ContentType: str
-        ResponseTopic: str
         CorrelationData: bytes
         SessionExpiryInterval: int
         AssignedClientIdentifier: str
@@ -267,6 +291,10 @@ class Properties:
         SubscriptionIdentifierAvailable: int
         SharedSubscriptionAvailable: int
 
+        @property
+        def ResponseTopic(self) -> str: ...  # noqa: N802
+        @ResponseTopic.setter
+        def ResponseTopic(self, value: TopicLike) -> None: ...  # noqa: N802
         @property
         def SubscriptionIdentifier(self) -> list[int]: ...  # noqa: N802
         @SubscriptionIdentifier.setter
