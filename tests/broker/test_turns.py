@@ -34,8 +34,8 @@ def encoded(packet):
     return encode(packet, V5, CLIENT)
 
 
-def publish(qos=0):
-    return Publish(Topic("t"), b"", qos, False, qos, None, False)
+def publish(qos=0, topic="t", payload=b""):
+    return Publish(Topic(topic), payload, qos, False, qos, None, False)
 
 
 def test_a_flood_of_pings_takes_several_turns(version):
@@ -265,6 +265,83 @@ def test_shared_subscriptions_go_on_without_a_session_that_has_ended(version):
     other.lose()
     world.pass_time(1)
     assert levels(world) == 0
+
+
+# Filters of as many levels that all match one topic.
+WIDE_TOPIC = "/".join(["a"] * 120)
+WIDE = [
+    "/".join([*("+" if number >> bit & 1 else "a" for bit in range(9)), *["+"] * 111])
+    for number in range(512)
+]
+
+
+def with_wide_filters(world, version):
+    """A client that has subscribed to all of them."""
+    listener = world.client(version, client_id="listener")
+    listener.send(Subscribe(1, [(name, SubscribeOptions()) for name in WIDE]))
+    portions(listener, lambda: 0)
+    listener.read()
+    return listener
+
+
+def test_to_find_many_filters_takes_several_turns(version):
+    """Each message once, in their order, and to whom is still subscribed."""
+    world = World()
+    listener = with_wide_filters(world, version)
+    other = world.client(version, client_id="other")
+    other.subscribe("#")
+    speaker = world.client(version, client_id="speaker")
+    speaker.send(publish(1, WIDE_TOPIC, b"1"), publish(1, WIDE_TOPIC, b"2"), PINGREQ)
+    assert speaker.read() == []
+    assert speaker.peer.is_waiting
+    other.send(Unsubscribe(1, ["#"]))
+    assert len(portions(speaker, lambda: 0)) >= 1
+    assert payloads(listener.read()) == [b"1", b"2"]
+    assert [type(packet) for packet in speaker.read()] == [Ack, Ack, Ping]
+    assert [type(packet) for packet in other.read()] == [Suback]
+
+
+def test_who_subscribes_during_a_search_gets_the_next_message(version):
+    world = World()
+    with_wide_filters(world, version)
+    speaker, late = world.client(version), world.client(version, client_id="late")
+    speaker.publish(WIDE_TOPIC, b"1")
+    late.subscribe("#")
+    portions(speaker, lambda: 0)
+    late.read()
+    speaker.publish(WIDE_TOPIC, b"2")
+    portions(speaker, lambda: 0)
+    assert payloads(late.read()) == [b"2"]
+
+
+def test_a_publish_of_a_client_that_leaves_is_searched_no_further(version):
+    world = World()
+    listener = with_wide_filters(world, version)
+    speaker = world.client(version)
+    speaker.publish(WIDE_TOPIC)
+    speaker.lose()
+    assert not speaker.peer.has_more
+    world.pass_time(1)
+    assert listener.read() == []
+
+
+def test_to_find_retained_topics_takes_several_turns(version):
+    """Many levels, of which the filter matches all but the last one."""
+    world = World()
+    speaker = world.client(version, client_id="speaker")
+    topics = [name.replace("deep", f"{n}") for n, name in enumerate(DEEP * 2)]
+    for topic in topics:
+        speaker.publish(topic, b"kept", retain=True)
+    client = world.client(version)
+    client.subscribe("/".join(["+"] * 119) + "/249")
+    assert client.rest == []
+    assert client.peer.has_more
+    # What is retained, or published, meanwhile comes as it is then.
+    speaker.publish(topics[249], b"new", retain=True)
+    speaker.publish(topics[499], b"", retain=True)
+    portions(client, lambda: 0)
+    assert payloads(client.read()) == [b"new", b""]
+    assert not client.peer.has_more
 
 
 def test_what_is_left_is_forgotten_when_the_connection_ends(version):

@@ -45,6 +45,18 @@ def test_it_finds_the_topics_that_a_filter_matches(topics, topic_filter):
     assert set(found) == expected
 
 
+@given(st.sets(FILTERS), st.sets(TOPICS), TOPICS, FILTERS, st.integers(1, 3))
+def test_it_finds_the_same_a_portion_at_a_time(filters, topics, topic, wanted, most):
+    for search, expected in (
+        (trie_of(filters).search(topic), trie_of(filters).matching(topic)),
+        (trie_of(topics).search_topics(wanted), trie_of(topics).matched_by(wanted)),
+    ):
+        while not search.is_done:
+            assert 0 <= search.go_on(most) <= most
+        assert search.found == expected
+        assert search.go_on(most) == 0
+
+
 @given(st.sets(FILTERS), st.sets(FILTERS), TOPICS)
 def test_what_is_removed_is_found_no_more(filters, removed, topic):
     trie = trie_of(filters)

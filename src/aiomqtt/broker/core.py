@@ -17,7 +17,7 @@ from .outlet import Outlet
 from .retained import RetainedMessages
 from .session import FOREVER, Session, Shared
 from .statistics import Statistics
-from .subscriptions import Group, Subscriptions, Target
+from .subscriptions import Group, Matches, Subscriptions, Target
 from .timers import Timers
 
 if TYPE_CHECKING:
@@ -115,19 +115,26 @@ class Core:
 
     # --- messages -----------------------------------------------------------------
 
-    def publish(self, message: ApplicationMessage, sender: Session | None) -> int:
+    def publish(
+        self,
+        message: ApplicationMessage,
+        sender: Session | None,
+        matches: Matches | None = None,
+    ) -> int:
         """Retain a message, if it is to be, and send it to who has subscribed.
 
         Args:
             message: The message.
             sender: The session of its publisher; None: the broker itself.
+            matches: Who gets it; None: that is to be found.
 
         Returns:
             To how many sessions it goes.
         """
         if message.retain:
             self.retained.keep(message)
-        matches = self.subscriptions.find(message.topic)
+        if matches is None:
+            matches = self.subscriptions.find(message.topic)
         publisher = None if sender is None else sender.outlet
         for target in matches.targets:
             wanted: Target | None = target

@@ -51,10 +51,10 @@ from .handshake import (
 from .hooks import ClientInfo, Refusal
 from .memory import PACKET, size_of_connect, size_of_properties
 from .outlet import Outlet
-from .requests import publish, refusal_of_publish, refusal_of_will
+from .requests import PublishRequest, publish, refusal_of_publish, refusal_of_will
 from .session import WORK, Session
 from .silence import Silence
-from .subscriptions import split_shared
+from .subscriptions import Matches, split_shared
 
 CLIENT: Final = Role.CLIENT
 SERVER: Final = Role.SERVER
@@ -134,7 +134,7 @@ class Peer:
         # left for the next turn, with its size in bytes. Why the connection has ended
         # when that is still to be done.
         self._question: Question | None = None
-        self._request: FilterRequest | None = None
+        self._request: FilterRequest | PublishRequest | None = None
         self._later: list[Packet] = []
         self._later_size = 0
         self._lost: str | None = None
@@ -632,9 +632,19 @@ class Peer:
             self._publish(packet, code)
 
     def _publish(self, packet: Publish, code: int) -> None:
-        session = self.session
+        session, core = self.session, self._core
         assert session is not None
-        publish(self._core, session, packet, code)
+        matches: Matches | None = None
+        if not code:
+            topic = packet.topic.value
+            matches = core.subscriptions.known(topic)
+            if matches is None:
+                search = core.subscriptions.search(topic)
+                matches = search.go_on(core.shared)
+                if matches is None:
+                    self._request = PublishRequest(session, packet, search)
+                    return
+        publish(core, session, packet, code, matches)
 
     def _on_ack(self, ack: Ack) -> None:
         session = self.session
@@ -663,7 +673,10 @@ class Peer:
         assert session is not None
         self._work_on(UnsubscribeRequest(session, packet))
 
-    def _work_on(self, request: FilterRequest) -> None:
+    def _work_on(self, request: FilterRequest | PublishRequest) -> None:
+        if isinstance(request, PublishRequest):
+            self._request = None if request.go_on(self._core) else request
+            return
         answer = request.go_on(self._core)
         if answer is None:
             self._request = request

@@ -2,12 +2,16 @@
 
 from typing import Final
 
+from aiomqtt.routing.trie import TopicSearch
+
 from .memory import PENDING, Memory
 from .message import ApplicationMessage
 from .retained import RetainedMessages
 
 # Later than all that is retained.
 NEWEST: Final = 1 << 62
+# What it costs to take up a topic that was found, counted in nodes that are looked at.
+FOUND: Final = 4
 
 
 class Replay:
@@ -23,8 +27,10 @@ class Replay:
     """
 
     __slots__ = (
+        "_last",
         "_memory",
         "_retained",
+        "_search",
         "_topics",
         "_waiting",
         "is_blocked",
@@ -42,11 +48,14 @@ class Replay:
         # The subscriptions whose turn is to come, each with the number of the last
         # message that was retained before it.
         self._waiting: dict[str, int] = {}
+        # What is being found for the one whose turn it is; None: that is over.
+        self._search: TopicSearch[ApplicationMessage] | None = None
+        self._last = 0
 
     @property
     def is_done(self) -> bool:
         """Whether there is nothing more to send."""
-        return not self._topics and not self._waiting
+        return not self._topics and not self._waiting and self._search is None
 
     def add(self, topic_filter: str) -> None:
         """Send the retained messages of a subscription, from the first one."""
@@ -61,12 +70,14 @@ class Replay:
         if topic_filter == self.topic_filter:
             self._memory.used -= PENDING * len(self._topics)
             self._topics = {}
+            self._search = None
 
     def end(self) -> None:
         """Send no more for any."""
         self._memory.used -= PENDING * (len(self._topics) + len(self._waiting))
         self._topics = {}
         self._waiting = {}
+        self._search = None
 
     def leave_out(self, topic: str) -> None:
         """Take note that the session has got what is retained of a topic now."""
@@ -78,24 +89,46 @@ class Replay:
         """Take note that what is published from now on may not reach the session."""
         for topic_filter in self._waiting:
             self._waiting[topic_filter] = NEWEST
+        if self._search is not None:
+            self._last = NEWEST
 
-    def begin(self, now: float) -> int:
-        """Find the topics of the next subscription; return how many there are.
+    def search(self, most: int, now: float) -> int:
+        """Find the topics of the next subscription, or go on finding them.
 
         Where there is no memory for them, they are none.
+
+        Args:
+            most: So many nodes of the tree of topics are looked at.
+            now: The time.
+
+        Returns:
+            What it has done, counted in nodes.
         """
-        self.topic_filter = next(iter(self._waiting))
-        last = self._waiting.pop(self.topic_filter)
-        found = self._retained.matching(self.topic_filter, now)
-        self._memory.used -= PENDING
-        if not self._memory.has_room(PENDING * len(found)):
-            return len(found)
-        found.reverse()
-        self._topics = {
-            message.topic: None for message in found if message.number <= last
-        }
-        self._memory.used += PENDING * len(self._topics)
-        return len(found)
+        search = self._search
+        if search is None:
+            self.topic_filter = next(iter(self._waiting))
+            self._last = self._waiting.pop(self.topic_filter)
+            self._memory.used -= PENDING
+            search = self._search = self._retained.search(self.topic_filter)
+        looked = search.go_on(most)
+        if search.is_done:
+            self._search = None
+            self._take(self._retained.lasting(search.found, now))
+            looked += FOUND * len(search.found)
+        return looked
+
+    def _take(self, found: list[ApplicationMessage]) -> None:
+        if self._memory.has_room(PENDING * len(found)):
+            found.reverse()
+            retained, last = self._retained, self._last
+            self._topics = {
+                message.topic: None
+                for message in found
+                # What took its place while it was searched has reached the session.
+                if last == NEWEST
+                or (message.number <= last and retained.is_there(message))
+            }
+            self._memory.used += PENDING * len(self._topics)
 
     def next(self, now: float) -> ApplicationMessage | None:
         """Return the next message of this subscription; None: there are no more."""

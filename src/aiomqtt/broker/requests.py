@@ -9,9 +9,11 @@ from aiomqtt.protocol.wire import PacketError
 from .core import Core
 from .handshake import code_within
 from .hooks import Refusal
+from .memory import PACKET, size_of_properties
 from .message import ApplicationMessage, for_others
 from .retained import is_own
 from .session import Session
+from .subscriptions import Matches, SubscriberSearch
 
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 NOT_AUTHORIZED: Final = 0x87
@@ -47,8 +49,49 @@ def refusal_of_will(core: Core, will: WillMessage) -> Refusal | None:
     return None
 
 
-def publish(core: Core, session: Session, packet: Publish, code: int) -> None:
+class PublishRequest:
+    """A PUBLISH that waits until it is found who gets it.
+
+    Attributes:
+        size: About how many bytes it takes.
+    """
+
+    __slots__ = ("_packet", "_search", "_session", "size")
+
+    def __init__(
+        self, session: Session, packet: Publish, search: SubscriberSearch
+    ) -> None:
+        """Take the packet, which nobody has anything against."""
+        self.size: int = PACKET + len(packet.payload)
+        self.size += size_of_properties(packet.properties)
+        self._session = session
+        self._packet = packet
+        self._search = search
+
+    def go_on(self, core: Core) -> bool:
+        """Search as much as is due; return whether it is published."""
+        matches = self._search.go_on(core.shared)
+        if matches is None:
+            return False
+        publish(core, self._session, self._packet, 0, matches)
+        return True
+
+
+def publish(
+    core: Core,
+    session: Session,
+    packet: Publish,
+    code: int,
+    matches: Matches | None,
+) -> None:
     """Publish what a client sent, unless a code says why not, and acknowledge it.
+
+    Args:
+        core: The broker.
+        session: The client's session.
+        packet: What it sent.
+        code: Why it is refused; 0: it is not.
+        matches: Who gets it; None: that is to be found, if it is published.
 
     Raises:
         PacketError: The client exceeds the Receive Maximum.
@@ -78,7 +121,7 @@ def publish(core: Core, session: Session, packet: Publish, code: int) -> None:
             not has_room or (packet.retain and not core.retained.has_room_for(message))
         ):
             code = QUOTA_EXCEEDED
-        elif not core.publish(message, session):
+        elif not core.publish(message, session, matches):
             code = NO_MATCHING_SUBSCRIBERS
     outlet = session.outlet
     if packet.qos and outlet is not None:

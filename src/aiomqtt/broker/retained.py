@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aiomqtt.routing.trie import Trie
+from aiomqtt.routing.trie import TopicSearch, Trie
 
 from .limits import Limits
 from .memory import LEVEL, Memory
@@ -102,19 +102,31 @@ class RetainedMessages:
         self._remove(message)
         return None
 
+    def is_there(self, message: ApplicationMessage) -> bool:
+        """Whether a message is still what its topic has."""
+        return self._by_topic.get(message.topic) is message
+
     def matching(self, topic_filter: str, now: float) -> list[ApplicationMessage]:
         """Return what is retained under a filter; what has expired is removed."""
         if "+" in topic_filter or "#" in topic_filter:
-            found = self._trie.matched_by(topic_filter)
-        else:
-            message = self._by_topic.get(topic_filter)
-            found = [] if message is None else [message]
+            return self.lasting(self._trie.matched_by(topic_filter), now)
+        message = self._by_topic.get(topic_filter)
+        return [] if message is None else self.lasting([message], now)
+
+    def search(self, topic_filter: str) -> TopicSearch[ApplicationMessage]:
+        """Begin to look for what is retained under a filter."""
+        return self._trie.search_topics(topic_filter)
+
+    def lasting(
+        self, found: list[ApplicationMessage], now: float
+    ) -> list[ApplicationMessage]:
+        """Return those that have not expired; what has is removed."""
         lasting = []
         for message in found:
-            if message.is_expired(now):
-                self._remove(message)
-            else:
+            if not message.is_expired(now):
                 lasting.append(message)
+            elif self.is_there(message):
+                self._remove(message)
         return lasting
 
     def all(self, now: float) -> list[ApplicationMessage]:

@@ -28,6 +28,8 @@ CROWDED: Final = 1000
 WORK: Final = 10_000
 # What it costs to add or to remove a topic filter, besides 1 for each of its levels.
 FILTER_WORK: Final = 10
+# So many nodes of a tree are looked at for what a message that is sent costs.
+NODES: Final = 4
 # When memory is short, messages with QoS 0 are dropped for a client that has so many
 # bytes waiting to be written.
 UNSENT: Final = 64 * 1024
@@ -461,7 +463,8 @@ class Session:
                 if replay.is_done:
                     self.replay = None
                 else:
-                    shared.work += replay.begin(shared.now)
+                    most = (WORK - shared.work) * NODES
+                    shared.work += replay.search(most, shared.now) // NODES + 1
             elif len(self.outbound) and not self._has_room_for(message):
                 # The next acknowledgement makes room.
                 replay.put_back(message)

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from aiomqtt.routing.trie import Trie
+from aiomqtt.routing.trie import FilterSearch, Trie
 
 from .memory import FOUND, LEVEL, SUBSCRIPTION, TARGET, Memory
-from .session import FILTER_WORK, WORK, Session, Shared, Subscription
+from .session import FILTER_WORK, NODES, WORK, Session, Shared, Subscription
 
 # Topics repeat: what was found for so many of them is kept, in so many bytes.
 CACHED: Final = 4096
@@ -107,11 +107,16 @@ class _Filter:
 
 
 class Subscriptions:
-    """All subscriptions, found by topic."""
+    """All subscriptions, found by topic.
+
+    Attributes:
+        version: Changes with them.
+    """
 
     def __init__(self, memory: Memory) -> None:
         """Start without any."""
         self._memory = memory
+        self.version: int = 0
         self._trie: Trie[_Filter] = Trie()
         self._found: dict[str, Matches] = {}
         self._found_size = 0
@@ -222,17 +227,31 @@ class Subscriptions:
 
     def find(self, topic: str) -> Matches:
         """Return who gets the messages of a topic."""
-        found = self._found.get(topic)
-        if found is None:
-            if len(self._found) >= CACHED or self._found_size >= CACHED_BYTES:
-                self._forget_found()
-            found = self._found[topic] = self._search(topic)
-            size = FOUND + 2 * len(topic) + TARGET * len(found.targets)
-            self._found_size += size
-            self._memory.used += size
+        matches = self.known(topic)
+        if matches is None:
+            matches = self.keep(topic, self._trie.matching(topic))
+        return matches
+
+    def known(self, topic: str) -> Matches | None:
+        """Return who gets the messages of a topic; None: that is to be searched."""
+        return self._found.get(topic)
+
+    def search(self, topic: str) -> "SubscriberSearch":
+        """Begin to search who gets the messages of a topic."""
+        return SubscriberSearch(self, topic, self._trie.search(topic))
+
+    def keep(self, topic: str, filters: list[_Filter]) -> Matches:
+        """Keep what was found for a topic; return who gets its messages."""
+        if len(self._found) >= CACHED or self._found_size >= CACHED_BYTES:
+            self._forget_found()
+        found = self._found[topic] = _matches_of(filters)
+        size = FOUND + 2 * len(topic) + TARGET * len(found.targets)
+        self._found_size += size
+        self._memory.used += size
         return found
 
     def _forget_found(self) -> None:
+        self.version += 1
         self._found.clear()
         self._memory.used -= self._found_size
         self._found_size = 0
@@ -242,21 +261,49 @@ class Subscriptions:
         levels = LEVEL * (topic_filter.count("/") + 1)
         return self._memory.has_room(_size_of(topic_filter) + levels)
 
-    def _search(self, topic: str) -> Matches:
-        matched: dict[Session, list[Subscription]] = {}
-        groups: list[Group] = []
-        for found in self._trie.matching(topic):
-            for session, subscription in found.subscriptions.items():
-                if session.is_over:
-                    continue
-                several = matched.get(session)
-                if several is None:
-                    matched[session] = [subscription]
-                else:
-                    several.append(subscription)
-            if found.groups is not None:
-                groups += [each for each in found.groups.values() if not each.is_over]
-        return Matches([Target(several) for several in matched.values()], groups)
+
+class SubscriberSearch:
+    """The search who gets the messages of a topic, as much at a time as is due."""
+
+    __slots__ = ("_search", "_subscriptions", "_topic", "_version")
+
+    def __init__(
+        self, subscriptions: Subscriptions, topic: str, search: FilterSearch[_Filter]
+    ) -> None:
+        """Begin."""
+        self._subscriptions = subscriptions
+        self._topic = topic
+        self._search = search
+        self._version = subscriptions.version
+
+    def go_on(self, shared: Shared) -> Matches | None:
+        """Search on; None: there is more to do in another turn."""
+        search = self._search
+        looked = search.go_on((WORK - shared.work) * NODES)
+        shared.work += looked // NODES
+        if not search.is_done:
+            return None
+        if self._version != self._subscriptions.version:
+            # It holds for this message; the next one may find more.
+            return _matches_of(search.found)
+        return self._subscriptions.keep(self._topic, search.found)
+
+
+def _matches_of(filters: list[_Filter]) -> Matches:
+    matched: dict[Session, list[Subscription]] = {}
+    groups: list[Group] = []
+    for found in filters:
+        for session, subscription in found.subscriptions.items():
+            if session.is_over:
+                continue
+            several = matched.get(session)
+            if several is None:
+                matched[session] = [subscription]
+            else:
+                several.append(subscription)
+        if found.groups is not None:
+            groups += [each for each in found.groups.values() if not each.is_over]
+    return Matches([Target(several) for several in matched.values()], groups)
 
 
 def _size_of(topic_filter: str) -> int:

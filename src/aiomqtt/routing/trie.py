@@ -4,9 +4,11 @@ What it costs to find what matches is a matter of the number of levels and of wh
 found, not of how many filters there are.
 """
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+# More steps than any search takes.
+ALL: Final = 1 << 60
 
 
 class _Node(Generic[T]):
@@ -17,6 +19,154 @@ class _Node(Generic[T]):
     def __init__(self) -> None:
         self.children: dict[str, _Node[T]] | None = None
         self.value: T | None = None
+
+
+class FilterSearch(Generic[T]):
+    """Looks for all filters that match a topic name, as many nodes at a time as asked.
+
+    What is set or removed in between may be found or not.
+
+    Attributes:
+        found: The values that it has found.
+        is_done: Whether these are all.
+    """
+
+    __slots__ = (
+        "_depth",
+        "_is_hidden",
+        "_levels",
+        "_next",
+        "_nodes",
+        "_reached",
+        "found",
+        "is_done",
+    )
+
+    def __init__(self, root: _Node[T], topic: str) -> None:
+        """Begin at the root."""
+        self.found: list[T] = []
+        self.is_done: bool = False
+        self._levels: list[str] = topic.split("/")
+        self._depth: int = 0
+        # Those to look at, from which on; and those that they lead to.
+        self._nodes: list[_Node[T]] = [root]
+        self._next: int = 0
+        self._reached: list[_Node[T]] = []
+        # Wildcards at the first level don't match a leading $ ([MQTT-4.7.2-1]).
+        self._is_hidden: bool = topic.startswith("$")
+
+    def go_on(self, most: int) -> int:
+        """Look at so many nodes at most; return at how many."""
+        looked = 0
+        while self._nodes:
+            left = most - looked
+            if left <= 0:
+                return looked
+            nodes = self._nodes
+            start = self._next
+            end = min(start + left, len(nodes))
+            self._next = end
+            looked += end - start
+            is_whole = end == len(nodes)
+            if start or not is_whole:
+                nodes = nodes[start:end]
+            if self._depth == len(self._levels):
+                self._end_at(nodes)
+            else:
+                self._descend(nodes, self._levels[self._depth])
+            if is_whole:
+                self._nodes, self._reached, self._next = self._reached, [], 0
+                self._depth += 1
+                self._is_hidden = False
+        self.is_done = True
+        return looked
+
+    def _descend(self, nodes: list[_Node[T]], level: str) -> None:
+        found, reached, is_hidden = self.found, self._reached, self._is_hidden
+        for node in nodes:
+            children = node.children
+            if children is None:
+                continue
+            child = children.get(level)
+            if child is not None:
+                reached.append(child)
+            if is_hidden:
+                continue
+            child = children.get("+")
+            if child is not None:
+                reached.append(child)
+            child = children.get("#")
+            if child is not None and child.value is not None:
+                found.append(child.value)
+
+    def _end_at(self, nodes: list[_Node[T]]) -> None:
+        found = self.found
+        for node in nodes:
+            if node.value is not None:
+                found.append(node.value)
+            # "sport/#" matches "sport" too (§4.7.1.2).
+            rest = None if node.children is None else node.children.get("#")
+            if rest is not None and rest.value is not None:
+                found.append(rest.value)
+
+
+class TopicSearch(Generic[T]):
+    """Looks for all topics that a filter matches, as many nodes at a time as asked.
+
+    What is set or removed in between may be found or not.
+
+    Attributes:
+        found: The values that it has found.
+        is_done: Whether these are all.
+    """
+
+    __slots__ = ("_depth_below", "_levels", "_pending", "found", "is_done")
+
+    def __init__(self, root: _Node[T], topic_filter: str) -> None:
+        """Begin at the root."""
+        self.found: list[T] = []
+        self.is_done: bool = False
+        self._levels: list[str] = topic_filter.split("/")
+        # Those below a # are as if they were so deep.
+        self._depth_below: int = len(self._levels) + 1
+        # What is to be looked at, with its depth, the next one at the end.
+        self._pending: list[tuple[_Node[T], int]] = [(root, 0)]
+
+    def go_on(self, most: int) -> int:
+        """Look at so many nodes at most; return at how many."""
+        looked = 0
+        pending, levels, count = self._pending, self._levels, len(self._levels)
+        while pending:
+            if looked >= most:
+                return looked
+            looked += 1
+            node, depth = pending.pop()
+            # The level above a # counts too, unless there is none.
+            level = levels[depth] if depth < count else ""
+            if (depth >= count or (level == "#" and depth)) and node.value is not None:
+                self.found.append(node.value)
+            children = node.children
+            if children is None or depth == count:
+                continue
+            if depth > count:
+                self._add(children, depth, False)
+            elif level == "#":
+                self._add(children, self._depth_below, depth == 0)
+            elif level == "+":
+                self._add(children, depth + 1, depth == 0)
+            else:
+                child = children.get(level)
+                if child is not None:
+                    pending.append((child, depth + 1))
+        self.is_done = True
+        return looked
+
+    def _add(self, children: dict[str, _Node[T]], depth: int, is_first: bool) -> None:
+        self._pending += [
+            (child, depth)
+            for name, child in reversed(children.items())
+            if not (is_first and name.startswith("$"))
+        ]
 
 
 class Trie(Generic[T]):
@@ -76,82 +226,22 @@ class Trie(Generic[T]):
             if not parent.children:
                 parent.children = None
 
+    def search(self, topic: str) -> "FilterSearch[T]":
+        """Begin to look for all filters that match a topic name."""
+        return FilterSearch(self._root, topic)
+
     def matching(self, topic: str) -> list[T]:
         """Return the values of all filters that match a topic name."""
-        found: list[T] = []
-        nodes = [self._root]
-        # Wildcards at the first level don't match a leading $ ([MQTT-4.7.2-1]).
-        is_hidden = topic.startswith("$")
-        for level in topic.split("/"):
-            reached: list[_Node[T]] = []
-            for node in nodes:
-                children = node.children
-                if children is None:
-                    continue
-                child = children.get(level)
-                if child is not None:
-                    reached.append(child)
-                if is_hidden:
-                    continue
-                child = children.get("+")
-                if child is not None:
-                    reached.append(child)
-                child = children.get("#")
-                if child is not None and child.value is not None:
-                    found.append(child.value)
-            if not reached:
-                return found
-            nodes = reached
-            is_hidden = False
-        for node in nodes:
-            if node.value is not None:
-                found.append(node.value)
-            # "sport/#" matches "sport" too (§4.7.1.2).
-            rest = None if node.children is None else node.children.get("#")
-            if rest is not None and rest.value is not None:
-                found.append(rest.value)
-        return found
+        search = self.search(topic)
+        search.go_on(ALL)
+        return search.found
+
+    def search_topics(self, topic_filter: str) -> "TopicSearch[T]":
+        """Begin to look for all topic names that a filter matches."""
+        return TopicSearch(self._root, topic_filter)
 
     def matched_by(self, topic_filter: str) -> list[T]:
         """Return the values of all topic names that a filter matches."""
-        levels = topic_filter.split("/")
-        nodes = [self._root]
-        for depth, level in enumerate(levels):
-            if level == "#":
-                # The level above it counts too, unless there is none.
-                return _below(nodes, depth == 0)
-            reached: list[_Node[T]] = []
-            for node in nodes:
-                children = node.children
-                if children is None:
-                    continue
-                if level == "+":
-                    reached += [
-                        child
-                        for name, child in children.items()
-                        if depth or not name.startswith("$")
-                    ]
-                else:
-                    child = children.get(level)
-                    if child is not None:
-                        reached.append(child)
-            nodes = reached
-        return [node.value for node in nodes if node.value is not None]
-
-
-def _below(nodes: list[_Node[T]], is_root: bool) -> list[T]:
-    """Return the values of nodes and of all below them."""
-    found: list[T] = []
-    pending = list(reversed(nodes))
-    while pending:
-        node = pending.pop()
-        if node.value is not None:
-            found.append(node.value)
-        if node.children is not None:
-            pending += [
-                child
-                for name, child in reversed(node.children.items())
-                if not (is_root and name.startswith("$"))
-            ]
-        is_root = False
-    return found
+        search = self.search_topics(topic_filter)
+        search.go_on(ALL)
+        return search.found
