@@ -359,5 +359,32 @@ def test_subscribe_options_are_values():
     options = SubscribeOptions(qos=1)
     assert options == SubscribeOptions(1)
     assert hash(options) == hash(SubscribeOptions(1))
-    with pytest.raises(AttributeError):
-        options.qos = 2  # type: ignore[misc]
+    assert options != SubscribeOptions(1, retain_handling=1)
+    assert options != (1, False, False, 0)
+    for name in ("qos", "no_local", "QoS", "no_such_option"):
+        with pytest.raises(AttributeError):
+            setattr(options, name, 2)
+
+
+def test_subscribe_options_show_their_values():
+    shown = (
+        "SubscribeOptions(qos=1, no_local=True, retain_as_published=False,"
+        " retain_handling=2)"
+    )
+    assert repr(SubscribeOptions(1, True, False, 2)) == shown
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_subscribe_options_are_copied_and_pickled(protocol):
+    options = SubscribeOptions(1, True, False, 2)
+    for clone in (pickle.loads(pickle.dumps(options, protocol)), copy.copy(options)):
+        assert type(clone) is SubscribeOptions
+        assert clone == options
+
+
+def test_subscribe_options_are_matched():
+    match SubscribeOptions(1, True):
+        case SubscribeOptions(qos, no_local=True):
+            assert qos == 1
+        case _:
+            pytest.fail("no match")

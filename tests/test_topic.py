@@ -1,6 +1,7 @@
 """Topic and Wildcard: validation, and matching as MQTT 5.0 §4.7 says."""
 
 import copy
+import dataclasses
 import itertools
 import pickle
 
@@ -122,10 +123,14 @@ def test_topics_are_values():
     assert {topic: 1}[Topic("a/b")] == 1
     assert repr(topic) == "Topic(value='a/b')"
     assert isinstance(topic, Wildcard)
+    assert topic != Wildcard("a/b")
+    assert dataclasses.replace(topic, value="c") == Topic("c")
+    assert dataclasses.asdict(topic) == {"value": "a/b"}
     for clone in (copy.deepcopy(topic), pickle.loads(pickle.dumps(topic))):
         assert clone == topic
-    with pytest.raises(AttributeError):
-        topic.value = "x"  # type: ignore[misc]
+    for name in ("value", "another"):
+        with pytest.raises(AttributeError):
+            setattr(topic, name, "x")
 
 
 # --- matching ------------------------------------------------------------------

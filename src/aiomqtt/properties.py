@@ -6,7 +6,6 @@ use, resolve to the same values.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .protocol.spec import (
@@ -358,9 +357,8 @@ class Properties:
         return f"Properties({values})"
 
 
-@dataclass(frozen=True)
 class SubscribeOptions:
-    """The options of a subscription (MQTT 5.0 §3.8.3.1).
+    """The options of a subscription (MQTT 5.0 §3.8.3.1): a value, never changed.
 
     Args:
         qos: The maximum QoS at which the broker may send: 0, 1 or 2.
@@ -370,21 +368,66 @@ class SubscribeOptions:
             when the subscription is new; 2: not at all.
     """
 
-    qos: int = 0
-    no_local: bool = False
-    retain_as_published: bool = False
-    retain_handling: int = 0
+    # No dataclass: to make one takes 5 % of what importing the package does.
+    __slots__ = ("_values",)
+    __match_args__ = ("qos", "no_local", "retain_as_published", "retain_handling")
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        qos: int = 0,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: int = 0,
+    ) -> None:
         """Check the values."""
-        for name in ("qos", "retain_handling"):
-            value = getattr(self, name)
+        for name, value in (("qos", qos), ("retain_handling", retain_handling)):
             if not isinstance(value, int):
                 msg = f"{name} must be an int, not {type(value).__name__}"
                 raise TypeError(msg)
             if value not in (0, 1, 2):
                 msg = f"{name} must be 0, 1 or 2, not {value!r}"
                 raise ValueError(msg)
+        self._values = (qos, no_local, retain_as_published, retain_handling)
+
+    @property
+    def qos(self) -> int:
+        """The maximum QoS at which the broker may send."""
+        return self._values[0]
+
+    @property
+    def no_local(self) -> bool:
+        """Whether what this client published itself is not sent."""
+        return self._values[1]
+
+    @property
+    def retain_as_published(self) -> bool:
+        """Whether the RETAIN flag stays as the publisher set it."""
+        return self._values[2]
+
+    @property
+    def retain_handling(self) -> int:
+        """When retained messages are sent."""
+        return self._values[3]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the values."""
+        if not isinstance(other, SubscribeOptions):
+            return NotImplemented
+        return self._values == other._values
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle by the values."""
+        return type(self), self._values
+
+    def __hash__(self) -> int:
+        """Return the hash of the values."""
+        return hash(self._values)
+
+    def __repr__(self) -> str:
+        """Return the values with their names."""
+        values = zip(self.__match_args__, self._values, strict=True)
+        shown = ", ".join(f"{name}={value!r}" for name, value in values)
+        return f"SubscribeOptions({shown})"
 
     @property
     def QoS(self) -> int:  # noqa: N802

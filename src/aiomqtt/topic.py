@@ -86,7 +86,8 @@ class Wildcard:
 WildcardLike: TypeAlias = str | Wildcard
 
 
-@dataclass(frozen=True)
+# The methods that would be the same are inherited: to make them again takes long.
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Topic(Wildcard):
     """A topic name: can be published to and subscribed to.
 
