@@ -481,7 +481,7 @@ async def test_a_pingresp_that_can_not_be_read_ends_the_connection():
 )
 async def test_the_bound_counts_topics_and_properties(topic, properties):
     """Reading pauses though there is no payload at all."""
-    count = 1000
+    count = 300
 
     async def script(peer):
         await accept(peer, 5)

@@ -1,12 +1,11 @@
 """The checks of conftest.py that a test leaves nothing behind."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,15 +68,27 @@ LEFTOVERS = {
 }
 
 
-@pytest.mark.parametrize("what", LEFTOVERS)
-def test_a_test_that_leaves_something_fails(what, tmp_path):
-    complaint, code = LEFTOVERS[what]
-    result = run_suite(tmp_path, code)
+def test_a_test_that_leaves_something_fails(tmp_path):
+    """Each of them, in one process: what one leaves is not taken for the next one's."""
+    names = {what: f"test_{what.replace(' ', '_')}" for what in LEFTOVERS}
+    for what, (_, code) in LEFTOVERS.items():
+        text = textwrap.dedent(code).replace("test_it", names[what])
+        (tmp_path / f"{names[what]}.py").write_text(text)
+    result = run_suite(tmp_path, "def test_it(): pass")
     assert result.returncode == 1, result.stdout + result.stderr
-    assert complaint in result.stdout
-    if "async" in code:  # on each loop
-        assert result.stdout.count("_it[asyncio] ") >= 1
-        assert result.stdout.count("_it[uvloop] ") >= 1
+    # The name of a test, and what is said of it.
+    _, *said = re.split(
+        r"^_+ (?:ERROR at \w+ of )?(\S+) _+$", result.stdout, flags=re.MULTILINE
+    )
+    complaints = dict(zip(said[::2], said[1::2], strict=True))
+    expected = {}
+    for what, (complaint, code) in LEFTOVERS.items():
+        # An asynchronous test runs on each loop.
+        for loop in ("[asyncio]", "[uvloop]") if "async" in code else ("",):
+            expected[names[what] + loop] = complaint
+    assert complaints.keys() == expected.keys(), result.stdout
+    for name, complaint in expected.items():
+        assert complaint in complaints[name]
 
 
 def test_an_unknown_statement_fails_the_run(tmp_path):

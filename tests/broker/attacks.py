@@ -84,19 +84,19 @@ def publish(topic: str, payload: bytes = b"x", **fields: Any) -> Publish:
 def retained_properties(target: Target) -> None:
     speaker = target.client("speaker")
     properties = Properties(user_property=[("name", "x" * 100)] * 100)
-    for number in range(8000):
+    for number in range(4000):
         target.say(speaker, publish(f"t/{number}", retain=True, properties=properties))
 
 
 def retained_topics(target: Target) -> None:
     speaker = target.client("speaker")
-    for number in range(2500):
+    for number in range(1500):
         target.say(speaker, publish(f"{number}/" + "x" * 50_000, retain=True))
 
 
 def deep_topics(target: Target) -> None:
     speaker = target.client("speaker")
-    for number in range(5000):
+    for number in range(3000):
         target.say(speaker, publish(f"{number}" + "/x" * 127, retain=True))
 
 
@@ -106,12 +106,12 @@ def queued_messages(target: Target) -> None:
         target.say(client, Subscribe(1, [("#", SubscribeOptions(1))]))
         target.leave(client)
     speaker = target.client("speaker")
-    for number in range(20_000):
+    for number in range(8000):
         target.say(speaker, publish(f"{number}", KILOBYTE, qos=1, mid=1))
 
 
 def many_sessions(target: Target) -> None:
-    for number in range(20_000):
+    for number in range(9000):
         client = target.client(f"{number}" + "x" * 5000, properties=LASTING)
         target.leave(client)
 
@@ -119,27 +119,27 @@ def many_sessions(target: Target) -> None:
 def many_connections(target: Target) -> None:
     name = "x" * 60_000
     properties = Properties(user_property=[("name", "value")] * 1000)
-    for number in range(2000):
+    for number in range(300):
         target.client(f"{number}", username=name, properties=properties)
 
 
 def wills(target: Target) -> None:
     will = WillMessage("t", b"x" * 60_000, 0, False, Properties(will_delay_interval=99))
-    for number in range(3000):
+    for number in range(2000):
         client = target.client(f"{number}", will=will, properties=LASTING)
         target.leave(client)
 
 
 def long_filters(target: Target) -> None:
     client = target.client("client")
-    for number in range(5000):
+    for number in range(2000):
         topic_filter = f"{number}/" + "x" * 30_000
         target.say(client, Subscribe(1, [(topic_filter, SubscribeOptions(1))]))
 
 
 def deep_filters(target: Target) -> None:
     client = target.client("client")
-    for number in range(5000):
+    for number in range(3000):
         topic_filter = f"{number}" + "/x" * 127
         target.say(client, Subscribe(1, [(topic_filter, SubscribeOptions(1))]))
 
@@ -147,7 +147,7 @@ def deep_filters(target: Target) -> None:
 def matched_topics(target: Target) -> None:
     client = target.client("client")
     target.say(client, Subscribe(1, [("#", SubscribeOptions(0))]))
-    for number in range(4000):
+    for number in range(1500):
         target.say(client, publish(f"{number}/" + "x" * 50_000))
 
 
@@ -159,7 +159,7 @@ def partial_packets(target: Target) -> None:
 
 
 def identifiers(target: Target) -> None:
-    for name in range(60):
+    for name in range(30):
         client = target.client(f"{name}", clean_start=False, version=V311)
         for number in range(1, 20_000):
             packet = publish("t", qos=2, mid=number)
@@ -169,7 +169,7 @@ def identifiers(target: Target) -> None:
 
 
 def topic_aliases(target: Target) -> None:
-    for name in range(100):
+    for name in range(15):
         client = target.client(f"{name}")
         for number in range(1, 101):
             properties = Properties(topic_alias=number)
@@ -181,7 +181,7 @@ def pending_retained(target: Target) -> None:
     speaker = target.client("speaker")
     for number in range(20_000):
         target.say(speaker, publish(f"{number}", retain=True, qos=1, mid=1))
-    for number in range(100):
+    for number in range(50):
         client = target.client(f"{number}", properties=LASTING)
         target.say(client, Subscribe(1, [("#", SubscribeOptions(1))]))
         target.leave(client)
@@ -207,10 +207,10 @@ async def unread_answers(maximum: int) -> Core:
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(connection, encode(Connect(V5, "me"), V5, CLIENT))
             await loop.sock_recv(connection, 1000)
-            flood = encode(publish("t", qos=2, mid=1), V5, CLIENT) * 100_000
+            flood = encode(publish("t", qos=2, mid=1), V5, CLIENT) * 10_000
             try:
-                async with asyncio.timeout(20):
-                    for _ in range(500):
+                for _ in range(5000):
+                    async with asyncio.timeout(5):
                         await loop.sock_sendall(connection, flood)
             except TimeoutError:
                 pass

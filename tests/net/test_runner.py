@@ -352,9 +352,9 @@ async def test_a_pending_call_keeps_no_finished_ones(qos):
         pending = asyncio.create_task(client.publish("a", b"never answered", qos))
         await turns()
         before = futures()
-        for _ in range(1500):
+        for _ in range(500):
             await client.publish("a", b"", qos)
-        assert futures() - before < 500
+        assert futures() - before < 150
         pending.cancel()
 
 
