@@ -11,6 +11,7 @@ not a program of its own, finds what its text takes for granted.
 import ast
 import asyncio
 import inspect
+import logging
 import os
 import signal
 import socket
@@ -41,6 +42,10 @@ def main(ports: str, file: str, kind: str = "program") -> None:
             raise socket.gaierror(socket.EAI_NONAME, f"not for examples: {host}")
         return resolve("127.0.0.1", leads_to[int(service)], *args, **options)
 
+    # A machine that is busy is not the example's fault.
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not record.getMessage().startswith("Executing ")
+    )
     socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]
     names: dict[str, Any] = {"__name__": "__main__"}
     flags = 0

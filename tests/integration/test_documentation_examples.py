@@ -24,6 +24,7 @@ import pytest
 import aiomqtt
 from tests.brokers import Broker
 from tests.integration.programs import SOON, start
+from tests.once import made_once
 from tests.own_broker import OwnBroker
 
 # The documentation is downloaded.
@@ -143,18 +144,7 @@ def anyio_backend() -> Any:
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The Python examples of every page that has any, as they stand there."""
-    directory = tmp_path_factory.mktemp("documentation")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-    options = ["--no-deps", "--no-binary", ":all:", "--dest", str(directory)]
-    result = subprocess.run(
-        [*command, *options, DISTRIBUTION],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, f"pip download {DISTRIBUTION}:\n{result.stdout}"
+    directory = made_once(tmp_path_factory, "documentation", download)
     (archive,) = directory.glob("*.tar.gz")
     texts: dict[str, list[str]] = {}
     with tarfile.open(archive) as tar:
@@ -171,6 +161,21 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 def python_blocks(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def download(directory: Path) -> None:
+    """The source distribution; what builds it may come as wheels."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
+    options = ["--no-deps", "--no-binary", "aiomqtt", "--dest", str(directory)]
+    result = subprocess.run(
+        [*command, *options, DISTRIBUTION],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, f"pip download {DISTRIBUTION}:\n{result.stdout}"
 
 
 @pytest.fixture(params=["mosquitto", "own"])
