@@ -208,7 +208,7 @@ async def test_no_publish_is_lost_when_the_broker_dies_again_and_again(
 async def test_no_message_is_lost_on_the_way_here(private_broker, version, qos):
     """The receiving side: the connection breaks again and again, in the middle."""
     broker = private_broker
-    count = 500
+    count = 250
     async with FaultProxy(broker.host, broker.port) as network:
         client = client_of(
             broker, version, persistent=True, identifier="here", port=network.port
