@@ -146,12 +146,6 @@ async def test_all_fail():
     assert len(group.exceptions) == 2
 
 
-async def test_one_address_fails_with_its_own_error():
-    attempts = Attempts(a="fails")
-    with pytest.raises(ConnectionRefusedError, match="a refuses"):
-        await within(race(attempts.addresses, attempts, 60))
-
-
 async def test_another_error_ends_all():
     attempts = Attempts(a="hangs", b="breaks", c="ok")
     with pytest.raises(UnicodeError):
@@ -174,6 +168,25 @@ async def test_cancelling_leaves_no_socket(turns):
 
 
 # --- sockets ---------------------------------------------------------------------
+
+
+async def test_one_address_takes_no_task(monkeypatch):
+    def refuse(*_args):
+        raise AssertionError("raced")
+
+    monkeypatch.setattr(aiomqtt.net.dial, "race", refuse)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = listener.getsockname()
+        with await within(dial(*address)) as sock:
+            assert sock.getpeername() == address
+
+
+async def test_one_address_fails_with_its_own_error():
+    with pytest.raises(ConnectionRefusedError) as caught:
+        await within(dial("127.0.0.1", free_port()))
+    assert caught.value.__cause__ is None
 
 
 async def test_an_address_that_swallows_the_syn(monkeypatch):

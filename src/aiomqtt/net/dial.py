@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiomqtt.types import SocketOption
@@ -52,16 +52,16 @@ async def dial(
         OSError: No address could be connected to; with several it names each.
         UnicodeError: The name can't be encoded for the resolver.
     """
-    addresses = interleave(await resolve(hostname, port))
-    local: list[Address] | None = None
-    if bind_address:
-        local = await resolve(bind_address, bind_port)
-
-    async def attempt(address: Address) -> socket.socket:
-        bind_to = _local_address(address, local, bind_port)
-        return await _connect(address, bind_to, options)
-
-    return await race(addresses, attempt, ATTEMPT_DELAY)
+    addresses = await resolve(hostname, port)
+    local = await resolve(bind_address, bind_port) if bind_address else None
+    if len(addresses) == 1:
+        # There is nothing to race with: no task, no timer.
+        return await _connect(addresses[0], local, bind_port, options)
+    return await race(
+        interleave(addresses),
+        lambda address: _connect(address, local, bind_port, options),
+        ATTEMPT_DELAY,
+    )
 
 
 async def resolve(hostname: str, port: int) -> list[Address]:
@@ -114,9 +114,11 @@ def _local_address(
 
 async def _connect(
     address: Address,
-    bind_to: tuple[Any, ...] | None,
+    local: list[Address] | None,
+    bind_port: int,
     options: Iterable[SocketOption],
 ) -> socket.socket:
+    bind_to = _local_address(address, local, bind_port)
     loop = asyncio.get_running_loop()
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
@@ -138,13 +140,13 @@ async def _connect(
 
 async def race(
     addresses: Sequence[Address],
-    attempt: Callable[[Address], Awaitable[socket.socket]],
+    attempt: Callable[[Address], Coroutine[Any, Any, socket.socket]],
     delay: float,
 ) -> socket.socket:
     """Return the socket of the first attempt that succeeds; the others are ended.
 
     Args:
-        addresses: At least one, in the order to try them in.
+        addresses: At least two, in the order to try them in.
         attempt: Connects to one; it leaves no socket behind when it fails.
         delay: How many seconds an attempt has before the next one starts beside it.
             One that fails has the next one start at once.
@@ -152,8 +154,6 @@ async def race(
     Raises:
         OSError: All failed.
     """
-    if len(addresses) == 1:
-        return await attempt(addresses[0])
     remaining = deque(addresses)
     running: dict[asyncio.Future[socket.socket], Address] = {}
     failures: list[tuple[Address, OSError]] = []
