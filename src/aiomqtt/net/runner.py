@@ -170,14 +170,15 @@ class Runner:
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody that the connection is over."""
         transport, self._transport = self._transport, None
-        reason = "the broker closed it"
-        if exc or not self._is_accepted:
-            from .explain import explain_loss
+        if not self._over:
+            reason = "the broker closed it"
+            if exc or not self._is_accepted:
+                from .explain import explain_loss
 
-            reason = explain_loss(exc, transport, self._is_accepted)
-        error = MqttError(f"Connection to {self._target} lost: {escape(reason)}")
-        error.__cause__ = exc
-        self._lose(error)
+                reason = explain_loss(exc, transport, self._is_accepted)
+            error = MqttError(f"Connection to {self._target} lost: {escape(reason)}")
+            error.__cause__ = exc
+            self._lose(error)
         if self._timer is not None:
             self._timer.cancel()
         if not self.closed.done():
@@ -429,7 +430,8 @@ class Runner:
     def abort(self) -> None:
         """Cut the connection, if it is still there; nothing more is written."""
         transport, self._transport = self._transport, None
-        self._lose(MqttError("The connection was cut"))
+        if not self._over:
+            self._lose(MqttError("The connection was cut"))
         if transport is not None:
             transport.abort()
 
@@ -447,9 +449,8 @@ class Runner:
             abandon(transport)
 
     def _lose(self, error: MqttError) -> None:
-        if not self._over:
-            self._engine.connection_lost(error)
-            self._process()
+        self._engine.connection_lost(error)
+        self._process()
 
     def _is_idle(self) -> bool:
         """Whether nobody waits for an answer and nothing waits to be sent."""
@@ -554,7 +555,8 @@ class Runner:
             error = MqttError("Disconnected")
         # Those who wait leave the sets themselves when they wake up.
         for waiter in [self.connected, *self._waiters, *self._queue.waiters]:
-            resolve(waiter, copy_error(error))
+            if not waiter.done():
+                waiter.set_result(copy_error(error))
         self._deadlines.clear()
         if self._is_accepted:
             self._sink.close(self.error)
