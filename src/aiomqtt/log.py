@@ -54,7 +54,7 @@ def to_logger(logger: Logger | None, default: logging.Logger) -> SafeLogger:
         TypeError: It is not a logger.
     """
     if logger is None:
-        logger = default
+        return SafeLogger(default)
     if not isinstance(logger, logging.Logger | logging.LoggerAdapter):
         msg = (
             "logger must be a logging.Logger, a logging.LoggerAdapter or None, not"

@@ -17,7 +17,8 @@ class ProtocolVersion(IntEnum):
     V5 = 5
 
 
-PROTOCOL_NAMES: Final = {
+# By the level, which may be a plain number.
+PROTOCOL_NAMES: Final[dict[int, str]] = {
     ProtocolVersion.V31: "MQIsdp",
     ProtocolVersion.V311: "MQTT",
     ProtocolVersion.V5: "MQTT",
@@ -120,7 +121,8 @@ PACKETS: Final = (
     PacketRow(PacketType.AUTH, 0, EITHER, _V5, "3.15"),
 )
 
-PACKET: Final = {row.packet: row for row in PACKETS}
+# By the type, which may be a plain number.
+PACKET: Final[dict[int, PacketRow]] = {row.packet: row for row in PACKETS}
 
 
 def senders(packet: PacketType, version: int) -> Senders:

@@ -67,14 +67,14 @@ VERSIONS = {(name, int(version)): version for version, name in PROTOCOL_NAMES.it
 
 def check_first_byte(first: int, version: int, sender: Role) -> PacketType:
     """Check the packet type and the flags of a fixed header (§2.1.2, §2.1.3)."""
-    number = first >> 4
-    if number == 0 or version < PACKET[PacketType(number)].since:
-        raise PacketError(MALFORMED, f"packet type {number} is reserved")
-    kind = PacketType(number)
+    row = PACKET.get(first >> 4)
+    if row is None or version < row.since:
+        raise PacketError(MALFORMED, f"packet type {first >> 4} is reserved")
+    kind = row.packet
     if sender not in senders(kind, version):
         raise PacketError(PROTOCOL_ERROR, f"a {sender.value} sends no {kind.name}")
     flags = first & 0x0F
-    expected = PACKET[kind].flags
+    expected = row.flags
     if expected is None:
         if flags & 0x06 == 0x06:
             raise PacketError(MALFORMED, "a PUBLISH has both QoS bits set")

@@ -143,7 +143,7 @@ def _encode_connect(packet: Connect, version: int, sender: Role) -> bytes:
     if packet.password is not None:
         payload += encode_binary(packet.password, "password")
     return (
-        encode_string(PROTOCOL_NAMES[ProtocolVersion(version)], "protocol name")
+        encode_string(PROTOCOL_NAMES[version], "protocol name")
         + bytes((version, flags))
         + encode_two_bytes(packet.keep_alive)
         + encode_properties(packet.properties, packet.kind, version, sender)
