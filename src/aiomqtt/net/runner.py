@@ -20,7 +20,7 @@ from aiomqtt.protocol.engine import (
     QUEUE_FULL,
     Engine,
 )
-from aiomqtt.protocol.events import Closed, Connected, Event, Request
+from aiomqtt.protocol.events import Arrived, Closed, Connected, Happening, Request
 from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.spec import Role
 
@@ -120,6 +120,8 @@ class Runner:
         self._left = 0
         self._reading_paused = False
         self._room = Room.ENOUGH
+        # What is being handled, and what happened meanwhile.
+        self._happenings: list[Happening] = []
         # Whether the broker has accepted the connection; whether it is over, and why.
         self._is_accepted = False
         self._over = False
@@ -481,48 +483,75 @@ class Runner:
                 if self._unread.are_too_many(output.data, self._written, left):
                     self._engine.fail(*ACKS_UNREAD)
                     self._loop.call_soon(self._process)
-        if output.messages:
-            self._room = self._sink.deliver(output.messages, output.size)
-        for event in output.events:
-            self._handle(event)
+        if output.happenings:
+            self._handle_in_order(output.happenings)
         if self._room is not Room.ENOUGH or self._reading_paused:
             self._pause_or_resume_reading()
         if self._idle is not None:
             self._report_idle()
 
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, Closed):
-            self._end(event)
-        elif isinstance(event, Connected):
-            self._is_accepted = True
-            self._arm()
-            if not self._engine.session.client_id:
-                self._report_no_identifier()
-            self._sink.open(self.resume_reading)
-            resolve(self.connected, None)
-            if self._logger.isEnabledFor(INFO):
-                from .trace import log_connected
+    def _handle_in_order(self, happenings: list[Happening]) -> None:
+        if self._happenings:
+            # The program has called from its queue or from its log: that goes first.
+            self._happenings.extend(happenings)
+            return
+        self._happenings = happenings
+        try:
+            # The list may grow meanwhile.
+            for happening in happenings:
+                self._handle(happening)
+        finally:
+            self._happenings = []
 
-                client_id = self._engine.session.client_id
-                log_connected(self._logger, self._target, client_id)
-        elif isinstance(event.waiter, Watcher):
-            assert isinstance(event, Delivery)
-            if self._watched:
-                self._watched.discard(event)
-            if not event.waiter.settle(event):
-                self._log_refusal(event)
+    def _handle(self, happening: Happening) -> None:
+        if isinstance(happening, Arrived):
+            self._room = self._sink.deliver(happening.messages, happening.size)
+        elif isinstance(happening, Delivery):
+            self._settle_delivery(happening)
+        elif isinstance(happening, Request):
+            self._settle_request(happening)
+        elif isinstance(happening, Connected):
+            self._begin()
         else:
-            waiter = cast("Waiter | None", event.waiter)
-            is_awaited = waiter is not None and not waiter.done()
-            if waiter is not None and is_awaited:
-                waiter.set_result(None)
-            if isinstance(event, Request):
-                if event.reason_codes and max(event.reason_codes) >= 0x80:
-                    from .refusals import log_refused_filters
+            self._end(happening)
 
-                    log_refused_filters(self._logger, event)
-            elif not is_awaited:
-                self._log_refusal(event)
+    def _begin(self) -> None:
+        """Take note that the broker has accepted the connection."""
+        self._is_accepted = True
+        self._arm()
+        if not self._engine.session.client_id:
+            self._report_no_identifier()
+        self._sink.open(self.resume_reading)
+        resolve(self.connected, None)
+        if self._logger.isEnabledFor(INFO):
+            from .trace import log_connected
+
+            client_id = self._engine.session.client_id
+            log_connected(self._logger, self._target, client_id)
+
+    def _settle_request(self, request: Request) -> None:
+        """Tell who waits for the answer, and log what was refused."""
+        if request.waiter is not None:
+            resolve(cast("Waiter", request.waiter), None)
+        if request.reason_codes and max(request.reason_codes) >= 0x80:
+            from .refusals import log_refused_filters
+
+            log_refused_filters(self._logger, request)
+
+    def _settle_delivery(self, delivery: Delivery) -> None:
+        """Tell who waits for a delivery; log a refusal when nobody does."""
+        watcher = delivery.waiter
+        if isinstance(watcher, Watcher):
+            if self._watched:
+                self._watched.discard(delivery)
+            if not watcher.settle(delivery):
+                self._log_refusal(delivery)
+            return
+        waiter = cast("Waiter | None", watcher)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        else:
+            self._log_refusal(delivery)
 
     def _log_refusal(self, delivery: Delivery) -> None:
         """Log that the broker refused a message when nobody is left to be told."""

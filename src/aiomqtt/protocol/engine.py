@@ -1,9 +1,9 @@
 """The engine of a client: all rules of the protocol, without I/O and without a clock.
 
 The caller hands in bytes (`receive`), calls (`publish`, `subscribe`, ...) and the
-time (`tick`), and after each of them does what `take` hands over, in this order:
-write the bytes, deliver the messages, handle the events. `deadline` says when to
-call `tick` at the latest. No method blocks, sleeps or calls back.
+time (`tick`), and after each of them does what `take` hands over: writes the bytes,
+then handles the happenings, in the order in which they happened. `deadline` says when
+to call `tick` at the latest. No method blocks, sleeps or calls back.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,16 @@ from .codec.properties import check_properties
 from .codec.size import MESSAGE_SIZE
 from .codec.stream import Decoder
 from .connection import Connection
-from .events import Closed, Connected, Event, Output, Request, Settings, State
+from .events import (
+    Arrived,
+    Closed,
+    Connected,
+    Happening,
+    Output,
+    Request,
+    Settings,
+    State,
+)
 from .outbound import Delivery
 from .packets import (
     Ack,
@@ -95,8 +104,10 @@ class Engine:
         self.connack: Connack | None = None
         # Valid until the caller takes it.
         self._data: list[bytes] = []
+        self._happenings: list[Happening] = []
+        # The messages since the last of these, and what the bytes of all that was
+        # received since then take, about.
         self._messages: list[Publish] = []
-        self._events: list[Event] = []
         self._size = 0
         encode(self._make_connect(), self.version, CLIENT)
 
@@ -116,8 +127,8 @@ class Engine:
         maximum_size = self._connection.announced.maximum_packet_size
         self._decoder = Decoder(self.version, SERVER, maximum_size)
         self._data.clear()
+        self._happenings = []
         self._messages = []
-        self._events = []
         self._data.append(encode(connect, self.version, CLIENT))
         self._enter(CONNECTING)
 
@@ -208,7 +219,7 @@ class Engine:
         self.session.outbound.close()
         if not self.session.exists:
             self.session.clear()
-        self._events.append(Closed(error, connack))
+        self._add(Closed(error, connack))
 
     def fail(self, reason_code: int, text: str) -> None:
         """End the connection for a reason that the caller has found (§4.13)."""
@@ -289,9 +300,9 @@ class Engine:
         """Publish a message (§3.3).
 
         Returns:
-            None at QoS 0: it is written. At QoS 1 and 2 a Delivery, which comes
-            back as an event when its flow is complete; `withdraw` takes it back as
-            long as it has not been written.
+            None at QoS 0: it is written. At QoS 1 and 2 a Delivery, which happens
+            when its flow is complete; `withdraw` takes it back as long as it has not
+            been written.
 
         Raises:
             MqttCodeError: There is no connection, or too many are unfinished.
@@ -371,14 +382,14 @@ class Engine:
     def drop(self, delivery: Delivery) -> bool:
         """Forget a publish that is not done; False: it is done, or not of this session.
 
-        It comes back as an event if there is a connection. Its bytes may be on the
-        wire: see `Outbound.drop`.
+        It happens if there is a connection. Its bytes may be on the wire: see
+        `Outbound.drop`.
         """
         outbound = self.session.outbound
         if not outbound.drop(delivery):
             return False
         if self.state is not CLOSED:
-            self._events.append(delivery)
+            self._add(delivery)
         if self._is_connected:
             # An identifier may be free again.
             outbound.pump(self._data)
@@ -392,7 +403,7 @@ class Engine:
         """Subscribe to topic filters with one SUBSCRIBE (§3.8).
 
         Returns:
-            What comes back as an event when the SUBACK came.
+            What happens when the SUBACK came.
 
         Raises:
             MqttCodeError: There is no connection.
@@ -495,13 +506,25 @@ class Engine:
 
     def take(self) -> Output:
         """Hand over what the caller has to do by now."""
-        size = self._size + MESSAGE_SIZE * len(self._messages)
-        output = Output(self._data, self._messages, self._events, size)
-        self._size = 0
+        if self._messages:
+            self._add_messages()
+        output = Output(self._data, self._happenings)
         self._data = []
-        self._messages = []
-        self._events = []
+        self._happenings = []
+        self._size = 0
         return output
+
+    def _add(self, happening: Happening) -> None:
+        """Take note of what happened, behind the messages that came before it."""
+        if self._messages:
+            self._add_messages()
+        self._happenings.append(happening)
+
+    def _add_messages(self) -> None:
+        size = self._size + MESSAGE_SIZE * len(self._messages)
+        self._happenings.append(Arrived(self._messages, size))
+        self._messages = []
+        self._size = 0
 
     def _on_connack(self, connack: Connack, now: float) -> None:
         connection, session = self._connection, self.session
@@ -540,7 +563,7 @@ class Engine:
             connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
         )
         self._enter(CONNECTED)
-        self._events.append(Connected(connack))
+        self._add(Connected(connack))
         # 3.1 does not tell whether the session is present: assume what was asked.
         present = connack.session_present or (
             self.version < ProtocolVersion.V311 and session.exists
@@ -552,7 +575,8 @@ class Engine:
         else:
             session.inbound.clear()
             ended = session.outbound.restart(self._data, refusal)
-        self._events.extend(ended)
+        for delivery in ended:
+            self._add(delivery)
 
     def _on_publish(self, packet: Publish, now: float) -> None:
         if packet.properties is not None:
@@ -569,7 +593,7 @@ class Engine:
         outbound = self.session.outbound
         delivery = outbound.acknowledge(ack, self._data)
         if delivery is not None:
-            self._events.append(delivery)
+            self._add(delivery)
             outbound.pump(self._data)
 
     def _on_suback(self, packet: Suback, now: float) -> None:
@@ -603,7 +627,7 @@ class Engine:
         self.session.outbound.unreserve(packet.packet_id)
         request.reason_codes = codes
         request.properties = packet.properties
-        self._events.append(request)
+        self._add(request)
         # An identifier is free again: a publish may have waited for one.
         self.session.outbound.pump(self._data)
 

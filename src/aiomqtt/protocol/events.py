@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out, apart from bytes and messages."""
+"""What goes into the engine and what comes out, apart from bytes."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -73,6 +73,22 @@ class Request:
         self.waiter: object = None
 
 
+class Arrived:
+    """Messages arrived, one after the other with nothing else in between.
+
+    Attributes:
+        messages: The messages, in order.
+        size: What they take of memory, about, in bytes.
+    """
+
+    __slots__ = ("messages", "size")
+
+    def __init__(self, messages: list[Publish], size: int) -> None:
+        """Take the messages."""
+        self.messages: list[Publish] = messages
+        self.size: int = size
+
+
 class Connected:
     """The broker accepted the connection."""
 
@@ -99,30 +115,24 @@ class Closed:
         self.connack: Connack | None = connack
 
 
-Event = Connected | Delivery | Request | Closed
+# A Delivery or a Request is what happened when its flow ended.
+Happening = Arrived | Connected | Delivery | Request | Closed
 
 
 class Output:
-    """What the caller has to do, in this order."""
+    """What the caller has to do: write the bytes, then handle the happenings.
 
-    __slots__ = ("data", "events", "messages", "size")
+    Changes of the session that have to be durable before the bytes leave will stand
+    here as `changes`, once a session can be stored.
 
-    def __init__(
-        self,
-        data: list[bytes],
-        messages: list[Publish],
-        events: list[Event],
-        size: int,
-    ) -> None:
-        """Take bytes to write, messages to deliver and events to handle.
+    Attributes:
+        data: The bytes, whole packets.
+        happenings: What happened, in that order.
+    """
 
-        Args:
-            data: The bytes.
-            messages: The messages.
-            events: The events.
-            size: What the messages take of memory, about, in bytes.
-        """
+    __slots__ = ("data", "happenings")
+
+    def __init__(self, data: list[bytes], happenings: list[Happening]) -> None:
+        """Take what to write and what to handle."""
         self.data: list[bytes] = data
-        self.messages: list[Publish] = messages
-        self.events: list[Event] = events
-        self.size: int = size
+        self.happenings: list[Happening] = happenings

@@ -8,8 +8,8 @@
 
 `broker.gets` compares the bytes of all that the client has written since the last
 time. A packet is one of the functions in capitals, or raw bytes where these are the
-point: `octets("e0 01 82")`. What the client was handed (messages, events) is kept
-until a test asks for it.
+point: `octets("e0 01 82")`. What the client was handed (messages, and events, which is
+all the rest) is kept until a test asks for it.
 """
 
 from typing import Any
@@ -21,7 +21,15 @@ from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Closed, Connected, Event, Request, Settings, State
+from aiomqtt.protocol.events import (
+    Arrived,
+    Closed,
+    Connected,
+    Happening,
+    Request,
+    Settings,
+    State,
+)
 from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.packets import (
     NO_TOPIC,
@@ -138,8 +146,7 @@ class Client:
         self.engine = Engine(Settings(self.version, **settings))
         self.now = 0.0
         self.written = b""
-        self._messages: list[Publish] = []
-        self._events: list[Event] = []
+        self._happenings: list[Happening] = []
 
     def connect(self) -> None:
         """A network connection is there: begin."""
@@ -193,22 +200,31 @@ class Client:
     def handed_over(self) -> None:
         output = self.engine.take()
         self.written += b"".join(output.data)
-        self._messages += output.messages
-        self._events += output.events
+        self._happenings += output.happenings
+
+    def happenings(self) -> list[Happening]:
+        """All that happened since the last time, in order."""
+        happenings, self._happenings = self._happenings, []
+        return happenings
 
     def messages(self) -> list[Publish]:
         """The messages for the program, since the last time."""
-        messages, self._messages = self._messages, []
-        return messages
+        happenings = self.happenings()
+        runs = [item for item in happenings if isinstance(item, Arrived)]
+        self._happenings = [
+            item for item in happenings if not isinstance(item, Arrived)
+        ]
+        return [message for run in runs for message in run.messages]
 
     def payloads(self) -> list[bytes]:
         """The payloads of the messages for the program, since the last time."""
         return [message.payload for message in self.messages()]
 
-    def events(self) -> list[Event]:
-        """The events for the program, since the last time."""
-        events, self._events = self._events, []
-        return events
+    def events(self) -> list[Happening]:
+        """What happened besides messages, since the last time."""
+        happenings = self.happenings()
+        self._happenings = [item for item in happenings if isinstance(item, Arrived)]
+        return [item for item in happenings if not isinstance(item, Arrived)]
 
     def state(self) -> State:
         return self.engine.state
@@ -311,8 +327,8 @@ def connect(client: Client, broker: Broker, connack: Connack | None = None) -> C
     client.connect()
     broker.gets_connect()
     broker.sends(CONNACK() if connack is None else connack)
-    accepted = client._events.pop(0)
-    assert isinstance(accepted, Connected)
+    accepted = next(item for item in client._happenings if isinstance(item, Connected))
+    client._happenings.remove(accepted)
     return accepted.connack
 
 

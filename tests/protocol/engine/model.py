@@ -12,7 +12,7 @@ from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Request, Settings, State
+from aiomqtt.protocol.events import Arrived, Request, Settings, State
 from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.packets import (
     Ack,
@@ -277,12 +277,16 @@ class Link:
             self.watch_written(packet)
             self.to_broker.append(packet)
         assert self.decoder.error is None
-        for message in output.messages:
-            self.messages.append((message.topic.value, message.payload, message.qos))
-        for event in output.events:
-            if isinstance(event, Delivery):
-                self.done.append(event)
-            assert not isinstance(event, Request) or event.reason_codes == [1]
+        for happening in output.happenings:
+            if isinstance(happening, Arrived):
+                self.messages += [
+                    (message.topic.value, message.payload, message.qos)
+                    for message in happening.messages
+                ]
+            elif isinstance(happening, Delivery):
+                self.done.append(happening)
+            elif isinstance(happening, Request):
+                assert happening.reason_codes == [1]
 
     def take_from_broker(self) -> None:
         self.to_client.extend(self.broker.out)
