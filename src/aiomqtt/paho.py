@@ -4,33 +4,35 @@ paho-mqtt is not imported: an object counts as one of its own when it has the
 attributes that make it so.
 """
 
-from typing import Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 from .properties import PlainCode, Properties, ReasonCode, SubscribeOptions
 from .protocol.spec import CAMEL_NAMES
 
+if TYPE_CHECKING:
 
-class PahoProperties(Protocol):
-    """The shape of paho-mqtt's Properties."""
+    class PahoProperties(Protocol):
+        """The shape of paho-mqtt's Properties."""
 
-    packetType: int  # noqa: N815
+        packetType: int  # noqa: N815
 
+    class PahoSubscribeOptions(Protocol):
+        """The shape of paho-mqtt's SubscribeOptions."""
 
-class PahoSubscribeOptions(Protocol):
-    """The shape of paho-mqtt's SubscribeOptions."""
+        QoS: int
+        noLocal: bool  # noqa: N815
+        retainAsPublished: bool  # noqa: N815
+        retainHandling: int  # noqa: N815
 
-    QoS: int
-    noLocal: bool  # noqa: N815
-    retainAsPublished: bool  # noqa: N815
-    retainHandling: int  # noqa: N815
+    class PahoReasonCode(Protocol):
+        """The shape of paho-mqtt's ReasonCode."""
 
+        packetType: int  # noqa: N815
+        value: int
 
-class PahoReasonCode(Protocol):
-    """The shape of paho-mqtt's ReasonCode."""
-
-    packetType: int  # noqa: N815
-    value: int
-
+else:
+    # Protocols are slow to make, and nothing asks for these when it runs.
+    PahoProperties = PahoSubscribeOptions = PahoReasonCode = object
 
 PropertiesLike: TypeAlias = Properties | PahoProperties
 SubscribeOptionsLike: TypeAlias = SubscribeOptions | PahoSubscribeOptions

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .paho import PropertiesLike, SubscribeOptionsLike
 from .payload import PayloadType
@@ -26,22 +26,24 @@ __all__ = [
     "Will",
 ]
 
-Item = TypeVar("Item", covariant=True)
+if TYPE_CHECKING:
+    Item = TypeVar("Item", covariant=True)
 
+    class ListOf(Protocol[Item]):
+        """A list, to be read: a ``list[Topic]`` is a ``ListOf[str | Topic]`` too.
 
-class ListOf(Protocol[Item]):
-    """A list, to be read: a ``list[Topic]`` is a ``ListOf[str | Topic]`` too.
+        A tuple is none: it is a filter and its options.
+        """
 
-    A tuple is none: it is a filter and its options.
-    """
+        def __iter__(self) -> Iterator[Item]:
+            """Return an iterator over the items."""
+            ...
 
-    def __iter__(self) -> Iterator[Item]:
-        """Return an iterator over the items."""
-        ...
+        def reverse(self) -> None:
+            """Turn it round: what a list can, and neither a str nor a tuple."""
 
-    def reverse(self) -> None:
-        """Turn it round: what a list can, and neither a str nor a tuple."""
-
+else:
+    ListOf = list  # which it is, and a protocol is slow to make
 
 Subscription: TypeAlias = (
     WildcardLike | tuple[WildcardLike, int] | tuple[WildcardLike, SubscribeOptionsLike]
