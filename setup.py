@@ -68,6 +68,11 @@ HOT_IN_BROKER = (
     "aiomqtt/routing/trie.py",
 )
 GROUPS = {"aiomqtt": HOT, "aiomqtt_broker": HOT_IN_BROKER}
+# Compiled classes whose instances take attributes and weak references, in C.
+OPEN_CLASSES = {
+    "aiomqtt": ("message___Message", "packets___Publish"),
+    "aiomqtt_broker": (),
+}
 
 
 def is_set(variable: str) -> bool:
@@ -144,8 +149,64 @@ def compile_to_c() -> list[Extension]:
             if Path(name).name == f"__native_{group}.c"
         )
         text = source.read_text(encoding="utf-8")
-        source.write_text(with_docstrings(text, names), encoding="utf-8")
+        text = with_docstrings(text, names)
+        for name in OPEN_CLASSES[group]:
+            text = opened(text, name)
+        source.write_text(text, encoding="utf-8")
     return extensions
+
+
+# --- attributes and weak references, for which mypyc makes no room ----------------
+
+# Where the struct of an instance ends, a pointer to its __dict__ and one to its weak
+# references. In an instance that has neither, both are NULL: all it costs is to look.
+OPENINGS = (
+    (
+        r"(?P<before>\.tp_basicsize = )sizeof\({struct}\),",
+        r"""\g<before>sizeof({struct}) + 2 * sizeof(PyObject *),
+    .tp_dictoffset = sizeof({struct}),
+    .tp_weaklistoffset = sizeof({struct}) + sizeof(PyObject *),""",
+    ),
+    (
+        r"(?P<before>static PyGetSetDef {name}_getseters\[\] = \{{)",
+        r"""\g<before>
+    {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}},""",
+    ),
+    (
+        r"(?P<before>{name}_traverse\({struct} \*self, [^)]*\)\s*\{{)",
+        r"""\g<before>
+    Py_VISIT(*(PyObject **)(self + 1));""",
+    ),
+    (
+        r"(?P<before>CPyDef_{name}_clear\([^)]*\)\s*\{{\s*{struct} \*self = [^;]*;)",
+        r"""\g<before>
+    Py_CLEAR(*(PyObject **)(self + 1));""",
+    ),
+    (
+        r"(?P<before>{name}_dealloc\([^)]*\)\s*\{{\s*PyObject_GC_UnTrack\(self\);)",
+        r"""\g<before>
+    if (((PyObject **)(self + 1))[1] != NULL)
+        PyObject_ClearWeakRefs((PyObject *)self);""",
+    ),
+)
+
+
+def opened(text: str, name: str) -> str:
+    """Return mypyc's C code with that room in the instances of a class."""
+    found = re.search(rf"^\s*{name}_dealloc\((\w+) \*self\)$", text, re.MULTILINE)
+    if found is None:
+        msg = f"mypyc's C code has no class {name}"
+        raise ValueError(msg)
+    for pattern, replacement in OPENINGS:
+        text, count = re.subn(
+            pattern.format(name=name, struct=found[1]),
+            replacement.format(name=name, struct=found[1]),
+            text,
+        )
+        if count != 1:
+            msg = f"mypyc's C code of {name} has {count} of {pattern}"
+            raise ValueError(msg)
+    return text
 
 
 # --- docstrings: mypyc writes signatures only ------------------------------------

@@ -2,8 +2,11 @@
 
 import asyncio
 import copy
+import gc
 import inspect
 import pickle
+import tracemalloc
+import weakref
 from unittest import mock
 
 import pytest
@@ -92,19 +95,130 @@ def test_messages_are_copied_and_pickled():
         assert repr(clone) == repr(original)
 
 
-def test_a_message_is_small():
-    # One for each message received.
-    assert not hasattr(message(), "__dict__")
+class Derived(Message):
+    """What a program may make of a message."""
+
+    def __init__(self, number):
+        super().__init__("a/b", number, 0, 1, None, None)
+        self.numbers = [number]
+
+    @property
+    def double(self):
+        return 2 * self.payload
+
+
+class Slim(Message):
+    """A derived class that saves memory."""
+
+    __slots__ = ("own",)
+
+
+def received() -> Publish:
+    return Publish(Topic("a"), b"x", 1, False, 300, None, True)
+
+
+KINDS = {
+    "made": message,
+    "received": received,
+    "derived": lambda: Derived(5),
+    "slim": lambda: Slim("a", b"x", 0, False, 0, None),
+}
+kinds = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+
+
+@kinds
+def test_a_message_takes_attributes(make):
+    marked = make()
+    with pytest.raises(AttributeError, match="handled"):
+        _ = marked.handled
+    marked.handled = "yes"
+    assert marked.handled == "yes"
+    assert vars(marked)["handled"] == "yes"
+    assert "handled" in dir(marked)
+    assert not hasattr(make(), "handled")
+    for clone in (copy.copy(marked), copy.deepcopy(marked)):
+        assert clone.handled == "yes"
+        assert repr(clone) == repr(marked)
+    assert pickle.loads(pickle.dumps(marked)).handled == "yes"
+    del marked.handled
+    assert not hasattr(marked, "handled")
+
+
+@kinds
+def test_a_message_takes_weak_references(make):
+    referred = make()
+    gone: list[weakref.ref[Message]] = []
+    first = weakref.ref(referred, gone.append)
+    assert first() is referred
+    assert weakref.ref(referred) in weakref.getweakrefs(referred)
+    numbers = weakref.WeakKeyDictionary({referred: 1})
+    del referred
+    assert first() is None
+    assert gone == [first]
+    assert not numbers
+
+
+@kinds
+def test_messages_in_a_circle_are_collected(make):
+    one, other = make(), make()
+    one.other, other.other = other, one
+    gone = weakref.ref(one)
+    del one, other
+    gc.collect()
+    assert gone() is None
+
+
+@kinds
+def test_attributes_and_weak_references_leak_nothing(make):
+    def use(count):
+        for number in range(count):
+            used = make()
+            used.attribute = bytes(1000)
+            references = [weakref.ref(used), weakref.ref(used, str)]
+            used.number = number
+            if number % 2:
+                del references, used.number
+            used = None
+
+    use(100)
+    gc.collect()
+    tracemalloc.start()
+    use(100)
+    gc.collect()
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert left < 10_000
+
+
+def test_a_derived_class_has_its_own():
+    derived = Derived(3)
+    assert isinstance(derived, Message)
+    assert (derived.double, derived.numbers, derived.retain) == (6, [3], True)
+    assert derived.topic.matches("a/+")
+    again = pickle.loads(pickle.dumps(derived))
+    assert type(again) is Derived
+    assert (again.double, again.numbers) == (6, [3])
+    assert derived < message(1)
+
+
+def test_the_flag_and_the_id_are_taken_as_programs_give_them():
+    made = Message("a", b"", 0, 1, None, None)
+    assert made.retain == 1
+    assert made.mid is None
+    assert "mid=None" in repr(made)
+    assert copy.copy(made).mid is None
+    made.mid = 7
+    assert made.mid == 7
 
 
 def test_a_received_message_is_a_message():
-    received = Publish(Topic("a"), b"x", 1, False, 3, None, True)
-    assert isinstance(received, Message)
-    assert received.dup
-    assert message(2) < received
-    assert repr(received).startswith("Message(topic='a', payload=b'x'")
-    assert not hasattr(received, "__dict__")
-    assert pickle.loads(pickle.dumps(received)).mid == 3
+    came = received()
+    assert Message in type(came).__mro__
+    assert came.dup
+    assert message(2) < came
+    assert repr(came).startswith("Message(topic='a', payload=b'x'")
+    assert type(pickle.loads(pickle.dumps(came))) is Message
+    assert pickle.loads(pickle.dumps(came)).mid == 300
 
 
 def test_the_topic_of_an_alias_is_empty():

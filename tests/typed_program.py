@@ -7,7 +7,7 @@ have to refuse is in `mistakes`, which never runs.
 
 import asyncio
 import logging
-from typing import assert_type
+from typing import Any, assert_type
 
 import aiomqtt.client as mqtt
 from aiomqtt import (
@@ -181,7 +181,8 @@ def look_at(message: Message, is_v5: bool) -> None:
     assert isinstance(message.payload.decode(), str)
     assert_type(message.qos, int)
     assert_type(message.retain, bool)
-    assert_type(message.mid, int)
+    assert_type(message.mid, int | Any)
+    assert message.mid + 1 > 0
     assert_type(message.properties, Properties | None)
     for topic in topics:
         again = Message(topic, "text", 1, True, 1, message.properties)

@@ -16,7 +16,16 @@ from importlib.machinery import (
 )
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_extensions import mypyc_attr as mypyc_attr
+else:
+
+    def mypyc_attr(**_):
+        """Say something of a class to the compiler; to Python it says nothing."""
+        return lambda decorated: decorated
+
 
 _PACKAGE: Final = __name__.rpartition(".")[0]
 

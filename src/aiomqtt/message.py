@@ -2,20 +2,25 @@
 
 from typing import Any
 
+from .build import mypyc_attr
 from .payload import PayloadType
 from .properties import Properties
 from .topic import Topic, TopicLike
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Message:
     """A message, as the broker sent it.
+
+    A program may make its own, derive a class, set further attributes and keep weak
+    references.
 
     Args:
         topic: The topic that it was published to.
         payload: The payload.
         qos: The QoS it was delivered with: 0, 1 or 2.
         retain: Whether it is a retained message.
-        mid: The packet identifier; 0 at QoS 0.
+        mid: The packet identifier; 0 at QoS 0; ``None``: there is none.
         properties: Its properties; ``None`` below MQTT 5.0.
 
     Attributes:
@@ -23,19 +28,28 @@ class Message:
         payload (bytes): The payload.
         qos (int): The QoS it was delivered with.
         retain (bool): Whether it is a retained message.
-        mid (int): The packet identifier.
         properties (aiomqtt.Properties | None): Its properties.
     """
 
-    __slots__ = ("mid", "payload", "properties", "qos", "retain", "topic")
+    # The compiler makes no room for the first two: setup.py does.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "packet_id",
+        "payload",
+        "properties",
+        "qos",
+        "retain",
+        "topic",
+    )
 
     def __init__(
         self,
         topic: TopicLike,
         payload: PayloadType,
         qos: int,
-        retain: bool,
-        mid: int,
+        retain: bool | int,
+        mid: int | None,
         properties: Properties | None,
     ) -> None:
         """Take the fields; a str becomes a Topic."""
@@ -43,9 +57,19 @@ class Message:
         # What the broker sent is bytes; a program that makes its own may pass others.
         self.payload: bytes | Any = payload
         self.qos: int = qos
-        self.retain: bool = retain
-        self.mid: int = mid
+        self.retain: bool = bool(retain)
+        self.packet_id: int = -1 if mid is None else mid
         self.properties: Properties | None = properties
+
+    @property
+    def mid(self) -> int | Any:
+        """The packet identifier (an int); 0 at QoS 0."""
+        # One that a program makes may have None.
+        return None if self.packet_id < 0 else self.packet_id
+
+    @mid.setter
+    def mid(self, value: int | None) -> None:
+        self.packet_id = -1 if value is None else value
 
     def __hash__(self) -> int:
         """Return a hash of the object: two messages are never equal."""
@@ -53,11 +77,11 @@ class Message:
 
     def __lt__(self, other: "Message") -> bool:
         """Order by message id, as priority queues do in the case of a tie."""
-        return self.mid < other.mid
+        return self.packet_id < other.packet_id
 
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle by the fields: a compiled class has no other way."""
-        return Message, (
+        fields = (
             self.topic,
             self.payload,
             self.qos,
@@ -65,6 +89,10 @@ class Message:
             self.mid,
             self.properties,
         )
+        return _copied, (self._copied_as(), fields), self.__dict__ or None
+
+    def _copied_as(self) -> "type[Message]":
+        return type(self)
 
     def __repr__(self) -> str:
         """Return the fields; a long payload is cut."""
@@ -74,3 +102,10 @@ class Message:
             f"Message(topic={self.topic.value!r}, payload={shown}, qos={self.qos},"
             f" retain={self.retain}, mid={self.mid}, properties={self.properties!r})"
         )
+
+
+def _copied(kind: type[Message], fields: tuple[Any, ...]) -> Message:
+    # A derived class may be made of other arguments.
+    message: Message = kind.__new__(kind)
+    Message.__init__(message, *fields)
+    return message

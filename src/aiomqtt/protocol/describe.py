@@ -55,7 +55,7 @@ def _connack(packet: Connack) -> str:
 
 def _publish(packet: Publish) -> str:
     return (
-        f" (d{packet.dup:d}, q{packet.qos}, r{packet.retain:d}, m{packet.mid}),"
+        f" (d{packet.dup:d}, q{packet.qos}, r{packet.retain:d}, m{packet.packet_id}),"
         f" {quote(packet.topic.value)},{_properties(packet.properties, ' ', ',')}"
         f" ... ({len(packet.payload)} bytes)"
     )

@@ -58,7 +58,7 @@ class Inbound:
         Raises:
             PacketError: It exceeds the Receive Maximum (0x93).
         """
-        packet_id = packet.mid
+        packet_id = packet.packet_id
         if packet.qos == 1:
             # Acknowledged at once, so that it never counts against the maximum.
             out.append(encode_ack(PUBACK, packet_id))
@@ -84,10 +84,10 @@ class Inbound:
         """
         if packet.qos == 1:
             return True
-        self._counted.add(packet.mid)
+        self._counted.add(packet.packet_id)
         if len(self._counted) > self._receive_maximum:
             raise _exceeded(self._receive_maximum)
-        return packet.mid not in self._received
+        return packet.packet_id not in self._received
 
     def answer(self, packet: Publish, reason_code: int, out: list[bytes]) -> None:
         """Acknowledge a PUBLISH that was admitted.
@@ -98,7 +98,7 @@ class Inbound:
                 (§4.3.3). Below 5.0 there is no way to say so.
             out: Where to write.
         """
-        packet_id = packet.mid
+        packet_id = packet.packet_id
         first = PUBACK if packet.qos == 1 else PUBREC
         if self._version < V5 or not reason_code:
             ack = encode_ack(first, packet_id)

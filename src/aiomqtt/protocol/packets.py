@@ -142,8 +142,8 @@ class Connack(Shape):
 class Publish(Message):
     """PUBLISH (§3.3), which is at once the message that a program receives.
 
-    One object for each message received; `mid` is the packet identifier, 0 at
-    QoS 0. With a topic alias, `topic` may be `NO_TOPIC` until the alias is resolved.
+    One object for each message received. With a topic alias, `topic` may be
+    `NO_TOPIC` until the alias is resolved.
     """
 
     __slots__ = ("dup",)
@@ -165,9 +165,12 @@ class Publish(Message):
         self.payload = payload
         self.qos = qos
         self.retain = retain
-        self.mid = mid
+        self.packet_id = mid
         self.properties = properties
         self.dup: bool = dup
+
+    def _copied_as(self) -> type[Message]:
+        return Message
 
 
 def _no_topic() -> Topic:

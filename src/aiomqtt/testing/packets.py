@@ -73,7 +73,7 @@ def answer_to(
         msg = f"nothing answers {last!r}"
         raise AssertionError(msg)
     given = dict(fields)
-    packet_id = last.mid if isinstance(last, Publish) else None
+    packet_id = last.packet_id if isinstance(last, Publish) else None
     packet_id = getattr(last, "packet_id", packet_id)
     if packet_id and kind in ACKNOWLEDGEMENTS:
         given.setdefault("packet_id", packet_id)
@@ -145,7 +145,7 @@ def fields_of(kind: PacketType) -> set[str]:
 def field_of(packet: Packet, name: str) -> object:
     """Return a field of a packet, or a property of it, as a test compares it."""
     if isinstance(packet, Publish) and name in ("topic", "packet_id"):
-        return packet.topic.value if name == "topic" else packet.mid
+        return packet.topic.value if name == "topic" else packet.packet_id
     if isinstance(packet, Subscribe) and name == "filters":
         return [topic_filter for topic_filter, _ in packet.subscriptions]
     if name in _PROPERTIES:

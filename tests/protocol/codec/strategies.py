@@ -274,5 +274,8 @@ def same(packet: Packet) -> object:
 
 def _slots(packet: Packet) -> list[str]:
     return [
-        name for cls in type(packet).__mro__ for name in getattr(cls, "__slots__", ())
+        name
+        for cls in type(packet).__mro__
+        for name in getattr(cls, "__slots__", ())
+        if not name.startswith("__")
     ]

@@ -177,12 +177,12 @@ def _encode_publish(packet: Publish, version: int, sender: Role) -> bytes:
     if packet.dup and not packet.qos:
         msg = "a PUBLISH with QoS 0 has no DUP flag ([MQTT-3.3.1-2])"
         raise ValueError(msg)
-    if packet.mid and not packet.qos:
+    if packet.packet_id and not packet.qos:
         msg = "a PUBLISH with QoS 0 has no packet identifier ([MQTT-2.2.1-2])"
         raise ValueError(msg)
     return (
         encode_string(topic, "topic")
-        + (_encode_packet_id(packet.mid) if packet.qos else b"")
+        + (_encode_packet_id(packet.packet_id) if packet.qos else b"")
         + encode_properties(properties, packet.kind, version, sender)
         + packet.payload
     )

@@ -10,7 +10,7 @@ from aiomqtt.message import Message
 from aiomqtt.properties import Properties
 
 # A message, its payload, and its topic where that is not shared.
-MESSAGE_SIZE: Final = 320
+MESSAGE_SIZE: Final = 512
 # Properties, when there are any; a user property, a tuple of two strings; a number.
 PROPERTIES_SIZE: Final = 256
 PAIR_SIZE: Final = 160
