@@ -130,6 +130,30 @@ async def test_cancelled_the_connection_is_cut():
             assert client.is_connected() is (steps == 0)
 
 
+async def test_one_of_two_tasks_is_cancelled():
+    async def script(peer):
+        await accept(peer, 5)
+        await peer.expect(DISCONNECT)
+        # Our side stays open: both wait for it.
+        await peer.expect_end()
+        await within(cut.wait())
+        peer.close()
+
+    cut = asyncio.Event()
+    async with (
+        serve(script) as server,
+        new_client(server, 5, timeout=3600) as client,
+    ):
+        first, second = (asyncio.create_task(client.disconnect()) for _ in range(2))
+        await turns()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await within(first)
+        await within(second)
+        assert not client.is_connected()
+        cut.set()
+
+
 WRONG = [
     ((0x8B,), {}, ValueError, "0x8b"),
     ((0x100,), {}, ValueError, "0x100"),

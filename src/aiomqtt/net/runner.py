@@ -129,9 +129,11 @@ class Runner:
         # Whether the program is leaving; resolves when it has nothing left to wait for.
         self._is_leaving = False
         self._idle: Waiter | None = None
-        # Resolve when the CONNACK came, and when the socket is closed.
+        # Resolves when the CONNACK came.
         self.connected: Waiter = self._loop.create_future()
-        self.closed: asyncio.Future[None] = self._loop.create_future()
+        # Whether the socket is closed, and those who wait for that.
+        self._is_closed = False
+        self._closing: list[Waiter] = []
 
     # --- what the event loop calls ------------------------------------------------
 
@@ -183,8 +185,10 @@ class Runner:
             self._lose(error)
         if self._timer is not None:
             self._timer.cancel()
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self._is_closed = True
+        self._deadlines.clear()
+        for waiter in self._closing:
+            resolve(waiter, None)
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""
@@ -428,6 +432,16 @@ class Runner:
         if not self._over:
             self._engine.disconnect(reason_code, properties)
             self._process()
+
+    def closed(self) -> Waiter:
+        """Return a future for when the socket is closed, or the timeout is over."""
+        waiter: Waiter = self._loop.create_future()
+        if self._is_closed:
+            resolve(waiter, None)
+        else:
+            self._closing.append(waiter)
+            self._deadlines.add(waiter, self.timeout)
+        return waiter
 
     def abort(self) -> None:
         """Cut the connection, if it is still there; nothing more is written."""

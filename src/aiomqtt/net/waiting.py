@@ -5,7 +5,6 @@ newer warn of.
 """
 
 import asyncio
-from typing import Any
 
 from aiomqtt.properties import Properties
 
@@ -65,7 +64,7 @@ async def close(
     reason_code: int = 0,
     properties: Properties | None = None,
 ) -> None:
-    """Disconnect: returns when the socket is closed.
+    """Disconnect: returns when the socket is closed, or cut after the timeout.
 
     Args:
         runner: The connection.
@@ -76,13 +75,9 @@ async def close(
     """
     runner.leave()
     if flush:
-        await _settled(runner.idle(), runner.timeout)
+        idle = runner.idle()
+        if not idle.done():
+            await asyncio.wait((idle,), timeout=runner.timeout)
     runner.disconnect(reason_code, properties)
-    await _settled(runner.closed, runner.timeout)
+    await runner.closed()
     runner.abort()
-
-
-async def _settled(future: asyncio.Future[Any], timeout: float) -> None:
-    """Wait until a future is done, or for a number of seconds."""
-    if not future.done():
-        await asyncio.wait((future,), timeout=timeout)
