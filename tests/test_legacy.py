@@ -2,6 +2,8 @@
 
 # mypy: disable-error-code="attr-defined"
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -23,10 +25,26 @@ def test_the_address():
         assert client._port == 1884
 
 
-def test_the_warning_is_where_the_program_reads():
+def test_the_warning_is_where_the_program_reads_or_sets():
+    client = Client("broker.example")
+    for name in ("_hostname", "_properties", "_client", "_queue"):
+        with deprecated() as caught:
+            getattr(client, name)
+        assert caught[0].filename == __file__, name
     with deprecated() as caught:
-        Client("broker.example")._hostname  # noqa: B018
+        client._properties = None
     assert caught[0].filename == __file__
+
+
+def test_what_they_give_is_imported_when_one_is_reached_for():
+    code = """if True:
+        import sys, aiomqtt
+        client = aiomqtt.Client("broker.example")
+        assert "aiomqtt.legacy_values" not in sys.modules
+        assert client._port == 1883
+        assert "aiomqtt.legacy_values" in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 async def test_the_properties_of_the_next_connect():

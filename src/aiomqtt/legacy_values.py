@@ -1,0 +1,129 @@
+"""What the private attributes of aiomqtt 2.5 give: see `legacy`.
+
+Imported when a program reaches for one of them, as most programs never do.
+"""
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from .message import Message
+from .paho import to_properties
+from .properties import Properties
+from .protocol.codec.size import message_size
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+class _Future:
+    """What programs ask of the futures that aiomqtt 2.5 had."""
+
+    def __init__(self, is_done: bool) -> None:
+        self._is_done = is_done
+
+    def done(self) -> bool:
+        """Whether it had a result there."""
+        return self._is_done
+
+
+class _Queue:
+    """What programs ask of the queue of incoming messages."""
+
+    def __init__(self, client: "Client") -> None:
+        self._inbox = client._inbox
+
+    def qsize(self) -> int:
+        """Return the number of messages that wait."""
+        return len(self._inbox)
+
+    def empty(self) -> bool:
+        """Whether no message waits."""
+        return not len(self._inbox)
+
+    async def put(self, message: Message) -> None:
+        """Add a message, as if the broker had sent it."""
+        self.put_nowait(message)
+
+    def put_nowait(self, message: Message) -> None:
+        """Add a message, as if the broker had sent it."""
+        self._inbox.deliver([message], message_size(message))
+
+
+class _PahoClient:
+    """What programs ask of paho-mqtt's client, which there is none of any more."""
+
+    def __init__(self, client: "Client") -> None:
+        self._aiomqtt = client
+
+    def is_connected(self) -> bool:
+        """Whether there is a connection that the broker has accepted."""
+        return self._aiomqtt.is_connected()
+
+    def username_pw_set(
+        self, username: str | None, password: str | None = None
+    ) -> None:
+        """Set user name and password for the connections from now on."""
+        self._aiomqtt.set_credentials(username, password)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say that the rest of paho-mqtt's client is not there."""
+        if name == "ws_set_options":
+            msg = "ws_set_options comes with transport='websockets'"
+        else:
+            msg = f"there is no paho-mqtt beneath the client: it has no {name!r}"
+        raise AttributeError(msg, name=name, obj=self)
+
+
+def _is_disconnected(client: "Client") -> bool:
+    """Whether the connection is over, and the client still entered."""
+    return client._runner is not None and client._runner.is_over
+
+
+_INSTEAD: Final = {
+    "_hostname": "what the program gave",
+    "_port": "what the program gave",
+    "_properties": "Client(properties=...)",
+    "_client": "is_connected() and set_credentials()",
+    "_connected": "client.is_connected()",
+    "_disconnected": "client.is_connected()",
+    "_queue": "client.messages, also for len()",
+}
+# The frames between a warning and the program: `_warn`, its caller and the attribute.
+_STACK_LEVEL: Final = 4
+
+
+def read(client: "Client", name: str) -> Any:
+    """Return what an attribute gives, and warn."""
+    _warn(name)
+    match name:
+        case "_hostname":
+            return client._target.hostname
+        case "_port":
+            return client._target.port
+        case "_properties":
+            return client._engine.settings.properties
+        case "_client":
+            return _PahoClient(client)
+        case "_connected":
+            return _Future(client.is_connected() or _is_disconnected(client))
+        case "_disconnected":
+            return _Future(_is_disconnected(client))
+        case _:
+            return _Queue(client)
+
+
+def set_properties(client: "Client", value: Any) -> bool:
+    """Set the properties of the next CONNECT, and warn; False: it is no properties."""
+    if not (isinstance(value, Properties | None) or hasattr(value, "packetType")):
+        return False
+    _warn("_properties")
+    engine = client._engine
+    properties = to_properties("properties", value)
+    engine.settings = engine.settings._replace(properties=properties)
+    return True
+
+
+def _warn(name: str) -> None:
+    msg = f"client.{name} is private to aiomqtt 2.5 and deprecated: use"
+    msg += f" {_INSTEAD[name]}"
+    warnings.warn(msg, DeprecationWarning, _STACK_LEVEL)
