@@ -4,10 +4,20 @@ import copy
 import json
 import pickle
 
+import paho.mqtt.properties as paho
 import pytest
+from paho.mqtt.packettypes import PacketTypes
 
 from aiomqtt import Properties, ReasonCode, SubscribeOptions, Topic, Wildcard
-from aiomqtt.protocol.spec import PROPERTIES, DataType
+from aiomqtt.protocol.codec.properties import decode_properties
+from aiomqtt.protocol.spec import (
+    PROPERTIES,
+    DataType,
+    PacketType,
+    ProtocolVersion,
+    Role,
+)
+from aiomqtt.protocol.wire import Reader
 
 # One valid value of each type.
 VALID = {
@@ -68,7 +78,68 @@ def test_every_property_is_declared(row, value):
 
 
 def test_nothing_but_properties_is_declared():
-    assert set(Properties.__annotations__) == {row.name for row in PROPERTIES}
+    names = {row.name for row in PROPERTIES}
+    assert set(Properties.__annotations__) == names | {"packetType"}
+
+
+# --- what the class of paho-mqtt has -----------------------------------------------
+
+
+def filled(properties):
+    properties.ContentType = "text/plain"
+    properties.CorrelationData = b"\x01\xff"
+    properties.MessageExpiryInterval = 60
+    properties.UserProperty = ("a", "1")
+    properties.UserProperty = ("b", "2")
+    return properties
+
+
+def test_properties_are_what_those_of_paho_are():
+    ours = filled(Properties())
+    theirs = filled(paho.Properties(PacketTypes.PUBLISH))
+    assert ours.packetType == theirs.packetType
+    assert ours.json() == theirs.json()
+    assert json.loads(json.dumps(ours.json()))["CorrelationData"] == "01ff"
+    assert ours.isEmpty() == theirs.isEmpty() is False
+    assert Properties().isEmpty() == paho.Properties(PacketTypes.PUBLISH).isEmpty()
+    shown = vars(theirs)
+    for name, value in vars(ours).items():
+        assert value == shown[name]
+    assert set(vars(ours)) == set(ours.json())
+
+
+def test_to_assign_a_repeated_one_by_its_name_of_paho_is_to_add():
+    properties = Properties()
+    properties.UserProperty = [("a", "1"), ("a", "2")]
+    properties.UserProperty = ("b", "3")
+    assert properties.user_property == [("a", "1"), ("a", "2"), ("b", "3")]
+    properties.SubscriptionIdentifier = 5
+    properties.SubscriptionIdentifier = 6
+    assert properties.subscription_identifier == [5, 6]
+    properties.user_property = [("c", "4")]
+    assert properties.UserProperty == [("c", "4")]
+    properties.user_property = None
+    assert not hasattr(properties, "UserProperty")
+
+
+def test_what_vars_shows_is_a_copy():
+    properties = Properties(content_type="a")
+    vars(properties)["ContentType"] = "b"
+    assert properties == Properties(content_type="a")
+
+
+@pytest.mark.parametrize("packet", [PacketType.CONNACK, PacketType.DISCONNECT])
+def test_properties_know_the_packet_that_they_came_with(packet):
+    reader = Reader(b"\x05\x1f\x00\x02no", 0, 6)
+    came = decode_properties(reader, packet, ProtocolVersion.V5, Role.SERVER)
+    assert came is not None
+    assert came.packetType == packet
+    assert came == Properties(reason_string="no")
+    assert repr(came) == "Properties(reason_string='no')"
+    for clone in (copy.deepcopy(came), pickle.loads(pickle.dumps(came))):
+        assert (clone.packetType, clone) == (packet, came)
+    assert came.without("reason_string").isEmpty()
+    assert came.without("reason_string").packetType == packet
 
 
 @pytest.mark.parametrize("empty", [[], (), iter(())])

@@ -5,8 +5,9 @@ snake_case. The CamelCase names of paho-mqtt, which programs written for aiomqtt
 use, resolve to the same values.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from .protocol.spec import (
     CAMEL_NAMES,
@@ -17,6 +18,7 @@ from .protocol.spec import (
     PROPERTY_NAMES,
     REASON_NAMES,
     DataType,
+    PacketType,
     PropertyRow,
 )
 from .topic import Topic, TopicLike
@@ -198,7 +200,11 @@ def _several(row: PropertyRow, value: object) -> list[Any]:
     return [_single(row, item) for item in value]
 
 
-class Properties:
+class _WithDictionary:
+    """Gives instances the dictionary that `Properties` has under another name."""
+
+
+class Properties(_WithDictionary):
     """The properties of an MQTT 5.0 packet (MQTT 5.0 §2.2.2).
 
     Each is an attribute; ``None`` (an empty sequence for the two that repeat)
@@ -312,12 +318,58 @@ class Properties:
         for name, value in values.items():
             setattr(self, name, value)
 
+    # As in paho-mqtt: those that programs read are mostly a message's.
+    packetType: int = int(PacketType.PUBLISH)  # noqa: N815
+
+    if TYPE_CHECKING:
+
+        @property
+        def present(self) -> dict[str, object]:
+            """The properties that are present, by name: to be read only."""
+
+    else:
+        # Their attributes, whose usual name vars() looks up.
+        present = _WithDictionary.__dict__["__dict__"]
+
+        @property
+        def __dict__(self):
+            """What ``vars()`` shows: those that are present, by paho-mqtt's names."""
+            return {
+                PROPERTY_NAMES[name].camel_name: value
+                for name, value in self.present.items()
+            }
+
     @classmethod
-    def _decoded(cls, values: dict[str, Any]) -> Self:
-        """Make properties of values that the codec has checked."""
-        properties = cls.__new__(cls)
-        properties.__dict__.update(values)
+    def _decoded(
+        cls, values: Mapping[str, object], packet_type: int = PacketType.PUBLISH
+    ) -> "Properties":
+        """Make properties of values that have been checked."""
+        kind = Properties if packet_type == PacketType.PUBLISH else _kind(packet_type)
+        properties = kind.__new__(kind)
+        properties.present.update(values)
         return properties
+
+    def without(self, *names: str) -> "Properties":
+        """Return those of other names than these (in snake_case)."""
+        values = {
+            name: value for name, value in self.present.items() if name not in names
+        }
+        return self._decoded(values, self.packetType)
+
+    def isEmpty(self) -> bool:  # noqa: N802
+        """Return whether no property is present: a method of paho-mqtt's class."""
+        return not self.present
+
+    def json(self) -> dict[str, object]:
+        """Return those that are present by paho-mqtt's names, as its class does.
+
+        Correlation Data are in hexadecimal digits. What ``json.dumps`` makes of it is
+        text, if there are no other binary data (Authentication Data).
+        """
+        values = vars(self)
+        if self.correlation_data is not None:
+            values["CorrelationData"] = self.correlation_data.hex()
+        return values
 
     def __setattr__(self, name: str, value: object) -> None:
         """Check a value and set the property; ``None`` or an empty list removes it."""
@@ -325,20 +377,35 @@ class Properties:
         if row is None:
             msg = f"MQTT 5.0 has no property named {name!r}"
             raise AttributeError(msg)
+        values = self.present
         if value is not None:
             value = _several(row, value) if row.repeats else _single(row, value)
         if value is None or value == []:
-            self.__dict__.pop(row.name, None)
+            values.pop(row.name, None)
+        elif row.repeats and name != row.name and row.name in values:
+            # By paho-mqtt's name it is added to those that there are, as there.
+            values[row.name] = [*cast("list[object]", values[row.name]), *value]
         else:
-            self.__dict__[row.name] = value
+            values[row.name] = value
+
+    def __delattr__(self, name: str) -> None:
+        """Take a property out."""
+        row = PROPERTY_NAMES.get(name) or CAMEL_NAMES.get(name)
+        if row is None or self.present.pop(row.name, None) is None:
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle by the values that are present."""
+        return Properties._decoded, (dict(self.present), self.packetType)
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
             """Resolve a CamelCase name."""
             row = CAMEL_NAMES.get(name)
-            if row is not None and row.name in self.__dict__:
-                return self.__dict__[row.name]
+            if row is not None and row.name in self.present:
+                return self.present[row.name]
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(msg)
 
@@ -346,15 +413,21 @@ class Properties:
         """Compare the values that are present."""
         if not isinstance(other, Properties):
             return NotImplemented
-        return self.__dict__ == other.__dict__
+        return self.present == other.present
 
     def __repr__(self) -> str:
         """Return the values that are present, secrets left out."""
         values = ", ".join(
             f"{name}={'***' if name == 'authentication_data' else repr(value)}"
-            for name, value in self.__dict__.items()
+            for name, value in self.present.items()
         )
         return f"Properties({values})"
+
+
+@cache
+def _kind(packet_type: int) -> type[Properties]:
+    """Return the class of the properties of another packet than PUBLISH."""
+    return type("Properties", (Properties,), {"packetType": packet_type})
 
 
 class SubscribeOptions:

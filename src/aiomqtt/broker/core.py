@@ -321,7 +321,6 @@ def _delay_of(will: WillMessage) -> int:
 def _properties_of(will: WillMessage) -> Properties | None:
     properties = for_others(will.properties)
     if properties is not None and properties.will_delay_interval is not None:
-        values = dict(properties.__dict__)
-        del values["will_delay_interval"]
-        return Properties._decoded(values) if values else None  # noqa: SLF001
+        others = properties.without("will_delay_interval")
+        return others if others.present else None
     return properties

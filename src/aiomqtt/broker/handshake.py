@@ -252,12 +252,10 @@ def encode_within(packet: Connack | Signal, version: int, maximum: int) -> bytes
     for names in _DISPENSABLE if maximum else ():
         if len(data) <= maximum:
             return data
-        kept = dict((packet.properties or Properties()).__dict__)
         if not names and not is_success:
             # Of an error the reason code matters most.
-            kept = {}
-        for name in names:
-            kept.pop(name, None)
-        packet.properties = Properties(**kept)
+            packet.properties = None
+        elif packet.properties is not None:
+            packet.properties = packet.properties.without(*names)
         data = encode(packet, version, SERVER)
     return data if not maximum or len(data) <= maximum else b""

@@ -64,10 +64,10 @@ class Memory:
 
 def size_of_properties(properties: Properties | None) -> int:
     """Return about how many bytes properties take."""
-    if properties is None or not properties.__dict__:
+    if properties is None or not properties.present:
         return 0
     size = PROPERTIES
-    for value in properties.__dict__.values():
+    for value in properties.present.values():
         if isinstance(value, str | bytes):
             size += ITEM + 2 * len(value)
         elif isinstance(value, list):

@@ -1,7 +1,7 @@
 """An application message on its way through the broker (MQTT 5.0 §3.3)."""
 
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.fast import encode_publish
@@ -146,7 +146,9 @@ class ApplicationMessage:
             alias: The topic alias; 0: none.
             is_known: Whether the client knows what the alias stands for.
         """
-        values = {} if self.properties is None else dict(self.properties.__dict__)
+        values: dict[str, Any] = {}
+        if self.properties is not None:
+            values.update(self.properties.present)
         if self.expires is not None:
             # Rounded up, it must not become more than it was.
             left = ceil(self.expires - now)
@@ -169,10 +171,9 @@ class ApplicationMessage:
 
 def for_others(properties: Properties | None) -> Properties | None:
     """Return the properties of a PUBLISH that are passed on (§3.3.2.3)."""
-    if properties is None or not properties.__dict__:
+    if properties is None or not properties.present:
         return None
     if properties.topic_alias is None:
         return properties
-    values = dict(properties.__dict__)
-    del values["topic_alias"]
-    return Properties._decoded(values) if values else None  # noqa: SLF001
+    others = properties.without("topic_alias")
+    return others if others.present else None

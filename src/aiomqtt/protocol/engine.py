@@ -364,7 +364,7 @@ class Engine:
         def render() -> tuple[bytes, bytes]:
             # On a later connection aliases have another meaning: full topic then.
             if connection is not self._connection or properties.topic_alias is None:
-                name, values = topic, _without_alias(properties)
+                name, values = topic, properties.without("topic_alias")
             else:
                 alias = properties.topic_alias
                 name = connection.outbound_aliases.apply(topic, alias)
@@ -656,12 +656,6 @@ class Engine:
         raise PacketError(
             IMPLEMENTATION_SPECIFIC_ERROR, "the authentication takes more than one step"
         )
-
-
-def _without_alias(properties: Properties) -> Properties:
-    values = dict(properties.__dict__)
-    values.pop("topic_alias", None)
-    return Properties._decoded(values)
 
 
 def _limit_error(code: int) -> MqttLimitError:

@@ -191,7 +191,7 @@ def _encode_publish(packet: Publish, version: int, sender: Role) -> bytes:
 def _encode_ack(packet: Ack, version: int, sender: Role) -> bytes:
     head = _encode_packet_id(packet.packet_id)
     check_properties(packet.properties, packet.kind, version, sender)
-    has_properties = packet.properties is not None and bool(packet.properties.__dict__)
+    has_properties = packet.properties is not None and bool(packet.properties.present)
     if version < V5 and packet.reason_code:
         msg = f"{packet.kind.name} has no reason code below MQTT 5.0"
         raise ValueError(msg)
@@ -264,7 +264,7 @@ def _encode_ping(packet: Ping, version: int, sender: Role) -> bytes:
 
 def _encode_signal(packet: Signal, version: int, sender: Role) -> bytes:
     check_properties(packet.properties, packet.kind, version, sender)
-    has_properties = packet.properties is not None and bool(packet.properties.__dict__)
+    has_properties = packet.properties is not None and bool(packet.properties.present)
     if version < V5:
         if packet.reason_code:
             msg = "DISCONNECT has no reason code below MQTT 5.0"

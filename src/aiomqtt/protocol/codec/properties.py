@@ -105,13 +105,14 @@ def check_properties(
     """
     if properties is None:
         return
+    values: dict[str, Any] = properties.present
     if version < V5:
-        if properties.__dict__:
-            names = ", ".join(properties.__dict__)
+        if values:
+            names = ", ".join(values)
             msg = f"properties exist since MQTT 5.0 only: {names}"
             raise ValueError(msg)
         return
-    for name, value in properties.__dict__.items():
+    for name, value in values.items():
         row = PROPERTY_NAMES[name]
         if sender not in row.packets.get(packet, ()):
             msg = (
@@ -122,9 +123,7 @@ def check_properties(
         if row.repeats and packet not in row.repeats and len(value) > 1:
             msg = f"{name} is allowed only once in {packet.name}"
             raise ValueError(msg)
-    if "authentication_data" in properties.__dict__ and (
-        "authentication_method" not in properties.__dict__
-    ):
+    if "authentication_data" in values and "authentication_method" not in values:
         msg = "authentication_data needs authentication_method (MQTT 5.0 §3.1.2.11.10)"
         raise ValueError(msg)
 
@@ -138,8 +137,9 @@ def encode_properties(
         return b""
     if properties is None:
         return b"\x00"
+    values: dict[str, Any] = properties.present
     parts: list[bytes] = []
-    for name, value in properties.__dict__.items():
+    for name, value in values.items():
         field = _FIELDS[name]
         for item in value if field.row.repeats else (value,):
             parts += (field.prefix, field.encode(item, name))
@@ -177,7 +177,7 @@ def decode_properties(
             values[name] = [value] if row.repeats else value
     if "authentication_data" in values and "authentication_method" not in values:
         raise PacketError(PROTOCOL_ERROR, "Authentication Data without a method")
-    return Properties._decoded(values)  # noqa: SLF001
+    return Properties._decoded(values, packet)  # noqa: SLF001
 
 
 def _not_allowed(identifier: int, packet: PacketType, sender: Role) -> PacketError:

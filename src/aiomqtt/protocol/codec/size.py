@@ -27,7 +27,7 @@ def properties_size(properties: Properties, is_wide: bool, encoded: int) -> int:
         is_wide: Whether their strings may have other characters than ASCII.
         encoded: How many bytes they are on the wire.
     """
-    values: dict[str, Any] = properties.__dict__
+    values: dict[str, Any] = properties.present
     size = PROPERTIES_SIZE + (WIDE * encoded if is_wide else 0)
     pairs = values.get("user_property")
     if pairs is not None:
@@ -42,7 +42,7 @@ def message_size(message: Message) -> int:
     """Return what a message takes, as the sum of these, from its fields alone."""
     size = MESSAGE_SIZE + len(message.payload) + _text_size(message.topic.value)
     if message.properties is not None:
-        values: dict[str, Any] = message.properties.__dict__
+        values: dict[str, Any] = message.properties.present
         if values:
             size += properties_size(message.properties, False, 0)
         for value in values.values():
