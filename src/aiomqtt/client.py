@@ -549,8 +549,11 @@ class Client(LegacyAttributes, OtherNames):
 
     def _drop(self, deliveries: list[Delivery]) -> int:
         count = sum(map(self._engine.drop, deliveries))
-        if self._runner is not None:
+        if self._runner is not None and not self._runner.is_over:
             self._runner.flush()
+        else:
+            # The end of the connection was the last that anybody has waited for.
+            self._engine.take()
         return count
 
     def _current_runner(self) -> Runner | None:

@@ -10,7 +10,7 @@ from .net.waiters import Waiter, Watcher, explain_timeout
 from .paho import to_properties
 from .payload import encode_payload
 from .protocol.codec.encode import check_qos
-from .protocol.outbound import DONE, DROPPED, Delivery
+from .protocol.outbound import DONE, DROPPED, LOST, Delivery
 from .types import Publication
 
 # What an iterator gives when it has no more.
@@ -144,6 +144,9 @@ class Batch(Watcher):
 
     def settle(self, delivery: Delivery) -> bool:
         """Make room in the window."""
+        if delivery.state == LOST:
+            # It counts as unfinished when `end` is told why.
+            return True
         position = self._pending.pop(delivery)
         if delivery.reason_code and delivery.reason_code >= 0x80:
             self._fail(refusal(delivery), position)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from aiomqtt import MqttError
+from aiomqtt.protocol.outbound import LOST
+from aiomqtt.watchers import Waiters
 from tests.conversation import (
     CEILING,
     accept,
@@ -324,6 +326,46 @@ async def test_pings_leave_while_publishers_are_blocked():
                         await client.publish("a", bytes(100_000))
         error = caught.value
         assert 0x8D in (error.reason_code, getattr(error.__cause__, "reason_code", 0))
+
+
+# --- how a delivery ends ---------------------------------------------------------
+
+
+async def lose_the_connection(client: Any, peer: Any) -> None:
+    peer.close()
+
+
+async def break_a_rule(client: Any, peer: Any) -> None:
+    peer.send(b"\xf0\x00\x36")
+
+
+async def leave(client: Any, peer: Any) -> None:
+    await client.__aexit__(RuntimeError, RuntimeError(), None)
+
+
+@pytest.mark.parametrize("end", [lose_the_connection, break_a_rule, leave])
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_who_watches_a_delivery_is_told_that_its_session_has_ended(end, qos):
+    """Also who waits for no connection."""
+    peers = []
+
+    async def script(peer):
+        await accept(peer)
+        peers.append(peer)
+        await expect_publish(peer)
+        await gone(peer)
+
+    async with serve(script) as server, new_client(server) as client:
+        watchers = Waiters()
+        delivery = runner_of(client).publish_watched(
+            "t", b"", qos, False, None, watchers
+        )
+        told = asyncio.get_running_loop().create_future()
+        watchers.waiters.append(told)
+        await turns(20)
+        await end(client, peers[0])
+        await within(told)
+        assert delivery.state == LOST
 
 
 # --- what stays behind ---------------------------------------------------------

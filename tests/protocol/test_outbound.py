@@ -10,6 +10,7 @@ from aiomqtt.protocol.outbound import (
     QUEUED,
     RELEASED,
     SENT,
+    WITHDRAWN,
     Delivery,
     Outbound,
 )
@@ -261,7 +262,7 @@ def test_withdrawing_is_for_what_waits():
     sender = Sender(limit=1)
     first, second, third = (sender.send(b"%d" % n) for n in range(3))
     assert [sender.outbound.withdraw(d) for d in (first, second)] == [False, True]
-    assert second.state == DONE
+    assert second.state == WITHDRAWN
     sender.acknowledge(PacketType.PUBACK, 1)
     assert sender.written() == ["PUBLISH 1 0", "PUBLISH 2 2"]
     assert not sender.outbound.withdraw(third)

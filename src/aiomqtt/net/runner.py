@@ -309,8 +309,8 @@ class Runner:
 
         The end of the connection leaves it to the session.
         """
-        if not self._over:
-            self._engine.withdraw(delivery)
+        if not self._over and self._engine.withdraw(delivery):
+            self.hold()
         if self._idle is not None:
             self._report_idle()
 
@@ -542,6 +542,8 @@ class Runner:
 
             client_id = self._engine.session.client_id
             log_connected(self._logger, self._target, client_id)
+
+    # Behind `Closed` only a Watcher is left to tell: `_end` has told the others.
 
     def _settle_request(self, request: Request) -> None:
         """Tell who waits for the answer, and log what was refused."""

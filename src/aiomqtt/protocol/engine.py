@@ -2,8 +2,9 @@
 
 The caller hands in bytes (`receive`), calls (`publish`, `subscribe`, ...) and the
 time (`tick`), and after each of them does what `take` hands over: writes the bytes,
-then handles the happenings, in the order in which they happened. `deadline` says when
-to call `tick` at the latest. No method blocks, sleeps or calls back.
+then handles the happenings, in the order in which they happened. Every Delivery and
+every Request that a call has returned ends in exactly one of these. `deadline` says
+when to call `tick` at the latest. No method blocks, sleeps or calls back.
 """
 
 from collections.abc import Callable
@@ -118,7 +119,7 @@ class Engine:
         session = self.session
         connect = self._make_connect()
         if connect.clean_start:
-            session.clear()
+            self._end_session()
         elif not session.connected_before:
             # The program says that there is a session, of an earlier process: there
             # is nothing in flight that we know of.
@@ -127,8 +128,6 @@ class Engine:
         maximum_size = self._connection.announced.maximum_packet_size
         self._decoder = Decoder(self.version, SERVER, maximum_size)
         self._data.clear()
-        self._happenings = []
-        self._messages = []
         self._data.append(encode(connect, self.version, CLIENT))
         self._enter(CONNECTING)
 
@@ -215,11 +214,17 @@ class Engine:
 
     def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
         self._enter(CLOSED)
+        self._add(Closed(error, connack))
+        for request in self._requests.values():
+            self._add(request)
         self._requests.clear()
         self.session.outbound.close()
         if not self.session.exists:
-            self.session.clear()
-        self._add(Closed(error, connack))
+            self._end_session()
+
+    def _end_session(self) -> None:
+        for delivery in self.session.clear():
+            self._add(delivery)
 
     def fail(self, reason_code: int, text: str) -> None:
         """End the connection for a reason that the caller has found (§4.13)."""
@@ -301,8 +306,8 @@ class Engine:
 
         Returns:
             None at QoS 0: it is written. At QoS 1 and 2 a Delivery, which happens
-            when its flow is complete; `withdraw` takes it back as long as it has not
-            been written.
+            when its flow is complete, or its session ends before; `withdraw` takes it
+            back as long as it has not been written.
 
         Raises:
             MqttCodeError: There is no connection, or too many are unfinished.
@@ -377,19 +382,20 @@ class Engine:
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a publish; False: its bytes may be on the wire, so it goes on."""
-        return self.session.outbound.withdraw(delivery)
+        if not self.session.outbound.withdraw(delivery):
+            return False
+        self._add(delivery)
+        return True
 
     def drop(self, delivery: Delivery) -> bool:
         """Forget a publish that is not done; False: it is done, or not of this session.
 
-        It happens if there is a connection. Its bytes may be on the wire: see
-        `Outbound.drop`.
+        Its bytes may be on the wire: see `Outbound.drop`.
         """
         outbound = self.session.outbound
         if not outbound.drop(delivery):
             return False
-        if self.state is not CLOSED:
-            self._add(delivery)
+        self._add(delivery)
         if self._is_connected:
             # An identifier may be free again.
             outbound.pump(self._data)
@@ -403,7 +409,7 @@ class Engine:
         """Subscribe to topic filters with one SUBSCRIBE (§3.8).
 
         Returns:
-            What happens when the SUBACK came.
+            What happens when the SUBACK came, or the connection ended before.
 
         Raises:
             MqttCodeError: There is no connection.
@@ -625,6 +631,7 @@ class Engine:
             )
         del self._requests[packet.packet_id]
         self.session.outbound.unreserve(packet.packet_id)
+        request.is_answered = True
         request.reason_codes = codes
         request.properties = packet.properties
         self._add(request)

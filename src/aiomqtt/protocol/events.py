@@ -48,6 +48,8 @@ class Request:
 
     Attributes:
         filters: The topic filters, in their order.
+        is_answered: Whether the acknowledgement came; it does not when the connection
+            ends before.
         reason_codes: The codes, one for each topic filter; empty until they come,
             and for an UNSUBSCRIBE below 5.0.
         properties: The properties of the acknowledgement, or None.
@@ -57,6 +59,7 @@ class Request:
     __slots__ = (
         "answer",
         "filters",
+        "is_answered",
         "packet_id",
         "properties",
         "reason_codes",
@@ -68,6 +71,7 @@ class Request:
         self.answer: PacketType = answer
         self.packet_id: int = packet_id
         self.filters: list[str] = filters
+        self.is_answered: bool = False
         self.reason_codes: list[ReasonCode] = []
         self.properties: Properties | None = None
         self.waiter: object = None
@@ -102,6 +106,9 @@ class Connected:
 class Closed:
     """The connection is over: write what is left, close it.
 
+    Behind it comes what ends with it: the requests that were not answered, and the
+    deliveries, when the session has ended too.
+
     Attributes:
         error: Why; None after `disconnect`.
         connack: The CONNACK with which the broker refused, or None.
@@ -115,7 +122,8 @@ class Closed:
         self.connack: Connack | None = connack
 
 
-# A Delivery or a Request is what happened when its flow ended.
+# A Delivery or a Request is what happened when it ended, in whatever way: each of them
+# is handed over exactly once.
 Happening = Arrived | Connected | Delivery | Request | Closed
 
 

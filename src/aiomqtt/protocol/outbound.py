@@ -40,6 +40,7 @@ RELEASED: Final = 2  # PUBREC came: waits for PUBCOMP
 DONE: Final = 3
 LOST: Final = 4  # its session ended before it was done
 DROPPED: Final = 5  # the program has dropped it
+WITHDRAWN: Final = 6  # the program has taken it back before it was written
 
 
 class Delivery:
@@ -48,7 +49,8 @@ class Delivery:
     Attributes:
         qos: 1 or 2.
         packet_id: Its packet identifier; 0 while it has none.
-        state: QUEUED, SENT, RELEASED, DONE, LOST or DROPPED.
+        state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED
+            or WITHDRAWN.
         reason_code: With what it ended; 0x80 and above: the peer refused it.
         properties: What the peer said besides when it ended, or None.
         waiter: Whatever the caller wants to find here when it is done.
@@ -223,7 +225,7 @@ class Outbound:
             return False
         del self._queued[delivery]
         self._drop_packet(delivery)
-        delivery.state = DONE
+        delivery.state = WITHDRAWN
         return True
 
     def drop(self, delivery: Delivery) -> bool:

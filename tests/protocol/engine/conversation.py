@@ -187,6 +187,11 @@ class Client:
         self.handed_over()
         return is_dropped
 
+    def withdraw(self, delivery: Delivery) -> bool:
+        is_withdrawn = self.engine.withdraw(delivery)
+        self.handed_over()
+        return is_withdrawn
+
     def disconnect(self, reason_code: int = 0, **properties: Any) -> None:
         self.engine.disconnect(reason_code, _properties(properties))
         self.handed_over()
@@ -234,11 +239,10 @@ class Client:
         return self.engine.is_closed
 
     def closed(self) -> MqttError | None:
-        """Why the connection ended; it ended, and that is the last event."""
-        event = self.events()[-1]
-        assert isinstance(event, Closed)
+        """Why the connection ended; it ended, and with it what else happened."""
+        [closed] = [item for item in self.events() if isinstance(item, Closed)]
         assert self.engine.state is State.CLOSED
-        return event.error
+        return closed.error
 
     def closed_with(self) -> int:
         """The reason code of the error with which the connection ended."""

@@ -8,7 +8,8 @@ from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
-from aiomqtt.protocol.events import Closed, State
+from aiomqtt.protocol.events import Closed, Request, State
+from aiomqtt.protocol.outbound import LOST, Delivery
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.spec import Role
 
@@ -75,7 +76,13 @@ def check(client: Client) -> None:
         assert client.closed() is None
     else:
         [end] = ends
-        assert events[-1] is end
+        # Behind it is what ended with it.
+        for event in events[events.index(end) + 1 :]:
+            if isinstance(event, Request):
+                assert not event.is_answered
+            else:
+                assert isinstance(event, Delivery)
+                assert event.state == LOST
         assert isinstance(end.error, MqttCodeError)
         # Either we have told the broker, last of all, or it has told us.
         if kinds[-1:] == ["DISCONNECT"]:

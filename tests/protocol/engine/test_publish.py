@@ -415,15 +415,16 @@ def test_a_publish_that_was_not_written_can_be_withdrawn(version):
     client, broker = connected(version, maximum_in_flight=1)
     first, second, third = (client.publish("t", b"%d" % n, 1) for n in range(3))
     broker.read()
-    assert client.engine.withdraw(second)
-    assert not client.engine.withdraw(second)
-    assert not client.engine.withdraw(first)
+    assert client.withdraw(second)
+    assert not client.withdraw(second)
+    assert not client.withdraw(first)
+    assert client.events() == [second]
     broker.sends(PUBACK(1))
     # It took no packet identifier with it.
     broker.gets(PUBLISH("t", b"2", 1, 2))
     broker.sends(PUBACK(2))
     assert client.events() == [first, third]
-    assert not client.engine.withdraw(third)
+    assert not client.withdraw(third)
 
 
 def test_without_a_connection_nothing_can_be_asked_for(version):
