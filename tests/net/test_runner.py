@@ -328,6 +328,51 @@ async def test_pings_leave_while_publishers_are_blocked():
         assert 0x8D in (error.reason_code, getattr(error.__cause__, "reason_code", 0))
 
 
+# --- the timer -------------------------------------------------------------------
+
+
+async def test_the_timer_stands_at_the_deadline_of_the_engine(version):
+    """After each call: what comes from the broker moves it too."""
+    go_on = asyncio.Event()
+
+    async def script(peer):
+        await accept(peer, version)
+        await peer.expect(PINGREQ)
+        await within(go_on.wait())
+        peer.packet(PINGRESP << 4)
+        await goodbye(peer)
+
+    async with (
+        serve(script) as server,
+        new_client(server, version, keepalive=600) as client,
+    ):
+        runner = runner_of(client)
+        engine: Any = client._engine
+        entered_at = engine.deadline()
+        assert runner._timer.when() == pytest.approx(entered_at, abs=1)
+        # As if it were that late.
+        runner._timer.cancel()
+        runner._tick(entered_at)
+        assert engine.awaits_pingresp
+        assert entered_at < engine.deadline()
+        assert runner._timer.when() == pytest.approx(engine.deadline(), abs=1)
+        go_on.set()
+        async with asyncio.timeout(CEILING):
+            while engine.awaits_pingresp:
+                await turns(1)
+        assert engine.deadline() == pytest.approx(entered_at + 540, abs=1)
+        assert runner._timer.when() == pytest.approx(engine.deadline(), abs=1)
+
+
+async def test_without_a_keep_alive_there_is_no_timer(version):
+    async with (
+        serve(polite(version)) as server,
+        new_client(server, version, keepalive=0) as client,
+    ):
+        await client.publish("a", b"", 2)
+        assert runner_of(client)._timer is None
+
+
 # --- how a delivery ends ---------------------------------------------------------
 
 

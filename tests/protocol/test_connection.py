@@ -79,9 +79,9 @@ def test_kinds_of_subscriptions_are_available_or_not(value):
 )
 def test_the_server_keep_alive_takes_precedence(own, servers, first):
     connection = Connection(Connect(ProtocolVersion.V5, keep_alive=own))
-    assert connection.keep_alive.next_event() is None
+    assert connection.keep_alive.due is None
     connection.accept(connack(server_keep_alive=servers), now=0)
-    assert connection.keep_alive.next_event() == first
+    assert connection.keep_alive.due == first
 
 
 # --- topic aliases --------------------------------------------------------------

@@ -27,7 +27,7 @@ def given_up(*story: tuple[float, str]) -> float | None:
     received = 0.0
     is_busy = False
     for now, event in story:
-        while not is_busy and (due := clock.next_event()) is not None and due < now:
+        while not is_busy and (due := clock.due) is not None and due < now:
             if clock.is_over(due, received):
                 return due
             if clock.next_ping is not None and clock.next_ping <= due:
@@ -113,7 +113,7 @@ def test_a_silent_peer_is_noticed_within_one_and_a_half_keep_alives(keep_alive):
     """Whenever it went silent: the PINGREQ leaves at once, or has waited for a look."""
     for waited in (0.0, 0.02 * keep_alive):
         clock = KeepAlive(keep_alive, now=0)
-        due = clock.next_event()
+        due = clock.due
         assert due is not None
         clock.on_pingreq(due)
         clock.on_left(due + waited)
@@ -133,14 +133,14 @@ def test_a_second_ping_does_not_move_the_deadline_of_the_first():
 
 def test_an_answer_ends_the_wait():
     clock = KeepAlive(100, now=1000)
-    assert clock.next_event() == 1090
+    assert clock.due == 1090
     clock.on_pingreq(1090)
     clock.on_waiting(False, 1090)
-    assert clock.next_event() == 1092
+    assert clock.due == 1092
     clock.on_pingresp()
     assert clock.deadline is None
-    assert clock.next_event() == 1180
+    assert clock.due == 1180
 
 
 def test_a_keep_alive_of_0_never_wants_anything():
-    assert KeepAlive(0, now=5).next_event() is None
+    assert KeepAlive(0, now=5).due is None

@@ -98,6 +98,8 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        # The deadline of the engine that the timer is set to.
+        self._deadline: float | None = None
         # Those who wait for an answer of the broker.
         self._waiters: set[Waiter] = set()
         self._deadlines = Deadlines(expire)
@@ -499,6 +501,7 @@ class Runner:
                     self._loop.call_soon(self._process)
         if output.happenings:
             self._handle_in_order(output.happenings)
+        self._arm()
         if self._room is not Room.ENOUGH or self._reading_paused:
             self._pause_or_resume_reading()
         if self._idle is not None:
@@ -532,7 +535,6 @@ class Runner:
     def _begin(self) -> None:
         """Take note that the broker has accepted the connection."""
         self._is_accepted = True
-        self._arm()
         if not self._engine.session.client_id:
             self._report_no_identifier()
         self._sink.open(self.resume_reading)
@@ -646,14 +648,21 @@ class Runner:
             self._timer = self._loop.call_later(seconds, self._transport.abort)
 
     def _arm(self) -> None:
-        """Set the timer to the engine's deadline."""
+        """Set the timer to the engine's deadline, if that has moved."""
         deadline = self._engine.deadline()
+        if deadline is self._deadline or self._over:
+            return
+        self._deadline = deadline
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if deadline is not None:
             self._timer = self._loop.call_at(deadline, self._tick, deadline)
 
     def _tick(self, deadline: float) -> None:
         if self._over:
             return
+        self._timer = self._deadline = None
         # The loop may be early by the resolution of its clock.
         now = max(deadline, self._loop.time())
         engine = self._engine

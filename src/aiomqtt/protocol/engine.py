@@ -241,10 +241,13 @@ class Engine:
     # --- time ---------------------------------------------------------------------
 
     def deadline(self) -> float | None:
-        """Return when to call `tick` at the latest; None: there is no need to."""
-        if self.state is not CONNECTED:
+        """Return when to call `tick` at the latest; None: there is no need to.
+
+        Every other call may move it, so it is looked at after each.
+        """
+        if not self._is_connected:
             return None
-        return self._connection.keep_alive.next_event()
+        return self._connection.keep_alive.due
 
     @property
     def is_closed(self) -> bool:

@@ -28,6 +28,10 @@ class KeepAlive:
     Args:
         keep_alive: In seconds; 0 turns the clock off.
         now: The time.
+
+    Attributes:
+        due: When something has to happen next; None: never. It is the same object until
+            it changes, so that to see that it has not costs nothing.
     """
 
     def __init__(self, keep_alive: int, now: float) -> None:
@@ -47,12 +51,14 @@ class KeepAlive:
         self._is_last_look = False
         # When to look whether the PINGREQ has left; None: it has, or there is none.
         self._next_look: float | None = None
+        self.due: float | None = self.next_ping
 
     def on_pingreq(self, now: float) -> None:
         """Take note that a PINGREQ is being sent."""
         self.next_ping = now + self._keep_alive * PING_INTERVAL
         if self.deadline is None:
             self.on_left(now)
+        self._find_due()
 
     def on_waiting(self, has_drained: bool, now: float) -> None:
         """Take note that the PINGREQ waits to be written.
@@ -65,6 +71,7 @@ class KeepAlive:
         self._next_look = now + self._keep_alive * LEAVING_LOOK
         if has_drained:
             self._life = now
+        self._find_due()
 
     def on_left(self, now: float) -> None:
         """Take note that the PINGREQ has left."""
@@ -73,11 +80,13 @@ class KeepAlive:
         self._limit = now + self._keep_alive * MAXIMUM_WAIT
         self._is_last_look = False
         self.deadline = now + self._keep_alive * SILENCE
+        self._find_due()
 
     def on_pingresp(self) -> None:
         """Take note that a PINGRESP came."""
         self.deadline = None
         self._next_look = None
+        self._find_due()
 
     def is_over(self, now: float, received: float) -> bool:
         """Whether the connection has to be given up; otherwise go on waiting.
@@ -94,6 +103,7 @@ class KeepAlive:
         if now < due:
             self.deadline = due
             self._is_last_look = False
+            self._find_due()
             return False
         if now < self.deadline:
             return False
@@ -102,16 +112,15 @@ class KeepAlive:
         if not self._is_last_look or is_late:
             self._is_last_look = True
             self.deadline = now + look
+            self._find_due()
             return False
         return True
 
-    def next_event(self) -> float | None:
-        """Return when something has to happen next, or None."""
+    def _find_due(self) -> None:
         due = self.next_ping
-        if due is None:
-            return None
-        if self.deadline is not None:
-            due = min(due, self.deadline)
-        if self._next_look is not None:
-            due = min(due, self._next_look)
-        return due
+        if due is not None:
+            if self.deadline is not None:
+                due = min(due, self.deadline)
+            if self._next_look is not None:
+                due = min(due, self._next_look)
+        self.due = due
