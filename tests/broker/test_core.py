@@ -591,6 +591,29 @@ def test_what_is_too_large_for_a_client_is_not_sent():
     assert world.core.statistics.messages_dropped == 2
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("was_sent", [True, False])
+def test_what_has_become_too_large_for_a_client_is_counted(qos, was_sent):
+    """A client may come back with a smaller Maximum Packet Size."""
+    world = World()
+    wire = world.client(**lasting(V5))
+    wire.subscribe("t", qos)
+    if not was_sent:
+        wire.lose()
+    other = world.client(client_id="other")
+    for size in (200, 50, 201):
+        other.publish(payload=bytes(size), qos=qos)
+    wire.read()
+    if was_sent:
+        wire.lose()
+    assert world.core.statistics.messages_dropped == 0
+    again = Wire(world)
+    properties = Properties(session_expiry_interval=600, maximum_packet_size=100)
+    again.connect(clean_start=False, properties=properties)
+    assert payloads(again.rest) == [bytes(50)]
+    assert world.core.statistics.messages_dropped == 2
+
+
 def test_who_publishes_to_a_slow_client_waits_for_it(version):
     world = World()
     slow = world.client(version, client_id="slow")

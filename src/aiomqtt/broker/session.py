@@ -247,6 +247,7 @@ class Session:
         assert outlet is not None
         outlet.wake()
         for delivery in self.outbound.resume(outlet.data, self._refusal):
+            self.shared.statistics.messages_dropped += 1
             self._forget(delivery)
         replay = self.replay
         if replay is not None:
