@@ -1,5 +1,9 @@
 """The fast path and the path by the table say the same, for any packet and bytes."""
 
+import sys
+from types import FrameType
+from typing import Any
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -330,6 +334,33 @@ def test_the_caches_are_bounded():
         fast.decode_topic(f"bound/{number}".encode())
     assert len(fast.encoded_topics) <= fast.CACHED_TOPICS
     assert len(fast.decoded_topics) <= fast.CACHED_TOPICS
+
+
+def test_what_is_kept_of_a_topic_changes_in_one_step():
+    """Threads share it, say a client's and a broker's; not all have a GIL.
+
+    Where it isn't compiled, another of them publishes between any two lines.
+    """
+
+    def publish(payload: bytes) -> tuple[bytes, bytes]:
+        return encode_publish("shared", payload, 0, False, None, V311, CLIENT)
+
+    def interrupt(frame: FrameType, event: str, argument: object) -> Any:
+        if event == "line":
+            publish(b"of another thread")
+        return interrupt
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        return interrupt if frame.f_code.co_name == "encode_publish" else None
+
+    last = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        published = publish(b"x")
+    finally:
+        sys.settrace(last)
+    assert published == (b"\x30\x09\0\6shared", b"x")
+    assert publish(b"x") == published
 
 
 def test_long_topics_are_not_kept():

@@ -29,20 +29,38 @@ CACHED_TOPICS: Final = 16_384
 CACHED_LENGTH: Final = 128
 
 
-class TopicName:
-    """A topic name that was checked and encoded, and the last fixed header with it."""
+class Head:
+    """A fixed header and the topic name behind it.
 
-    __slots__ = ("encoded", "head", "key")
+    It is never changed: threads share the cache, say a client and a broker's.
+    """
+
+    __slots__ = ("encoded", "key")
+
+    def __init__(self, key: int, encoded: bytes) -> None:
+        """Take the bytes.
+
+        Args:
+            key: The first byte and the remaining length, together.
+            encoded: All bytes.
+        """
+        self.key: int = key
+        self.encoded: bytes = encoded
+
+
+class TopicName:
+    """A topic name that was checked and encoded, and the last header in front of it."""
+
+    __slots__ = ("encoded", "head")
 
     def __init__(self, encoded: bytes) -> None:
         """Take the bytes of the name, with their length in front."""
         self.encoded: bytes = encoded
-        # The first byte and the remaining length, together, of the last header that
-        # this name came behind, and both. The next one is often the same.
-        self.key: int = -1
-        self.head: bytes = b""
+        # The next one is often the same.
+        self.head: Head = _NO_HEAD
 
 
+_NO_HEAD: Final = Head(-1, b"")
 # Topic names that were sent.
 encoded_topics: Final[dict[str, TopicName]] = {}
 # Topic names that were received, checked.
@@ -117,13 +135,14 @@ def encode_publish(
         length += len(encoded)
     first = 0x30 | qos << 1 | (1 if retain else 0)
     key = length << 8 | first
-    if name.key != key:
+    head = name.head
+    if head.key != key:
         if length > MAXIMUM_REMAINING_LENGTH:
             msg = f"the packet has {length} bytes; 268435455 are the most"
             raise ValueError(msg)
-        name.head = bytes((first,)) + encode_variable(length) + name.encoded
-        name.key = key
-    return name.head, tail
+        fixed = bytes((first,)) + encode_variable(length)
+        name.head = head = Head(key, fixed + name.encoded)
+    return head.encoded, tail
 
 
 def encode_ack(first: int, packet_id: int) -> bytes:
