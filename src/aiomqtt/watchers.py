@@ -35,6 +35,10 @@ class Waiters(Watcher):
                 waiter.set_result(None)
         return len(waiters) > 0
 
+    def abandon(self) -> None:
+        """Forget them."""
+        self.waiters = []
+
 
 class Batch(Watcher):
     """Publishes messages one after the other, a number of them at a time.
@@ -154,6 +158,10 @@ class Batch(Watcher):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
         return True
+
+    def abandon(self) -> None:
+        """Forget who waits for the next of them."""
+        self._waiter = None
 
     def waiter(self) -> Waiter:
         """Return a future for the next of them that finishes."""

@@ -461,6 +461,13 @@ class Runner:
             self.error = MqttError("The event loop was closed")
             self._engine.connection_lost(self.error)
             self._engine.take()
+            # What goes on in the session is not to wake anybody of that loop.
+            for delivery in self._engine.session.outbound.unfinished():
+                watcher = delivery.waiter
+                if isinstance(watcher, Watcher):
+                    watcher.abandon()
+                else:
+                    delivery.waiter = None
         if transport is not None:
             from .abandon import abandon
 

@@ -22,6 +22,10 @@ class Watcher:
         """Take note that a delivery is done; return whether anybody was told."""
         raise NotImplementedError
 
+    def abandon(self) -> None:
+        """Forget those who wait: their event loop is closed."""
+        raise NotImplementedError
+
 
 def resolve(waiter: Waiter, error: MqttError | None) -> None:
     """Tell a waiter, unless it was told or has given up."""
