@@ -63,6 +63,22 @@ class Report:
         }
         return cls(content["machine"], content["clients"], cells, content["runs"])
 
+    def measured_again(self, later: Report) -> Report:
+        """With the workloads of a later run, of the same clients, in place of these."""
+        workloads = {workload for workload, _ in later.cells}
+        cells = {
+            key: cell for key, cell in self.cells.items() if key[0] not in workloads
+        }
+        runs = [run for run in self.runs if run["workload"] not in workloads]
+        rounds, date = later.machine["rounds"], later.machine["date"]
+        note = f"{', '.join(sorted(workloads))} ({rounds} rounds on {date})"
+        return Report(
+            self.machine | {"measured again": note},
+            later.clients,
+            cells | later.cells,
+            runs + later.runs,
+        )
+
     def as_json(self) -> dict[str, Any]:
         cells = [
             {

@@ -64,9 +64,12 @@ def main() -> int:
 
     report = Report(machine, versions(clients, runs), cells, runs)
     print(report.markdown())
-    if arguments.json:
+    if arguments.again:
+        earlier = json.loads(arguments.again.read_text(encoding="utf-8"))
+        report = Report.from_json(earlier).measured_again(report)
+    if file := arguments.again or arguments.json:
         text = json.dumps(report.as_json(), indent=1, ensure_ascii=False)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        file.write_text(text + "\n", encoding="utf-8")
     return 0
 
 
@@ -264,7 +267,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write every figure there"
     )
+    parser.add_argument(
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="put the figures of these workloads in the place of those in FILE: of all"
+        " its clients, so that what is compared is of one run",
+    )
     arguments = parser.parse_args()
+    if arguments.again:
+        if arguments.json:
+            parser.error("--again and --json: the figures go to one file")
+        earlier = json.loads(arguments.again.read_text(encoding="utf-8"))["clients"]
+        if missing := sorted(set(earlier) - set(arguments.clients)):
+            parser.error(f"{arguments.again} has other clients: {', '.join(missing)}")
     for pattern in arguments.workloads:
         if not any(is_among(workload, [pattern]) for workload in WORKLOADS):
             parser.error(f"no workload is named {pattern}; --help lists them")
