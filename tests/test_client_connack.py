@@ -131,11 +131,8 @@ async def test_credentials_can_change_between_attempts(version):
 
 
 async def test_no_connack_in_time(version):
-    async def silent(peer):
-        await peer.expect(CONNECT)
-        await gone(peer)
-
-    async with serve(silent, good(version)) as server:
+    # On a busy machine the time may be over before the CONNECT is there.
+    async with serve(gone, good(version)) as server:
         client = new_client(server, version, timeout=0.1)
         error = await fails(client)
         assert str(error) == "Operation timed out"  # programs compare this
