@@ -1,6 +1,7 @@
 """What scripts of the scripted peer have in common, still in raw bytes."""
 
 import asyncio
+import socket
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
@@ -28,6 +29,10 @@ from tests.peer import (
 
 # Nothing here takes long; a machine under load gets this many seconds.
 CEILING = 10.0
+# The size of a socket's buffer where the system may not choose it, in bytes.
+BUFFER = 64 * 1024
+# For a client's `socket_options`: the system keeps little of what it has written.
+SMALL_SEND_BUFFER = [(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)]
 
 
 def new_client(server: Server, version: int = 4, **options: Any) -> Client:
@@ -129,6 +134,23 @@ async def gone(peer: Peer) -> None:
             await peer.read_packet()
     except (AssertionError, ConnectionError):
         peer.close()
+
+
+def stop_reading(peer: Peer) -> None:
+    """Read nothing more, and have the system receive little in the meantime.
+
+    Without a size of its own, the receive buffer can grow to what Linux allows, 32 MiB
+    on recent ones: a client that should block might not.
+    """
+    raw = peer._writer.get_extra_info("socket")
+    if raw is not None:  # None: it is in memory
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    peer._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+
+def resume_reading(peer: Peer) -> None:
+    """Read again after `stop_reading`."""
+    peer._writer.transport.resume_reading()  # type: ignore[attr-defined]
 
 
 def codes_of(first: int, body: bytes, version: int) -> bytes:

@@ -20,7 +20,9 @@ from tests.conversation import (
     new_client,
     polite,
     publish_bytes,
+    resume_reading,
     serve_politely,
+    stop_reading,
     turns,
     within,
 )
@@ -315,9 +317,9 @@ async def test_trap_2_cancelled_while_it_waits_for_the_network(qos):
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await within(go_on.wait())
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         came = await serve_politely(peer)
         payloads = [body[-9:] for first, body in came if first >> 4 == PUBLISH]
         assert b"cancelled" not in payloads

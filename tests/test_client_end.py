@@ -14,6 +14,7 @@ from tests.conversation import (
     new_client,
     polite,
     publish_bytes,
+    stop_reading,
     turns,
     within,
 )
@@ -209,7 +210,7 @@ async def test_those_who_wait_for_room_to_write_end_too(how, qos):
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await within(stalled.wait())
         getattr(peer, how)()
 

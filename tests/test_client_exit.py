@@ -16,7 +16,9 @@ from tests.conversation import (
     goodbye,
     new_client,
     polite,
+    resume_reading,
     serve_politely,
+    stop_reading,
     turns,
     within,
 )
@@ -278,9 +280,9 @@ async def test_an_exit_that_is_cancelled_cuts_the_connection(version):
 async def deaf(peer):
     """Accept, read no more, and close nothing until the client has gone."""
     await accept(peer)
-    peer._reader._transport.pause_reading()
+    stop_reading(peer)
     await within(let_go.wait())
-    peer._reader._transport.resume_reading()
+    resume_reading(peer)
     await gone(peer)
 
 

@@ -17,7 +17,9 @@ from tests.conversation import (
     gone,
     new_client,
     publish_bytes,
+    resume_reading,
     serve_politely,
+    stop_reading,
     within,
 )
 from tests.peer import PINGREQ, PINGRESP, serve
@@ -108,9 +110,9 @@ async def test_a_program_that_lets_nothing_run_is_not_the_brokers_fault():
 async def test_a_silent_peer_is_noticed_though_bytes_wait_to_leave():
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await asyncio.sleep(4)
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         await gone(peer)
 
     async with serve(script) as server, new_client(server, keepalive=1) as client:

@@ -21,7 +21,9 @@ from tests.conversation import (
     lasting,
     new_client,
     polite,
+    resume_reading,
     serve_politely,
+    stop_reading,
     take_apart,
     turns,
     within,
@@ -99,9 +101,9 @@ async def test_large_messages_are_held_back_where_the_peer_is_slow():
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await within(go_on.wait())
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         for _ in range(200):
             await expect_publish(peer)
         await goodbye(peer)

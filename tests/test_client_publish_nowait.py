@@ -18,7 +18,9 @@ from tests.conversation import (
     new_client,
     polite,
     publish_bytes,
+    resume_reading,
     serve_politely,
+    stop_reading,
     turns,
     within,
 )
@@ -214,9 +216,9 @@ async def test_at_qos_0_the_bound_is_what_the_transport_holds():
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await within(go_on.wait())
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         await gone(peer)
 
     with contextlib.suppress(ZeroDivisionError):

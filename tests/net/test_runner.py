@@ -22,6 +22,8 @@ from tests.conversation import (
     new_client,
     polite,
     publish_bytes,
+    resume_reading,
+    stop_reading,
     turns,
     within,
 )
@@ -231,9 +233,9 @@ async def test_need_9_publishers_wait_for_a_peer_that_does_not_read():
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await within(go_on.wait())
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         for number in range(count):
             published = await expect_publish(peer)
             assert published.payload == number.to_bytes(2, "big") + bytes(size)
@@ -261,9 +263,9 @@ async def test_blocked_publishers_go_on_in_order():
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await within(go_on.wait())
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         for number in range(count):
             assert (await expect_publish(peer)).payload[0] == number
         await goodbye(peer)
@@ -285,9 +287,9 @@ async def test_blocked_publishers_do_not_all_write_at_once():
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await within(go_on.wait())
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         for _ in range(count):
             await expect_publish(peer)
         await goodbye(peer)
@@ -312,9 +314,9 @@ async def test_pings_leave_while_publishers_are_blocked():
 
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         await asyncio.sleep(3)
-        peer._reader._transport.resume_reading()
+        resume_reading(peer)
         await gone(peer)
 
     async with serve(script) as server:

@@ -7,7 +7,7 @@ import pytest
 
 from aiomqtt import Client, MqttError
 from aiomqtt.net.unread import MAXIMUM_UNREAD, UnreadAcks
-from tests.conversation import accept, ack_bytes, gone, publish_bytes
+from tests.conversation import accept, ack_bytes, gone, publish_bytes, stop_reading
 from tests.peer import PUBACK, PUBCOMP, PUBREC, PUBREL, serve
 
 names = itertools.count()
@@ -47,7 +47,7 @@ def test_other_packets_do_not_count():
 async def test_a_broker_that_sends_and_never_reads_loses_the_connection():
     async def script(peer):
         await accept(peer)
-        peer._reader._transport.pause_reading()
+        stop_reading(peer)
         burst = b"".join(publish_bytes("t", b"", 1, n) for n in range(1, 10_001))
         try:
             while True:
