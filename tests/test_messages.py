@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from aiomqtt import Message, MqttError
-from aiomqtt.inbox import MAXIMUM_MESSAGES, PORTION, Inbox, QueueInbox
+from aiomqtt.inbox import MAXIMUM_MESSAGES, PORTION, TURN, Inbox, QueueInbox
 from aiomqtt.messages import MessagesIterator
 from aiomqtt.net.sink import Room
 from tests.conversation import cancelled_after, turns, within
@@ -23,18 +23,25 @@ def deliver(inbox, messages):
     return inbox.deliver(messages, sum(len(each.payload) for each in messages))
 
 
-@pytest.fixture
-def inbox():
-    inbox = Inbox()
+def made(queue_type=None, step=TURN):
+    """An inbox whose clock goes on by so much with each look at it."""
+    clock = itertools.count(0.0, step).__next__
+    if queue_type is None:
+        inbox = Inbox(clock)
+    else:
+        inbox = QueueInbox(queue_type, 0, LOGGER, clock)
     inbox.open(lambda: None)
     return inbox
+
+
+@pytest.fixture
+def inbox():
+    return made()
 
 
 @pytest.fixture(params=[None, asyncio.Queue], ids=["own", "asyncio.Queue"])
 def any_inbox(request):
-    inbox = Inbox() if request.param is None else QueueInbox(request.param, 0, LOGGER)
-    inbox.open(lambda: None)
-    return inbox
+    return made(request.param)
 
 
 def numbers(inbox):
@@ -143,9 +150,12 @@ async def test_an_iterator_makes_room_on_its_fast_way(inbox):
     assert got + len(inbox) == MAXIMUM_MESSAGES + 1
 
 
-async def test_others_run_between_portions(any_inbox):
+@pytest.mark.parametrize("queue_type", [None, asyncio.Queue])
+@pytest.mark.parametrize("portions", [1, 2, 4])
+async def test_others_run_when_an_iterator_has_had_its_time(queue_type, portions):
     """An iterator that always finds a message starves nobody."""
-    count = 10 * PORTION
+    any_inbox = made(queue_type, TURN / portions)
+    count = 20 * PORTION
     deliver(any_inbox, [message(1)] * count)
     got = 0
     seen = []
@@ -164,7 +174,7 @@ async def test_others_run_between_portions(any_inbox):
 
     await within(asyncio.gather(consume(), watch()))
     steps = [later - earlier for earlier, later in itertools.pairwise([*seen, count])]
-    assert max(steps) <= PORTION
+    assert max(steps) == portions * PORTION
 
 
 async def test_several_iterators_share_portions(inbox):

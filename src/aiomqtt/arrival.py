@@ -46,6 +46,7 @@ class Arrival(Generator[Any, Any, Message]):
 async def _next(inbox: Inbox) -> Message:
     if inbox.is_turn_over():
         await asyncio.sleep(0)
+        inbox.begin_turn()
     while (message := inbox.take()) is None:
         if inbox.is_closed:
             raise inbox.end()

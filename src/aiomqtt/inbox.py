@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Final
 
 from .exceptions import MqttCodeError, MqttError
@@ -22,10 +23,13 @@ MAXIMUM_BYTES: Final = 64 * 1024 * 1024
 STRETCH: Final = 4
 # For a PINGRESP, without which the connection ends, so many times in all.
 LAST_STRETCH: Final = 5
-# About so many messages or bytes are taken at one go. In between, an iterator that
-# always finds a message lets other tasks run, and it is seen how much room there is.
+# About so many messages or bytes are taken at one go. In between it is seen how much
+# room there is, and whether an iterator that always finds a message has gone on for as
+# long as it may, in seconds: then other tasks run. By time and not by number, as who
+# takes fewer than one read brings leaves a queue that only grows.
 PORTION: Final = 256
 PORTION_BYTES: Final = 1024 * 1024
+TURN: Final = 0.002
 
 QUOTA_EXCEEDED: Final = ReasonCode(0x97)
 
@@ -33,8 +37,14 @@ QUOTA_EXCEEDED: Final = ReasonCode(0x97)
 class Inbox:
     """The queue of incoming messages, first in, first out; it outlives connections."""
 
-    def __init__(self) -> None:
-        """Start empty, before the first connection."""
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """Start empty, before the first connection.
+
+        Args:
+            clock: The time in seconds, from any beginning.
+        """
+        self._clock = clock
+        self._turn_ends = 0.0
         self.maximum_messages = MAXIMUM_MESSAGES
         self.maximum_bytes = MAXIMUM_BYTES
         # What may be taken without asking; it is always the same object.
@@ -165,10 +175,15 @@ class Inbox:
     def is_turn_over(self) -> bool:
         """Whether other tasks should run before the next message is taken.
 
-        It is asked when nothing is ready: between portions.
+        It is asked when nothing is ready: between portions. Once they have run,
+        `begin_turn` says so.
         """
-        # Messages come faster than the program takes them.
-        return len(self) > 0
+        # Otherwise it will wait in any case.
+        return len(self) > 0 and self._clock() >= self._turn_ends
+
+    def begin_turn(self) -> None:
+        """Let an iterator take messages for a while: others have just run."""
+        self._turn_ends = self._clock() + TURN
 
     def take(self) -> Message | None:
         """Take the next message; None when there is none."""
@@ -231,6 +246,7 @@ class QueueInbox(Inbox):
         maximum: How many messages it holds; further ones are discarded. 0: all, and
             reading pauses instead.
         logger: Where to say that messages are discarded.
+        clock: The time in seconds, from any beginning.
     """
 
     def __init__(
@@ -238,9 +254,10 @@ class QueueInbox(Inbox):
         queue_type: type[asyncio.Queue[Message]],
         maximum: int,
         logger: Logger,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """Start empty, before the first connection."""
-        super().__init__()
+        super().__init__(clock)
         self._queue = queue_type(maxsize=maximum)
         self._is_bounded = maximum > 0
         self._logger = logger
@@ -280,7 +297,7 @@ class QueueInbox(Inbox):
         if self._uninterrupted < PORTION:
             return False
         self._uninterrupted = 0
-        return True
+        return self._clock() >= self._turn_ends
 
     def waiter(self) -> asyncio.Future[None]:
         """Return a future for a message or the end; given up, it goes to `forget`."""
