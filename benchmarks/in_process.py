@@ -160,7 +160,7 @@ def new_client() -> tuple[aiomqtt.Client, Peer]:
     loop = asyncio.get_running_loop()
     peer = Peer(loop)
     loop.create_connection = peer.connect  # type: ignore[method-assign,assignment]
-    loop.sock_connect = peer.dial  # type: ignore[method-assign,assignment]
+    loop.sock_connect = peer.dial  # type: ignore[method-assign]
     client = aiomqtt.Client(
         "127.0.0.1", 1883, identifier="guard", max_inflight_messages=WINDOW
     )

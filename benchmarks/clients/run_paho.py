@@ -22,6 +22,7 @@ from common import (
     main,
     new_identifier,
 )
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 # Its thread waits by select(): a connection whose file has a number from 1,024 on never
 # comes up.
@@ -34,12 +35,16 @@ async def connected(task: Task) -> AsyncIterator[paho.Client]:
     loop = asyncio.get_running_loop()
     acknowledged = asyncio.Event()
     client = paho.Client(
-        paho.CallbackAPIVersion.VERSION2,
+        CallbackAPIVersion.VERSION2,
         new_identifier(),
-        protocol=paho.MQTTProtocolVersion(task.protocol),
+        protocol=MQTTProtocolVersion(task.protocol),
     )
     client.max_inflight_messages_set(max(task.in_flight, 20))
-    client.on_connect = lambda *_: loop.call_soon_threadsafe(acknowledged.set)
+
+    def on_connect(*_: object) -> None:
+        loop.call_soon_threadsafe(acknowledged.set)
+
+    client.on_connect = on_connect
     client.connect(HOST, task.port)
     client.loop_start()
     async with asyncio.timeout(CONNECT_SECONDS):

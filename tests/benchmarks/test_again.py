@@ -24,7 +24,7 @@ def figures(workloads, clients, value, **machine):
         "machine": {"date": "2026-01-01", "rounds": "5", **machine},
         "clients": dict.fromkeys(clients, "1"),
         "cells": [
-            {"workload": w, "client": c, "problem": "", "values": {"m": [value]}}
+            {"workload": w, "client": c, "problem": "", "values": {"p50_us": [value]}}
             for w in workloads
             for c in clients
         ],
@@ -34,12 +34,12 @@ def figures(workloads, clients, value, **machine):
 
 def test_the_figures_take_the_place_of_earlier_ones(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    from report import Report  # type: ignore[import-not-found]
+    from report import Report
 
     earlier = figures(["publish-qos1", "connect"], "ab", 1.0)
     later = figures(["publish-qos1"], "ab", 2.0, rounds="9", date="2026-02-02")
     report = Report.from_json(earlier).measured_again(Report.from_json(later))
-    values = {key: cell.values["m"] for key, cell in report.cells.items()}
+    values = {key: cell.values["p50_us"] for key, cell in report.cells.items()}
     assert values == {
         ("publish-qos1", "a"): [2.0],
         ("publish-qos1", "b"): [2.0],
