@@ -35,8 +35,9 @@ from .legacy import LegacyAttributes
 from .log import Logger, to_logger
 from .message import Message
 from .messages import MessagesIterator
-from .net.open import Target, open_connection
+from .net.open import open_connection
 from .net.runner import OVERHEAD, Runner
+from .net.target import Target
 from .net.waiters import TIMED_OUT, copy_error
 from .net.waiting import close, wait_for_answer, wait_for_room
 from .other_names import OtherNames

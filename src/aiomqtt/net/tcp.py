@@ -7,8 +7,8 @@ from aiomqtt.exceptions import MqttError
 
 from .dial import dial
 from .explain import explain, explain_handshake
-from .open import Target
 from .reading import ease_reading
+from .target import Target
 from .tls import load_context
 
 
