@@ -1,0 +1,96 @@
+"""Check the structure of the source: import circles, long files, missing test files.
+
+Run at the root of the checkout, whose `scripts/structure.toml` lists the exceptions.
+"""
+
+import sys
+import tomllib
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import grimp
+
+SOURCE = Path("src/aiomqtt")
+TESTS = Path("tests")
+EXCEPTIONS = Path("scripts/structure.toml")
+
+
+def import_circles() -> list[str]:
+    """Name a circle of imports, if there is one; TYPE_CHECKING doesn't count."""
+    graph = grimp.build_graph(
+        "aiomqtt", exclude_type_checking_imports=True, cache_dir=None
+    )
+    imports = {
+        module: graph.find_modules_directly_imported_by(module)
+        for module in graph.modules
+    }
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        return [f"import circle: {circle}"]
+    return []
+
+
+def long_files(files: list[str], most: int, longer: dict[str, int]) -> list[str]:
+    """Name the files with too many lines, and the limits that have no use any more."""
+    problems = []
+    for name in files:
+        lines = len((SOURCE / name).read_text(encoding="utf-8").splitlines())
+        limit = longer.get(name, most)
+        if lines > limit:
+            problems.append(
+                f"{SOURCE / name}: {lines} lines, at most {limit}: split it"
+            )
+        elif name in longer and lines <= most:
+            problems.append(f"{name} has {lines} lines: remove it from [longer]")
+    return problems
+
+
+def tests_of(name: str) -> list[Path]:
+    """Return the test files of a module: see "Tests" in CONTRIBUTING.md."""
+    directory, stem = TESTS / Path(name).parent, Path(name).stem
+    return [
+        *directory.glob(f"test_{stem}.py"),
+        *directory.glob(f"test_{stem}_*.py"),
+        *(directory / stem).glob("test_*.py"),
+    ]
+
+
+def untested_modules(files: list[str], elsewhere: dict[str, str]) -> list[str]:
+    """Name the modules without a test file that are not listed as exceptions."""
+    problems = []
+    for name in files:
+        if Path(name).name == "__init__.py":
+            continue
+        if tests_of(name):
+            if name in elsewhere:
+                problems.append(f"{name} has a test file: remove it from [elsewhere]")
+        elif name not in elsewhere:
+            expected = TESTS / Path(name).with_name(f"test_{Path(name).name}")
+            problems.append(f"{SOURCE / name}: its test file {expected} is missing")
+        elif not Path(elsewhere[name]).exists():
+            problems.append(f"{name}: there is no {elsewhere[name]}")
+    return problems
+
+
+def problems() -> list[str]:
+    """Return all that is wrong, a line for each."""
+    exceptions: dict[str, Any] = tomllib.loads(EXCEPTIONS.read_text(encoding="utf-8"))
+    longer, elsewhere = exceptions["longer"], exceptions["elsewhere"]
+    files = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+    gone = sorted({*longer, *elsewhere} - {*files})
+    return [
+        *(f"{name} is gone: remove it from {EXCEPTIONS}" for name in gone),
+        *import_circles(),
+        *long_files(files, exceptions["most_lines"], longer),
+        *untested_modules(files, elsewhere),
+    ]
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, "src")
+    found = problems()
+    print(*found or ["no circle, no file too long, no module without tests"], sep="\n")
+    sys.exit(1 if found else 0)
