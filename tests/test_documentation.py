@@ -1,5 +1,6 @@
 """The pages of the documentation: their programs run, their links lead somewhere."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from tests.documentation import ROOT, programs
 
 PAGES = sorted(
     str(page.relative_to(ROOT))
-    for page in [*ROOT.glob("*.md"), *ROOT.rglob("docs/**/*.md")]
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 )
 REPOSITORY = re.compile(
     r"https://(?:github\.com/empicano/aiomqtt/(?:blob|tree)"
@@ -60,6 +61,46 @@ def test_what_a_page_links_to_is_there(page):
         else:
             path = (ROOT / page).parent / target.partition("#")[0]
         assert path.exists(), target
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+SOURCE = ROOT / "src" / "aiomqtt"
+
+
+def test_the_files_of_the_architecture_are_there():
+    named = {*re.findall(r"[\w./-]+(?:\.py|\.md|/)(?![\w/.-])", ARCHITECTURE)}
+    assert len(named) > 60
+    for name in sorted(named - {"$share/", "share/", "src/aiomqtt/"}):
+        places = [SOURCE / name, ROOT / name, ROOT / "docs" / name]
+        assert any(place.exists() for place in places), name
+
+
+def defined_names():
+    """All names of modules and classes in the source: "Engine", "Engine.take"."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for name in names_of(node):
+                yield name
+            if isinstance(node, ast.ClassDef):
+                for member in node.body:
+                    for name in names_of(member):
+                        yield name
+                        yield f"{node.name}.{name}"
+
+
+def names_of(node):
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name]
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return [node.target.id]
+    return []
+
+
+def test_the_names_of_the_architecture_are_there():
+    spans = {*re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", ARCHITECTURE)}
+    named = {span for span in spans if not re.search(r"^aiomqtt\.|\.py$", span)}
+    assert len(named) > 40
+    assert named - {*defined_names()} == set()
 
 
 def test_the_readme_links_by_full_addresses():
