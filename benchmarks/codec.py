@@ -14,7 +14,7 @@ from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.fast import encode_ack, encode_publish
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Publish
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 V311 = ProtocolVersion.V311

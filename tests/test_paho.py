@@ -14,7 +14,7 @@ from aiomqtt.paho import (
     to_reason_code,
     to_subscribe_options,
 )
-from aiomqtt.protocol.spec import PROPERTIES, DataType, PacketType
+from aiomqtt.standard.tables import PROPERTIES, DataType, PacketType
 
 VALUES = {
     DataType.BYTE: 1,

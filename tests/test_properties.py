@@ -10,14 +10,14 @@ from paho.mqtt.packettypes import PacketTypes
 
 from aiomqtt import Properties, ReasonCode, SubscribeOptions, Topic, Wildcard
 from aiomqtt.protocol.codec.properties import decode_properties
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import Reader
+from aiomqtt.standard.tables import (
     PROPERTIES,
     DataType,
     PacketType,
     ProtocolVersion,
     Role,
 )
-from aiomqtt.protocol.wire import Reader
 
 # One valid value of each type.
 VALID = {

@@ -13,7 +13,7 @@ from .payload import encode_payload, encode_text
 from .properties import SubscribeOptions
 from .protocol.codec.encode import check_qos
 from .protocol.packets import WillMessage
-from .protocol.spec import ProtocolVersion
+from .standard.tables import ProtocolVersion
 from .topic import Wildcard
 from .types import (
     ProxySettings,

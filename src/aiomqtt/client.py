@@ -48,8 +48,8 @@ from .protocol.codec.encode import check_qos
 from .protocol.engine import NOT_CONNECTED, Engine
 from .protocol.events import Request, Settings
 from .protocol.outbound import Delivery
-from .protocol.spec import ProtocolVersion
 from .publishing import Receipt, publish_all
+from .standard.tables import ProtocolVersion
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .types import (
     PropertiesLike,

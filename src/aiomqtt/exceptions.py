@@ -4,7 +4,7 @@ from typing import Final
 
 from .paho import ReasonCodeLike, to_reason_code
 from .properties import PlainCode, Properties, ReasonCode
-from .protocol.spec import CONNECT_REASON_CODES, CONNECT_RETURN_CODES
+from .standard.tables import CONNECT_REASON_CODES, CONNECT_RETURN_CODES
 
 # The errors of paho-mqtt, which aiomqtt 2 printed for a code that is a plain number.
 # This client raises 4 and 15.

@@ -7,7 +7,7 @@ attributes that make it so.
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 from .properties import PlainCode, Properties, ReasonCode, SubscribeOptions
-from .protocol.spec import CAMEL_NAMES
+from .standard.tables import CAMEL_NAMES
 
 if TYPE_CHECKING:
 

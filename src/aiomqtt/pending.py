@@ -10,7 +10,7 @@ from .properties import Properties
 from .protocol.codec.stream import Decoder
 from .protocol.outbound import QUEUED, SENT, Delivery
 from .protocol.packets import Publish
-from .protocol.spec import ProtocolVersion, Role
+from .standard.tables import ProtocolVersion, Role
 from .topic import Topic
 
 PendingState: TypeAlias = Literal["queued", "sent", "released"]

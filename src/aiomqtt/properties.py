@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from .protocol.spec import (
+from .standard.tables import (
     CAMEL_NAMES,
     CONNECT_REASON_CODES,
     CONNECT_RETURN_CODES,

@@ -17,7 +17,7 @@ from aiomqtt.broker.peer import Peer
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connect, Packet, Publish, Subscribe, WillMessage
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 V311 = ProtocolVersion.V311

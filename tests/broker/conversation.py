@@ -19,7 +19,7 @@ from aiomqtt.protocol.packets import (
     Suback,
     Subscribe,
 )
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 V311 = ProtocolVersion.V311

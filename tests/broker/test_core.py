@@ -8,7 +8,7 @@ from aiomqtt.broker.patience import PATIENCE, WINDOW
 from aiomqtt.broker.session import CROWDED, IN_FLIGHT_V3
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ping, Publish, Signal, WillMessage
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 from tests.broker.conversation import V5, V311, Wire, World, payloads
 
 

@@ -9,7 +9,7 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Publish, WillMessage
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from tests.broker.conversation import Wire, World, payloads
 from tests.protocol.codec.strategies import packets
 

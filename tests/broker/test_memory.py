@@ -11,7 +11,7 @@ from aiomqtt.broker.outlet import UNREAD
 from aiomqtt.broker.session import UNSENT
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe, Unsubscribe, WillMessage
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 from tests.broker.attacks import ATTACKS
 from tests.broker.conversation import World, payloads
 

@@ -14,7 +14,7 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     WillMessage,
 )
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion
+from aiomqtt.standard.tables import PacketType, ProtocolVersion
 from tests.broker.conversation import V5, V311, Wire, World, payloads
 
 PINGREQ = Ping(PacketType.PINGREQ)

@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.broker.session import WORK
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 from tests.broker.conversation import World
 
 FOREVER = Properties(session_expiry_interval=0xFFFF_FFFF)

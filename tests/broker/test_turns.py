@@ -20,7 +20,7 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
 from tests.broker.conversation import Wire, World, payloads
 from tests.broker.scenarios.talker import dial

@@ -10,8 +10,8 @@ from aiomqtt.protocol.connection import (
     OutboundAliases,
 )
 from aiomqtt.protocol.packets import NO_TOPIC, Connack, Connect, Publish
-from aiomqtt.protocol.spec import ProtocolVersion
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.topic import Topic
 
 

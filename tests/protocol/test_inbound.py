@@ -4,8 +4,8 @@ import pytest
 
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.packets import Ack, Publish
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.tables import PacketType, ProtocolVersion
 from aiomqtt.topic import Topic
 
 TOPIC = Topic("t")

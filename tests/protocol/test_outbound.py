@@ -15,8 +15,8 @@ from aiomqtt.protocol.outbound import (
     Outbound,
 )
 from aiomqtt.protocol.packets import Ack
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 V311 = ProtocolVersion.V311
 

@@ -4,7 +4,7 @@ from aiomqtt.protocol.codec.fast import encode_publish
 from aiomqtt.protocol.outbound import LOST, Delivery
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.session import Session
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 V5 = ProtocolVersion.V5

@@ -20,7 +20,7 @@ from aiomqtt.paho import PropertiesLike, to_properties
 from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.protocol.codec.encode import check_qos, check_topic_name
 from aiomqtt.protocol.codec.properties import check_properties
-from aiomqtt.protocol.spec import PacketType, Role
+from aiomqtt.standard.tables import PacketType, Role
 from aiomqtt.topic import Topic, TopicLike
 
 from .asking import Hooks

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiomqtt.properties import ReasonCode, SubscribeOptions
 from aiomqtt.protocol.packets import Suback, Subscribe, Unsubscribe
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 
 from .core import Core
 from .handshake import code_within

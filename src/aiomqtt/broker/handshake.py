@@ -6,14 +6,14 @@ from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.codes import codes_of
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connack, Connect, Signal
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import PROTOCOL_ERROR, PacketError
+from aiomqtt.standard.tables import (
     CONNECT_REASON_CODES,
     DEFAULT_RECEIVE_MAXIMUM,
     PacketType,
     ProtocolVersion,
     Role,
 )
-from aiomqtt.protocol.wire import PROTOCOL_ERROR, PacketError
 
 from .hooks import Refusal
 from .limits import Limits

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.spec import ProtocolVersion
 from aiomqtt.protocol.wire import encode_string
+from aiomqtt.standard.tables import ProtocolVersion
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 from aiomqtt.escaping import escape, quote
 from aiomqtt.net.trace import Trace
 from aiomqtt.net.writing import write_pieces
-from aiomqtt.protocol.spec import Role
+from aiomqtt.standard.tables import Role
 
 from .asking import QUESTIONS, UNSPECIFIED_ERROR, Exchange
 from .events import Accepted, Began, Continued, Ended, Event, Question

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.fast import encode_publish
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 
 from .memory import MESSAGE, Memory, size_of_properties
 

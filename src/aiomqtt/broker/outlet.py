@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiomqtt.protocol.spec import ProtocolVersion
+from aiomqtt.standard.tables import ProtocolVersion
 
 from .memory import CONNECTION, FOUND, Memory
 from .message import ApplicationMessage

@@ -24,13 +24,13 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import PACKET_TOO_LARGE, PROTOCOL_ERROR, PacketError
+from aiomqtt.standard.tables import (
     DEFAULT_RECEIVE_MAXIMUM,
     PacketType,
     ProtocolVersion,
     Role,
 )
-from aiomqtt.protocol.wire import PACKET_TOO_LARGE, PROTOCOL_ERROR, PacketError
 
 from .core import Core
 from .events import Accepted, Began, Continued, Ended, Event, Question

@@ -3,8 +3,8 @@
 from typing import Final
 
 from aiomqtt.protocol.packets import Publish, WillMessage
-from aiomqtt.protocol.spec import PacketType
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.tables import PacketType
 
 from .core import Core
 from .handshake import code_within

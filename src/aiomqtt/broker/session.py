@@ -5,7 +5,7 @@ from typing import Final
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Delivery, Outbound
 from aiomqtt.protocol.packets import Ack, WillMessage
-from aiomqtt.protocol.spec import ProtocolVersion
+from aiomqtt.standard.tables import ProtocolVersion
 
 from .limits import Limits
 from .memory import IDENTIFIER, QUEUED, SESSION, Memory, size_of_will

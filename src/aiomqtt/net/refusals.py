@@ -9,7 +9,7 @@ from aiomqtt.protocol.events import Request
 from aiomqtt.protocol.outbound import DROPPED, Delivery
 from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.problem import add_properties, describe_problem
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion
+from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
 # Of one packet so many topic filters are logged.
 MAXIMUM_LINES: Final = 10

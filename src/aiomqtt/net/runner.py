@@ -22,7 +22,7 @@ from aiomqtt.protocol.engine import (
 )
 from aiomqtt.protocol.events import Arrived, Closed, Connected, Happening, Request
 from aiomqtt.protocol.outbound import Delivery
-from aiomqtt.protocol.spec import Role
+from aiomqtt.standard.tables import Role
 
 from .deadlines import Deadlines
 from .sink import Room, Sink

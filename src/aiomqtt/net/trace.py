@@ -6,7 +6,7 @@ from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.describe import describe
 from aiomqtt.protocol.packets import Connect
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 
 
 class Trace:

@@ -3,11 +3,11 @@
 from typing import Final
 
 from aiomqtt.properties import Properties
+from aiomqtt.standard.tables import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
 from aiomqtt.topic import Topic
 
 from .keep_alive import KeepAlive
 from .packets import Connack, Connect, Publish
-from .spec import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
 from .wire import PROTOCOL_ERROR, PacketError
 
 V5: Final = ProtocolVersion.V5

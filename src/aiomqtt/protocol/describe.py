@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiomqtt.escaping import escape, quote
 from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .codec.codes import codes_of
 from .packets import (
@@ -23,7 +24,6 @@ from .packets import (
     Subscribe,
     Unsubscribe,
 )
-from .spec import PacketType, ProtocolVersion, Role
 
 # So many topic filters or reason codes of a packet are shown.
 MAXIMUM_ITEMS: Final = 10

@@ -7,9 +7,10 @@ one, and be lost (MQTT 5.0 §4.3.3).
 
 from typing import Final
 
+from aiomqtt.standard.tables import PacketType, ProtocolVersion
+
 from .codec.fast import encode_ack
 from .packets import Ack
-from .spec import PacketType, ProtocolVersion
 from .wire import PROTOCOL_ERROR, PacketError
 
 PUBACK: Final = PacketType.PUBACK

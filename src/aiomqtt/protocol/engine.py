@@ -18,6 +18,13 @@ from aiomqtt.properties import (
     ReasonCode,
     SubscribeOptions,
 )
+from aiomqtt.standard.tables import (
+    DEFAULT_RECEIVE_MAXIMUM,
+    REASON_NAMES,
+    PacketType,
+    ProtocolVersion,
+    Role,
+)
 
 from .codec.codes import codes_of
 from .codec.encode import encode
@@ -49,13 +56,6 @@ from .packets import (
     Unsubscribe,
 )
 from .session import Session
-from .spec import (
-    DEFAULT_RECEIVE_MAXIMUM,
-    REASON_NAMES,
-    PacketType,
-    ProtocolVersion,
-    Role,
-)
 from .wire import PROTOCOL_ERROR, PacketError
 
 # Members of enumerations that every message needs: to look one up takes long.

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
 from .outbound import Delivery
 from .packets import Connack, Publish, WillMessage
-from .spec import PacketType, ProtocolVersion
 
 
 class State(Enum):

@@ -6,9 +6,10 @@ an identifier is remembered from PUBLISH to PUBREL, and the message delivered on
 
 from typing import Final
 
+from aiomqtt.standard.tables import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
+
 from .codec.fast import encode_ack
 from .packets import Ack, Publish
-from .spec import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
 from .wire import PacketError
 
 V5: Final = ProtocolVersion.V5

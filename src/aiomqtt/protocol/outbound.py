@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import Final
 
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode
-
-from .codec.fast import encode_ack, with_dup
-from .dropped import DroppedIds
-from .packets import Ack
-from .spec import (
+from aiomqtt.standard.tables import (
     DEFAULT_RECEIVE_MAXIMUM,
     MAXIMUM_PACKET_ID,
     PacketType,
     ProtocolVersion,
 )
+
+from .codec.fast import encode_ack, with_dup
+from .dropped import DroppedIds
+from .packets import Ack
 from .wire import PROTOCOL_ERROR, PacketError
 
 PUBACK: Final = PacketType.PUBACK

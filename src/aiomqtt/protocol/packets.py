@@ -8,9 +8,8 @@ from typing import ClassVar
 
 from aiomqtt.message import Message
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode, SubscribeOptions
+from aiomqtt.standard.tables import PacketType, ProtocolVersion
 from aiomqtt.topic import Topic
-
-from .spec import PacketType, ProtocolVersion
 
 
 class Shape:

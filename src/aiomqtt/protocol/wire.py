@@ -6,7 +6,7 @@ Encoding refuses with ValueError what the standard forbids; decoding reports it 
 
 from typing import Final
 
-from .spec import MAXIMUM_REMAINING_LENGTH, MAXIMUM_STRING_LENGTH
+from aiomqtt.standard.tables import MAXIMUM_REMAINING_LENGTH, MAXIMUM_STRING_LENGTH
 
 MALFORMED: Final = 0x81
 PROTOCOL_ERROR: Final = 0x82

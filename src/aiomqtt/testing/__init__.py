@@ -8,7 +8,7 @@
 
 from typing import TYPE_CHECKING
 
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 
 if TYPE_CHECKING:
     from .faults import FaultProxy, Order

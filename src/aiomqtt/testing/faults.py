@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 
 from .wires import BROKER, CLIENT, Connection, Sender, Wire
 

@@ -15,7 +15,7 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 from aiomqtt.topic import Topic, Wildcard
 
 # What answers a packet without being told: its kind may be left out of `reply`.

@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
 from aiomqtt.net import memory
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 
 
 class Peer:

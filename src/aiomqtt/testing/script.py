@@ -25,8 +25,8 @@ from aiomqtt.net import memory
 from aiomqtt.protocol.codec.decode import decode
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connect, Packet
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .packets import answer_to, field_of, fields_of, make, spelt_out, told
 from .peer import Peer, listen_in_memory

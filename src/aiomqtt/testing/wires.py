@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol, cast
 
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 
 # What a wire holds before it stops reading.
 HIGH_WATER: Final = 64 * 1024

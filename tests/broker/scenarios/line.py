@@ -11,7 +11,7 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Packet, Ping, Publish
-from aiomqtt.protocol.spec import PROPERTY_NAMES, PacketType, ProtocolVersion, Role
+from aiomqtt.standard.tables import PROPERTY_NAMES, PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 CONNECT, CONNACK = PacketType.CONNECT, PacketType.CONNACK

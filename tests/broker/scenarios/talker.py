@@ -30,7 +30,7 @@ from aiomqtt.protocol.packets import (
     Unsubscribe,
     WillMessage,
 )
-from aiomqtt.protocol.spec import PacketType
+from aiomqtt.standard.tables import PacketType
 from aiomqtt.topic import Topic
 from tests.broker.scenarios.line import (
     CONNACK,

@@ -19,7 +19,7 @@ from aiomqtt.protocol.packets import (
     Unsubscribe,
     WillMessage,
 )
-from aiomqtt.protocol.spec import (
+from aiomqtt.standard.tables import (
     PROPERTIES,
     DataType,
     PacketType,

@@ -17,8 +17,8 @@ from aiomqtt.protocol.packets import (
     Unsubscribe,
     WillMessage,
 )
-from aiomqtt.protocol.spec import PACKETS, PacketType, ProtocolVersion, Role, senders
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.tables import PACKETS, PacketType, ProtocolVersion, Role, senders
 
 V31, V311, V5 = ProtocolVersion
 ALL = list(ProtocolVersion)

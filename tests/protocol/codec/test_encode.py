@@ -16,7 +16,7 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 V31, V311, V5 = ProtocolVersion

@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connack, Connect, WillMessage
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 
 V31, V311, V5 = ProtocolVersion
 ALL = list(ProtocolVersion)

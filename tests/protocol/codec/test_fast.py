@@ -15,8 +15,8 @@ from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.fast import encode_ack, encode_publish, with_dup
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import NO_TOPIC, Ack, Packet, Publish
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
 from aiomqtt.protocol.wire import PacketError, encode_variable
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 from tests.protocol.codec.strategies import (
     acks,

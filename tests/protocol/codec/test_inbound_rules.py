@@ -8,7 +8,7 @@ import pytest
 
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Publish
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from tests import statements
 
 # (section, beginning of the rule): rows that the tests of the engine hold.

@@ -10,7 +10,8 @@ from aiomqtt.protocol.codec.properties import (
     decode_properties,
     encode_properties,
 )
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import PacketError, Reader
+from aiomqtt.standard.tables import (
     PROPERTIES,
     PROPERTY,
     DataType,
@@ -18,7 +19,6 @@ from aiomqtt.protocol.spec import (
     ProtocolVersion,
     Role,
 )
-from aiomqtt.protocol.wire import PacketError, Reader
 from tests.protocol.codec.strategies import value
 
 V5 = ProtocolVersion.V5

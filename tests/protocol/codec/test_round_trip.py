@@ -8,8 +8,8 @@ from aiomqtt.protocol.codec.decode import decode
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Publish
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
 from aiomqtt.protocol.wire import Reader
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 from tests.protocol.codec.strategies import (
     connections,

@@ -8,7 +8,7 @@ import pytest
 from aiomqtt.protocol.codec.size import MESSAGE_SIZE, message_size
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Publish
-from aiomqtt.protocol.spec import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from tests.conversation import publish_bytes
 
 COUNT = 50

@@ -12,7 +12,7 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Ack, Ping, Publish
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 from tests.protocol.codec.strategies import connections, packets, same
 

@@ -23,7 +23,7 @@ from aiomqtt.protocol.packets import (
     Signal,
     Subscribe,
 )
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .conversation import (
     CONNACK,

@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.events import Closed, Connected, State
-from aiomqtt.protocol.spec import CONNECT_REASON_CODES, PacketType, Role, reason_codes
+from aiomqtt.standard.tables import CONNECT_REASON_CODES, PacketType, Role, reason_codes
 
 from .conversation import (
     AUTH,

@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.events import Settings
 from aiomqtt.protocol.packets import WillMessage
-from aiomqtt.protocol.spec import ProtocolVersion
+from aiomqtt.standard.tables import ProtocolVersion
 
 from .conversation import (
     CONNACK,

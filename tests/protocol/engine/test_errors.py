@@ -8,7 +8,7 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.events import Connected, State
 from aiomqtt.protocol.packets import Connect, Packet
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role, senders
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role, senders
 
 from .conversation import (
     AUTH,

@@ -11,7 +11,7 @@ from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.events import Closed, Request, State
 from aiomqtt.protocol.outbound import LOST, Delivery
 from aiomqtt.protocol.packets import Publish
-from aiomqtt.protocol.spec import Role
+from aiomqtt.standard.tables import Role
 
 from .conversation import (
     AUTH,

@@ -7,7 +7,7 @@ import pytest
 
 from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.protocol.events import Connected, Request, State
-from aiomqtt.protocol.spec import PacketType, Role, reason_codes
+from aiomqtt.standard.tables import PacketType, Role, reason_codes
 
 from .conversation import (
     CONNACK,

@@ -4,7 +4,7 @@ import pytest
 
 from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.spec import PacketType, Role, reason_codes
+from aiomqtt.standard.tables import PacketType, Role, reason_codes
 
 from .conversation import (
     CONNACK,

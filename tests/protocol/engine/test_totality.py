@@ -20,7 +20,7 @@ from aiomqtt.protocol.outbound import (
     Delivery,
 )
 from aiomqtt.protocol.packets import Ack, Packet, Publish, Subscribe, Unsubscribe
-from aiomqtt.protocol.spec import PacketType, Role
+from aiomqtt.standard.tables import PacketType, Role
 
 from .conversation import (
     CONNACK,

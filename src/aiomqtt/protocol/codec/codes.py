@@ -3,7 +3,7 @@
 from functools import cache
 
 from aiomqtt.properties import ReasonCode
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role, reason_codes
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role, reason_codes
 
 
 @cache

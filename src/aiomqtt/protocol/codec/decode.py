@@ -23,7 +23,14 @@ from aiomqtt.protocol.packets import (
     Unsubscribe,
     WillMessage,
 )
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import (
+    MALFORMED,
+    MAXIMUM_ITEMS,
+    PROTOCOL_ERROR,
+    PacketError,
+    Reader,
+)
+from aiomqtt.standard.tables import (
     CONNECT_RETURN_CODES,
     PACKET,
     PROTOCOL_NAMES,
@@ -31,13 +38,6 @@ from aiomqtt.protocol.spec import (
     ProtocolVersion,
     Role,
     senders,
-)
-from aiomqtt.protocol.wire import (
-    MALFORMED,
-    MAXIMUM_ITEMS,
-    PROTOCOL_ERROR,
-    PacketError,
-    Reader,
 )
 from aiomqtt.topic import Topic
 

@@ -21,7 +21,13 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import (
+    encode_binary,
+    encode_string,
+    encode_two_bytes,
+    encode_variable,
+)
+from aiomqtt.standard.tables import (
     MAXIMUM_PACKET_ID,
     MAXIMUM_REMAINING_LENGTH,
     PACKET,
@@ -30,12 +36,6 @@ from aiomqtt.protocol.spec import (
     ProtocolVersion,
     Role,
     senders,
-)
-from aiomqtt.protocol.wire import (
-    encode_binary,
-    encode_string,
-    encode_two_bytes,
-    encode_variable,
 )
 from aiomqtt.topic import topic_filter_fault, topic_name_fault
 

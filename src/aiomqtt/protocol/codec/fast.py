@@ -8,13 +8,13 @@ and measured before it takes an identifier.
 from typing import Final
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import encode_string, encode_variable
+from aiomqtt.standard.tables import (
     MAXIMUM_REMAINING_LENGTH,
     PacketType,
     ProtocolVersion,
     Role,
 )
-from aiomqtt.protocol.wire import encode_string, encode_variable
 from aiomqtt.topic import Topic
 
 from .encode import check_qos, check_topic_name

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.spec import (
+from aiomqtt.protocol.wire import (
+    MALFORMED,
+    PROTOCOL_ERROR,
+    PacketError,
+    Reader,
+    encode_binary,
+    encode_string,
+    encode_variable,
+)
+from aiomqtt.standard.tables import (
     MAXIMA,
     PROPERTIES,
     PROPERTY,
@@ -14,15 +23,6 @@ from aiomqtt.protocol.spec import (
     PropertyRow,
     ProtocolVersion,
     Role,
-)
-from aiomqtt.protocol.wire import (
-    MALFORMED,
-    PROTOCOL_ERROR,
-    PacketError,
-    Reader,
-    encode_binary,
-    encode_string,
-    encode_variable,
 )
 
 V5: Final = ProtocolVersion.V5

@@ -4,7 +4,6 @@ from typing import Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
-from aiomqtt.protocol.spec import PacketType, ProtocolVersion, Role
 from aiomqtt.protocol.wire import (
     MALFORMED,
     MAXIMUM_ITEMS,
@@ -12,6 +11,7 @@ from aiomqtt.protocol.wire import (
     PacketError,
     Reader,
 )
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .decode import check_first_byte, decode
 from .fast import CACHED_LENGTH, decode_topic, decoded_topics

@@ -1,7 +1,7 @@
 """The table of the protocol: packets, properties and reason codes, one row each.
 
 Everything that the standard lists is listed here and nowhere else; the codec and
-the public values read it. The module holds data and imports nothing of ours, so
+the public values read it. The package holds data and imports nothing of ours, so
 it is the lowest of all layers. Section numbers are those of MQTT 5.0.
 """
 

@@ -6,8 +6,8 @@ from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode as PahoReasonCode
 
 from aiomqtt import ProtocolVersion
-from aiomqtt.protocol import spec
-from aiomqtt.protocol.spec import DataType, PacketType, Role
+from aiomqtt.standard import tables
+from aiomqtt.standard.tables import DataType, PacketType, Role
 
 # MQTT 5.0 §2.1.2 and §2.1.3: number, flags, and who sends it: client, server.
 PACKETS = """
@@ -146,36 +146,36 @@ def packets(cell: str) -> dict[PacketType, frozenset[Role]]:
     ("name", "number", "flags", "who"), rows(PACKETS), ids=lambda cell: cell
 )
 def test_each_packet_has_its_number_flags_and_senders(name, number, flags, who):
-    row = spec.PACKET[PacketType(int(number))]
+    row = tables.PACKET[PacketType(int(number))]
     assert row.packet.name == name
     assert row.flags == (None if flags == "-" else int(flags))
     assert row.senders == SENDERS[who]
 
 
 def test_the_table_of_packets_has_no_other_row():
-    assert [row.packet.name for row in spec.PACKETS] == [
+    assert [row.packet.name for row in tables.PACKETS] == [
         name for name, *_ in rows(PACKETS)
     ]
-    assert len(spec.PACKET) == 15
+    assert len(tables.PACKET) == 15
 
 
 def test_a_server_sends_disconnect_since_5_0_only():
     for version in (3, 4):
-        assert spec.senders(PacketType.DISCONNECT, version) == SENDERS["C"]
-    assert spec.senders(PacketType.DISCONNECT, 5) == SENDERS["CS"]
+        assert tables.senders(PacketType.DISCONNECT, version) == SENDERS["C"]
+    assert tables.senders(PacketType.DISCONNECT, 5) == SENDERS["CS"]
 
 
 def test_auth_exists_since_5_0_only():
     for version in (3, 4):
-        assert spec.senders(PacketType.AUTH, version) == frozenset()
-    assert spec.senders(PacketType.AUTH, 5) == SENDERS["CS"]
+        assert tables.senders(PacketType.AUTH, version) == frozenset()
+    assert tables.senders(PacketType.AUTH, 5) == SENDERS["CS"]
 
 
 def test_all_other_packets_have_the_same_senders_in_all_versions():
-    for row in spec.PACKETS:
+    for row in tables.PACKETS:
         if row.packet not in (PacketType.DISCONNECT, PacketType.AUTH):
             for version in ProtocolVersion:
-                assert spec.senders(row.packet, version) == row.senders
+                assert tables.senders(row.packet, version) == row.senders
 
 
 # --- properties ----------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_all_other_packets_have_the_same_senders_in_all_versions():
 def test_each_property_has_its_type_packets_and_range(
     number, title, kind, where, limits
 ):
-    row = spec.PROPERTY[int(number, 16)]
+    row = tables.PROPERTY[int(number, 16)]
     assert row.title == title
     assert row.type is DataType(kind)
     assert row.packets == packets(where)
@@ -199,32 +199,34 @@ def test_each_property_has_its_type_packets_and_range(
     if limits:
         assert [row.minimum, row.largest] == [int(limit) for limit in limits.split()]
     else:
-        assert row.type not in spec.MAXIMA
+        assert row.type not in tables.MAXIMA
 
 
 def test_the_table_of_properties_has_no_other_row():
     expected = [int(number, 16) for number, *_ in rows(PROPERTIES, "|")]
-    assert [row.identifier for row in spec.PROPERTIES] == expected
+    assert [row.identifier for row in tables.PROPERTIES] == expected
     assert len(expected) == 27
 
 
 def test_the_names_of_a_property_are_made_of_the_standards():
-    assert spec.PROPERTY_NAMES["session_expiry_interval"].identifier == 0x11
-    assert spec.CAMEL_NAMES["SessionExpiryInterval"].identifier == 0x11
-    assert spec.PROPERTY_NAMES["maximum_qos"].camel_name == "MaximumQoS"
+    assert tables.PROPERTY_NAMES["session_expiry_interval"].identifier == 0x11
+    assert tables.CAMEL_NAMES["SessionExpiryInterval"].identifier == 0x11
+    assert tables.PROPERTY_NAMES["maximum_qos"].camel_name == "MaximumQoS"
 
 
 @pytest.mark.conformance("5.0", "MQTT-3.3.2-8")
 def test_what_a_value_out_of_range_is_answered_with():
     # MQTT 5.0 §3.3.4 names 0x94 for a topic alias of zero.
-    assert {row.title for row in spec.PROPERTIES if row.range_error != 0x82} == {
+    assert {row.title for row in tables.PROPERTIES if row.range_error != 0x82} == {
         "Topic Alias"
     }
-    assert spec.PROPERTY_NAMES["topic_alias"].range_error == 0x94
+    assert tables.PROPERTY_NAMES["topic_alias"].range_error == 0x94
 
 
 def test_only_the_response_topic_is_a_topic_name():
-    assert [row.title for row in spec.PROPERTIES if row.is_topic] == ["Response Topic"]
+    assert [row.title for row in tables.PROPERTIES if row.is_topic] == [
+        "Response Topic"
+    ]
 
 
 # --- reason codes --------------------------------------------------------------
@@ -240,7 +242,7 @@ def test_only_the_response_topic_is_a_topic_name():
     "MQTT-3.15.2-1",
 )
 def test_each_reason_code_has_its_name_packets_and_senders():
-    assert [(row.code, row.name, row.packets) for row in spec.REASON_CODES] == [
+    assert [(row.code, row.name, row.packets) for row in tables.REASON_CODES] == [
         (int(code, 16), name, packets(where))
         for code, name, where in rows(REASON_CODES, "|")
     ]
@@ -248,32 +250,32 @@ def test_each_reason_code_has_its_name_packets_and_senders():
 
 def test_a_reason_code_is_named_by_its_packet():
     def name(packet, sender=Role.SERVER):
-        return spec.reason_codes(packet, 5, sender)[0]
+        return tables.reason_codes(packet, 5, sender)[0]
 
     assert name(PacketType.PUBACK) == "Success"
     assert name(PacketType.SUBACK) == "Granted QoS 0"
     assert name(PacketType.DISCONNECT) == "Normal disconnection"
-    assert spec.REASON_NAMES[0] == "Success"
+    assert tables.REASON_NAMES[0] == "Success"
 
 
 def test_the_return_codes_of_connack_below_5_0():
     # MQTT 3.1.1 §3.2.2.3, MQTT 3.1 §3.2.
     for version in (3, 4):
-        codes = spec.reason_codes(PacketType.CONNACK, version, Role.SERVER)
+        codes = tables.reason_codes(PacketType.CONNACK, version, Role.SERVER)
         assert sorted(codes) == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.conformance("3.1.1", "MQTT-3.9.3-2")
 def test_the_return_codes_of_suback_below_5_0():
     for version in (3, 4):
-        codes = spec.reason_codes(PacketType.SUBACK, version, Role.SERVER)
+        codes = tables.reason_codes(PacketType.SUBACK, version, Role.SERVER)
         assert sorted(codes) == [0, 1, 2, 0x80]
 
 
 def test_no_other_packet_has_codes_below_5_0():
     for packet in set(PacketType) - {PacketType.CONNACK, PacketType.SUBACK}:
         for role in Role:
-            assert spec.reason_codes(packet, 4, role) == {}
+            assert tables.reason_codes(packet, 4, role) == {}
 
 
 # --- the versions --------------------------------------------------------------
@@ -292,7 +294,7 @@ def test_the_versions_are_the_levels_of_connect():
 
 @pytest.mark.conformance("5.0", "MQTT-3.1.2-1")
 def test_the_protocol_names():
-    assert spec.PROTOCOL_NAMES == {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
+    assert tables.PROTOCOL_NAMES == {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
 
 
 # --- the tables of paho-mqtt ---------------------------------------------------
@@ -318,13 +320,13 @@ def test_the_properties_are_those_of_paho():
         for number, (kind, where) in theirs.properties.items()
     } == {
         row.identifier: (row.title, row.type.value, set(row.packets))
-        for row in spec.PROPERTIES
+        for row in tables.PROPERTIES
     }
 
 
 def test_the_properties_that_repeat_are_those_of_paho():
     theirs = PahoProperties(PacketTypes.PUBLISH)
-    for row in spec.PROPERTIES:
+    for row in tables.PROPERTIES:
         assert bool(row.repeats) == theirs.allowsMultiple(row.camel_name)
 
 
@@ -337,7 +339,7 @@ def test_the_reason_codes_are_those_of_paho():
     }
     ours = {
         (row.code, PAHO_WORDS.get(row.code, row.name.lower()), packet)
-        for row in spec.REASON_CODES
+        for row in tables.REASON_CODES
         for packet in row.packets
         if (row.code, packet) not in PAHO_FORGETS
     }

@@ -1,0 +1,1 @@
+"""What the standard says, as data: its tables."""
