@@ -53,6 +53,9 @@ def version(request: pytest.FixtureRequest) -> int:
 
 # --- nothing is left behind ----------------------------------------------------
 
+# How many seconds a busy machine may need to close what is about to be closed.
+PATIENCE = 5.0
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
@@ -87,7 +90,7 @@ async def nothing_left_running(anyio_backend: Any) -> AsyncIterator[None]:
     if left:
         text = "\n".join(f"  {task!r}" for task in left)
         pytest.fail(f"tasks are still running:\n{text}", pytrace=False)
-    deadline = time.monotonic() + 0.5
+    deadline = time.monotonic() + PATIENCE
     # Compared by number, because uvloop makes its own ones anew for each run.
     while len(left_open := open_sockets()) > len(sockets):
         if time.monotonic() > deadline:
@@ -116,7 +119,7 @@ def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
         # Runs the finalizers now, so that a warning ("unclosed transport", "task
         # was destroyed") fails the test that caused it, not a later one.
         gc.collect()
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + PATIENCE
     while left := set(threading.enumerate()) - threads:
         if time.monotonic() > deadline:
             pytest.fail(f"threads are still running: {left}", pytrace=False)

@@ -228,6 +228,13 @@ async def turns(count: int = 3) -> None:
         await asyncio.sleep(0)
 
 
+async def all_done(client: Client) -> None:
+    """Wait until nothing that was published is pending."""
+    async with asyncio.timeout(CEILING):
+        while client.pending_messages():  # noqa: ASYNC110 - the client has no event
+            await asyncio.sleep(0.01)
+
+
 async def cancelled_after(
     steps: int, coroutine: Coroutine[Any, Any, Any]
 ) -> asyncio.Task[Any]:

@@ -124,12 +124,9 @@ async def test_which_operation_timed_out():
 
 
 async def test_no_connack_in_time():
-    async def script(peer):
-        await peer.expect(CONNECT)
-        await gone(peer)
-
-    async with serve(script) as server:
-        error = await failure(new_client(server, timeout=0.1))
+    # Enough for the connection on a busy machine, if not for the CONNECT to be there.
+    async with serve(gone) as server:
+        error = await failure(new_client(server, timeout=0.5))
     assert str(error) == "Operation timed out"
     documented(str(error.__cause__).partition(" within")[0])
 

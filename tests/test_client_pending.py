@@ -6,6 +6,7 @@ import pytest
 
 from aiomqtt import MqttError, PendingMessage, Properties
 from tests.conversation import (
+    CEILING,
     accept,
     ack_bytes,
     expect_publish,
@@ -39,13 +40,24 @@ def level(request):
     return request.param
 
 
-async def leave_behind(client, *publishes):
-    """Enter, publish without waiting, and leave before there is an answer."""
+async def leave_behind(client, *publishes, states=None):
+    """Enter, publish without waiting, and leave before all is answered.
+
+    Args:
+        client: The client.
+        *publishes: Arguments of `publish_nowait`.
+        states: What the states of the pending messages are to become before.
+    """
     receipts = []
     with pytest.raises(ZeroDivisionError):
         async with client:
             receipts += [client.publish_nowait(*publish) for publish in publishes]
             await asyncio.sleep(0.05)
+            async with asyncio.timeout(CEILING):
+                while states and states != [  # noqa: ASYNC110
+                    message.state for message in client.pending_messages()
+                ]:
+                    await asyncio.sleep(0.01)
             raise ZeroDivisionError
     return receipts
 
@@ -62,6 +74,7 @@ async def test_what_is_pending_can_be_listed(level):
             ("a/2", "two", 2),
             ("a/3", "three", 2),
             ("a/0", "none", 0),
+            states=["released", "sent", "queued"],
         )
         released, sent, queued = client.pending_messages()
     assert str(sent.topic) == "a/1"
@@ -183,7 +196,8 @@ async def test_what_waits_for_the_quota_can_be_dropped(level):
 
     dropped = asyncio.Event()
     async with serve(script) as server:
-        client = new_client(server, level, max_inflight_messages=1, timeout=0.5)
+        # Enough to enter on a busy machine; the exit takes it all.
+        client = new_client(server, level, max_inflight_messages=1, timeout=1)
         async with client:
             for payload in ("sent", "queued"):
                 client.publish_nowait("a", payload, 2)

@@ -14,6 +14,7 @@ from aiomqtt.types import PublicationLike
 from tests.conversation import (
     accept,
     ack_bytes,
+    all_done,
     cancelled_after,
     expect_publish,
     gone,
@@ -315,7 +316,7 @@ async def test_the_end_of_the_connection_has_the_position_of_the_first_unfinishe
         ids = [(await expect_publish(peer)).packet_id for _ in range(5)]
         for packet_id in ids[:2]:
             peer.send(ack_bytes(PUBACK, packet_id))
-        await asyncio.sleep(0.05)
+            await expect_publish(peer)  # the acknowledgement has arrived
         peer.close()
 
     with contextlib.suppress(MqttError):
@@ -349,7 +350,7 @@ async def test_what_was_in_flight_stays_in_a_session_that_lasts():
             async with client:
                 await within(client.publish_many(numbered(50), window=3))
         async with client:
-            await asyncio.sleep(0.1)
+            await all_done(client)
     assert came == [b"0", b"1", b"2"]
 
 

@@ -11,6 +11,7 @@ from aiomqtt import MqttCodeError, MqttError
 from tests.conversation import (
     accept,
     ack_bytes,
+    all_done,
     expect_publish,
     goodbye,
     lasting,
@@ -157,7 +158,7 @@ async def test_what_is_sent_again_keeps_to_the_quota():
         client = lasting(server, 5)
         await lose(client, (b"1", 1), (b"2", 1), (b"3", 1))
         async with client:
-            await asyncio.sleep(0.3)
+            await all_done(client)
 
 
 @pytest.mark.conformance("5.0", "MQTT-4.4.0-2")
@@ -236,7 +237,7 @@ async def test_trap_4_a_session_that_the_broker_lost(level):
         client = lasting(server, level)
         await lose(client, (b"1", 1), (b"2", 2), (b"3", 2))
         async with client:
-            await asyncio.sleep(0.05)
+            await all_done(client)
 
 
 async def test_a_stale_acknowledgement_does_no_harm(level):
