@@ -1,11 +1,15 @@
 """A received message."""
 
-from typing import Any
+from typing import Any, Final
 
 from .build import mypyc_attr
 from .payload import PayloadType
 from .properties import Properties
 from .topic import Topic, TopicLike
+
+# Those of all packets of MQTT 5.0 that have none: never to be changed, nor to reach a
+# program.
+NO_PROPERTIES: Final = Properties()
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -28,16 +32,15 @@ class Message:
         payload (bytes): The payload.
         qos (int): The QoS it was delivered with.
         retain (bool): Whether it is a retained message.
-        properties (aiomqtt.Properties | None): Its properties.
     """
 
     # The compiler makes no room for the first two: setup.py does.
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "carried",
         "packet_id",
         "payload",
-        "properties",
         "qos",
         "retain",
         "topic",
@@ -59,7 +62,19 @@ class Message:
         self.qos: int = qos
         self.retain: bool = bool(retain)
         self.packet_id: int = -1 if mid is None else mid
-        self.properties: Properties | None = properties
+        # NO_PROPERTIES, which all messages without any share, until a program looks.
+        self.carried: Properties | None = properties
+
+    @property
+    def properties(self) -> Properties | None:
+        """Its properties; ``None`` below MQTT 5.0."""
+        if self.carried is NO_PROPERTIES:
+            self.carried = Properties()
+        return self.carried
+
+    @properties.setter
+    def properties(self, value: Properties | None) -> None:
+        self.carried = value
 
     @property
     def mid(self) -> int | Any:

@@ -261,7 +261,7 @@ class Peer:
             packet = question.packet
             size += PACKET * len(question.topics)
             if isinstance(packet, Publish):
-                size += len(packet.payload) + size_of_properties(packet.properties)
+                size += len(packet.payload) + size_of_properties(packet.carried)
         request = self._request
         if request is not None:
             size += request.size
@@ -623,7 +623,7 @@ class Peer:
     def _on_publish(self, packet: Publish) -> None:
         core = self._core
         core.statistics.messages_received += 1
-        if packet.properties is not None:
+        if packet.carried is not None:
             self._aliases.resolve(packet)
         code = refusal_of_publish(core, packet)
         if not code and core.asks_for_topics:

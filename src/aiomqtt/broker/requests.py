@@ -63,7 +63,7 @@ class PublishRequest:
     ) -> None:
         """Take the packet, which nobody has anything against."""
         self.size: int = PACKET + len(packet.payload)
-        self.size += size_of_properties(packet.properties)
+        self.size += size_of_properties(packet.carried)
         self._session = session
         self._packet = packet
         self._search = search
@@ -108,7 +108,7 @@ def publish(
             packet.payload,
             packet.qos,
             packet.retain,
-            for_others(packet.properties),
+            for_others(packet.carried),
             core.shared.now,
         )
         # Only QoS 1 and 2 of 5.0 can be told that it is refused.

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.properties import Properties
 from aiomqtt.standard.tables import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
 from aiomqtt.topic import Topic
@@ -12,15 +13,13 @@ from .wire import PROTOCOL_ERROR, PacketError
 
 V5: Final = ProtocolVersion.V5
 
-_NO_PROPERTIES: Final = Properties()
-
 
 class Limits:
     """What the broker's CONNACK allows (§3.2.2.3); below 5.0, everything."""
 
     def __init__(self, connack: Connack | None = None) -> None:
         """Read the properties of a CONNACK; an absent one means its default."""
-        properties = (connack and connack.properties) or _NO_PROPERTIES
+        properties = (connack and connack.properties) or NO_PROPERTIES
         self.receive_maximum: int = (
             properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM
         )
@@ -72,8 +71,10 @@ class InboundAliases:
         Raises:
             PacketError: The alias exceeds the maximum (0x94) or was never set.
         """
-        properties = packet.properties
-        if properties is None or properties.topic_alias is None:
+        properties = packet.carried
+        if properties is None or properties is NO_PROPERTIES:
+            return
+        if properties.topic_alias is None:
             return
         alias = properties.topic_alias
         if alias > self._maximum:
@@ -146,7 +147,7 @@ class Connection:
         """Begin with what the CONNECT says; the CONNACK says the rest."""
         self.connect = connect
         self.version: ProtocolVersion = connect.version
-        self.announced: Properties = connect.properties or _NO_PROPERTIES
+        self.announced: Properties = connect.properties or NO_PROPERTIES
         self.limits: Limits = Limits()
         self.keep_alive: KeepAlive = KeepAlive(0, 0.0)
         maximum = self.announced.topic_alias_maximum or 0
@@ -157,7 +158,7 @@ class Connection:
         """Take over what the CONNACK of an accepted connection says."""
         self.limits = Limits(connack)
         self.outbound_aliases = OutboundAliases(self.limits.topic_alias_maximum)
-        properties = connack.properties or _NO_PROPERTIES
+        properties = connack.properties or NO_PROPERTIES
         keep_alive = properties.server_keep_alive
         if keep_alive is None:
             keep_alive = self.connect.keep_alive
@@ -169,7 +170,7 @@ class Connection:
         Raises:
             PacketError: It is another, it is missing, or there was none.
         """
-        method = (properties or _NO_PROPERTIES).authentication_method
+        method = (properties or NO_PROPERTIES).authentication_method
         if method != self.announced.authentication_method:
             raise PacketError(
                 PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
@@ -193,7 +194,7 @@ class Connection:
         """Whether the session outlives this connection (§3.1.2.11.2)."""
         if self.version < V5:
             return not self.connect.clean_start
-        properties = connack.properties or _NO_PROPERTIES
+        properties = connack.properties or NO_PROPERTIES
         interval = properties.session_expiry_interval
         if interval is None:
             interval = self.announced.session_expiry_interval

@@ -588,7 +588,7 @@ class Engine:
             self._add(delivery)
 
     def _on_publish(self, packet: Publish, now: float) -> None:
-        if packet.properties is not None:
+        if packet.carried is not None:
             self._connection.inbound_aliases.resolve(packet)
         if not packet.qos or self.session.inbound.accept(packet, self._data):
             self._messages.append(packet)

@@ -165,7 +165,7 @@ class Publish(Message):
         self.qos = qos
         self.retain = retain
         self.packet_id = mid
-        self.properties = properties
+        self.carried = properties
         self.dup: bool = dup
 
     def _copied_as(self) -> type[Message]:

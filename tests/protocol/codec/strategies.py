@@ -265,7 +265,7 @@ def same(packet: Packet) -> object:
     """
     fields = {name: getattr(packet, name) for name in _slots(packet)}
     for name, field in fields.items():
-        if name == "properties":
+        if name in ("properties", "carried"):
             fields[name] = field or Properties()
         elif isinstance(field, WillMessage):
             fields[name] = same(field)  # type: ignore[arg-type]

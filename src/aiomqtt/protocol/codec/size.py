@@ -41,10 +41,10 @@ def properties_size(properties: Properties, is_wide: bool, encoded: int) -> int:
 def message_size(message: Message) -> int:
     """Return what a message takes, as the sum of these, from its fields alone."""
     size = MESSAGE_SIZE + len(message.payload) + _text_size(message.topic.value)
-    if message.properties is not None:
-        values: dict[str, Any] = message.properties.present
+    if message.carried is not None:
+        values: dict[str, Any] = message.carried.present
         if values:
-            size += properties_size(message.properties, False, 0)
+            size += properties_size(message.carried, False, 0)
         for value in values.values():
             if isinstance(value, str):
                 size += _text_size(value)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aiomqtt.properties import Properties
+from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
 from aiomqtt.protocol.wire import (
     MALFORMED,
@@ -267,7 +267,7 @@ class Decoder:
             if topic is not None and body <= stop and (packet_id or not qos):
                 properties = None
                 if self._is_v5 and body < stop and not data[body]:
-                    properties = Properties()
+                    properties = NO_PROPERTIES
                     body += 1
                 elif self._is_v5:
                     reader = Reader(data, body, stop, self._maximum_items)
