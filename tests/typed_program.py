@@ -198,8 +198,9 @@ def properties_by_paho_s_names() -> Properties:
     properties.response_topic = NAME
     properties.ResponseTopic = Topic("lamp/answer")
     properties.MessageExpiryInterval = 5
-    properties.UserProperty = ("b", "2")
-    properties.UserProperty = [("a", "1"), ("b", "2")]
+    properties.user_property = None
+    properties.UserProperty = ("a", "1")
+    properties.UserProperty = [("b", "2")]
     return properties
 
 
