@@ -22,6 +22,9 @@ UNSUBSCRIBE, UNSUBACK = PacketType.UNSUBSCRIBE, PacketType.UNSUBACK
 PINGREQ, PINGRESP = PacketType.PINGREQ, PacketType.PINGRESP
 DISCONNECT, AUTH = PacketType.DISCONNECT, PacketType.AUTH
 
+# How many seconds later than on an idle machine something may come.
+BUSY = 5.0
+
 
 class ClosedError(AssertionError):
     """The broker closed the connection, where something else was expected."""

@@ -7,7 +7,7 @@ import pytest
 
 from aiomqtt.broker import Limits, Refusal
 from aiomqtt.protocol.packets import Ping, WillMessage
-from tests.broker.scenarios.line import CONNACK, PINGREQ, PINGRESP, ClosedError
+from tests.broker.scenarios.line import BUSY, CONNACK, PINGREQ, PINGRESP, ClosedError
 from tests.broker.scenarios.talker import connect_bytes
 
 # --- client identifiers ---------------------------------------------------------
@@ -207,7 +207,7 @@ async def test_bytes_do_not_give_more_time_to_connect(start_broker, call):
             break
         talker.send_bytes(packet[index : index + 1])
         await asyncio.wait([ending], timeout=0.1)
-    assert time.monotonic() - began < 8  # it would take 11 seconds
+    assert time.monotonic() - began < 1 + BUSY  # it would take 11 seconds
     await ending
 
 
@@ -232,7 +232,7 @@ async def test_who_is_silent_is_given_up(broker, join):
         last = time.monotonic()
         await talker.expect(PINGRESP)
         await talker.expect_refusal(0x8D)
-        assert 1.4 <= time.monotonic() - last < 3.5
+        assert 1.4 <= time.monotonic() - last < 1.5 + BUSY
 
     patient = await join(broker, 4, "no-keep-alive", keep_alive=0)
     async with asyncio.TaskGroup() as tasks:
@@ -263,7 +263,7 @@ async def test_any_packet_keeps_the_connection(broker, join):
         await asyncio.wait([listening], timeout=0.2)
     with pytest.raises(ClosedError):
         await listening
-    assert 1.4 <= time.monotonic() - last < 3.5
+    assert 1.4 <= time.monotonic() - last < 1.5 + BUSY
     await speaker.nothing()
 
 
@@ -278,7 +278,7 @@ async def test_the_keep_alive_of_the_server(start_broker, join):
     for talker in (unhurried, none):
         assert talker.connack.properties.server_keep_alive == 1
         await talker.expect_refusal(0x8D)
-        assert 1.4 <= time.monotonic() - last < 3.5
+        assert 1.4 <= time.monotonic() - last < 1.5 + BUSY
     await older.nothing()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import WillMessage
-from tests.broker.scenarios.line import DISCONNECT
+from tests.broker.scenarios.line import BUSY, DISCONNECT
 
 
 def will_of(version, qos=0, retain=False, topic="will", **properties):
@@ -147,7 +147,7 @@ async def test_it_is_delayed(broker, join, listener5):
     began = time.monotonic()
     talker.vanish()
     await listener5.take("will", b"gone", 1)
-    assert 0.9 <= time.monotonic() - began < 3
+    assert 0.9 <= time.monotonic() - began < 1 + BUSY
     await listener5.nothing()
     # It does not come a second time, with the connection or without.
     talker = await join(broker, 5, "talker", session=True)
@@ -156,14 +156,14 @@ async def test_it_is_delayed(broker, join, listener5):
 
 
 async def test_who_is_back_in_time_leaves_no_will(broker, join, listener5):
-    # [MQTT-3.1.3-9]
-    will = will_of(5, 1, will_delay_interval=1)
+    # [MQTT-3.1.3-9]; two seconds, as on a busy machine one is no time to be back in.
+    will = will_of(5, 1, will_delay_interval=2)
     talker = await join(broker, 5, "back", session=True, will=will)
     talker.vanish()
     await talker.close()
     talker = await join(broker, 5, "back", session=True)
     # By then it would have been due: another one, a little later, is.
-    will = will_of(5, 1, topic="will", will_delay_interval=1, content_type="other")
+    will = will_of(5, 1, topic="will", will_delay_interval=2, content_type="other")
     other = await join(broker, 5, "other", session=True, will=will)
     other.vanish()
     await listener5.take("will", b"gone", 1, content_type="other")
@@ -200,7 +200,7 @@ async def test_it_comes_when_the_session_expires(broker, join, listener5):
     began = time.monotonic()
     talker.vanish()
     await listener5.take("will", b"gone", 1)
-    assert 0.9 <= time.monotonic() - began < 3
+    assert 0.9 <= time.monotonic() - began < 1 + BUSY
     await listener5.nothing()
 
 
