@@ -13,6 +13,7 @@ from .payload import encode_payload, encode_text
 from .properties import SubscribeOptions
 from .protocol.codec.encode import check_qos
 from .protocol.packets import WillMessage
+from .standard.names import V5
 from .standard.tables import ProtocolVersion
 from .topic import Wildcard
 from .types import (
@@ -188,7 +189,7 @@ def to_clean_start(
     clean_start: bool | int,
 ) -> bool | None:
     """Return the flag for every CONNECT; None: only until one was accepted."""
-    if version < ProtocolVersion.V5:
+    if version < V5:
         if clean_session is False and not identifier:
             msg = "clean_session=False needs an identifier ([MQTT-3.1.3-7])"
             raise ValueError(msg)
@@ -222,7 +223,7 @@ def to_credentials(
 ) -> tuple[str | None, bytes | None]:
     check_type("username", username, str, type(None))
     check_type("password", password, str, bytes, type(None))
-    if username is None and version < ProtocolVersion.V5:
+    if username is None and version < V5:
         if password:
             msg = "password needs a username below MQTT 5.0 ([MQTT-3.1.2-22])"
             raise ValueError(msg)

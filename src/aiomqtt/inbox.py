@@ -12,6 +12,7 @@ from .message import Message
 from .net.sink import Room
 from .properties import ReasonCode
 from .protocol.codec.size import message_size
+from .standard.names import QUOTA_EXCEEDED
 
 # Above either of these reading from the broker pauses, and it resumes at half of
 # them: TCP then holds the broker back, and nothing is lost. A bound that the
@@ -30,8 +31,6 @@ LAST_STRETCH: Final = 5
 PORTION: Final = 256
 PORTION_BYTES: Final = 1024 * 1024
 TURN: Final = 0.002
-
-QUOTA_EXCEEDED: Final = ReasonCode(0x97)
 
 
 class Inbox:
@@ -158,7 +157,7 @@ class Inbox:
     def overflow(self) -> MqttError:
         """Return the error of a connection that ends as there is no room."""
         return MqttCodeError(
-            QUOTA_EXCEEDED,
+            ReasonCode(QUOTA_EXCEEDED),
             f"Disconnected: the program takes no messages: {len(self)} wait"
             f" ({self._bytes // 1024} KiB), and no PINGRESP can be read behind them",
         )

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
+from .standard.names import FIRST_FAILURE, MAXIMUM_STRING_LENGTH
 from .standard.tables import (
     CAMEL_NAMES,
     CONNECT_REASON_CODES,
     CONNECT_RETURN_CODES,
-    MAXIMUM_STRING_LENGTH,
     NAMES_IN_PAHO,
     PROPERTY_NAMES,
     REASON_NAMES,
@@ -76,7 +76,7 @@ class ReasonCode(int):
     @property
     def is_failure(self) -> bool:
         """Whether the code reports a failure: 0x80 and above."""
-        return max(self, self.equivalent or 0) >= 0x80
+        return max(self, self.equivalent or 0) >= FIRST_FAILURE
 
     def getName(self) -> str:  # noqa: N802
         """Return the name: what paho-mqtt's class calls it."""

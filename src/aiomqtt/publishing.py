@@ -9,6 +9,7 @@ from .net.waiting import wait_for_answer, wait_for_room
 from .properties import ReasonCode
 from .protocol.engine import NOT_CONNECTED
 from .protocol.outbound import DONE, LOST, Delivery
+from .standard.names import FIRST_FAILURE
 from .watchers import Batch, Waiters, refusal
 
 
@@ -69,7 +70,7 @@ class Receipt:
         if delivery.state == LOST:
             msg = "The session ended before the message was acknowledged"
             raise MqttError(msg)
-        if delivery.reason_code >= 0x80:
+        if delivery.reason_code >= FIRST_FAILURE:
             raise refusal(delivery)
 
     async def _wait_for_settlement(self, delivery: Delivery) -> None:

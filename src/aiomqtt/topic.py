@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .escaping import escape
-from .standard.tables import MAXIMUM_STRING_LENGTH
+from .standard.names import MAXIMUM_STRING_LENGTH
 
 
 def _text_fault(value: str) -> str | None:

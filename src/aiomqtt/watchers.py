@@ -11,6 +11,7 @@ from .paho import to_properties
 from .payload import encode_payload
 from .protocol.codec.encode import check_qos
 from .protocol.outbound import DONE, DROPPED, LOST, Delivery
+from .standard.names import FIRST_FAILURE
 from .types import Publication
 
 # What an iterator gives when it has no more.
@@ -152,7 +153,7 @@ class Batch(Watcher):
             # It counts as unfinished when `end` is told why.
             return True
         position = self._pending.pop(delivery)
-        if delivery.reason_code and delivery.reason_code >= 0x80:
+        if delivery.reason_code and delivery.reason_code >= FIRST_FAILURE:
             self._fail(refusal(delivery), position)
         waiter = self._waiter
         if waiter is not None and not waiter.done():

@@ -7,6 +7,12 @@ from typing import Final
 
 from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.wire import encode_binary
+from aiomqtt.standard.names import (
+    BAD_AUTHENTICATION_METHOD,
+    BAD_USER_NAME_OR_PASSWORD,
+    NOT_AUTHORIZED,
+    UNSPECIFIED_ERROR,
+)
 
 from .events import Began, Question
 from .hooks import (
@@ -20,10 +26,6 @@ from .hooks import (
 )
 from .peer import Peer
 
-BAD_USER_NAME_OR_PASSWORD: Final = 0x86
-NOT_AUTHORIZED: Final = 0x87
-BAD_AUTHENTICATION_METHOD: Final = 0x8C
-UNSPECIFIED_ERROR: Final = 0x80
 ENHANCED: Final = "enhanced_authentication"
 # So many of one client's topics are asked about before it is the turn of others.
 QUESTIONS: Final = 100

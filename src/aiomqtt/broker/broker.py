@@ -20,6 +20,12 @@ from aiomqtt.paho import PropertiesLike, to_properties
 from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.protocol.codec.encode import check_qos, check_topic_name
 from aiomqtt.protocol.codec.properties import check_properties
+from aiomqtt.standard.names import (
+    ADMINISTRATIVE_ACTION,
+    SERVER_MOVED,
+    SERVER_SHUTTING_DOWN,
+    USE_ANOTHER_SERVER,
+)
 from aiomqtt.standard.tables import PacketType, Role
 from aiomqtt.topic import Topic, TopicLike
 
@@ -45,10 +51,6 @@ from .timers import Timer
 
 LOGGER: Final = logging.getLogger("aiomqtt.broker")
 
-ADMINISTRATIVE_ACTION: Final = 0x98
-SERVER_SHUTTING_DOWN: Final = 0x8B
-USE_ANOTHER_SERVER: Final = 0x9C
-SERVER_MOVED: Final = 0x9D
 # How many seconds clients may take to close their side when the broker stops.
 FAREWELL: Final = 0.5
 # How many connections the system may hold until they are accepted.

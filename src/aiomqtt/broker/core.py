@@ -8,6 +8,7 @@ from aiomqtt.escaping import escape
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
 
 from .hooks import Refusal
 from .limits import Limits
@@ -23,8 +24,6 @@ from .timers import Timers
 if TYPE_CHECKING:
     from .peer import Peer
 
-QUOTA_EXCEEDED: Final = 0x97
-SESSION_TAKEN_OVER: Final = 0x8E
 # What takes several turns of the loop goes on after so many seconds.
 BREATHER: Final = 0.001
 

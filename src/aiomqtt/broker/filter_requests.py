@@ -4,24 +4,23 @@ A packet may have many filters of many levels. What is too much for one turn of 
 event loop goes on in the next; the answer, after the last one, has all codes.
 """
 
-from typing import Final
-
 from aiomqtt.properties import ReasonCode, SubscribeOptions
 from aiomqtt.protocol.packets import Suback, Subscribe, Unsubscribe
+from aiomqtt.standard.names import (
+    NO_SUBSCRIPTION_EXISTED,
+    QUOTA_EXCEEDED,
+    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+    SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+    TOPIC_FILTER_INVALID,
+    UNSPECIFIED_ERROR,
+    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
+)
 from aiomqtt.standard.tables import PacketType
 
 from .core import Core
 from .handshake import code_within
 from .memory import PACKET
 from .session import FILTER_WORK, WORK, Session, Subscription
-
-NO_SUBSCRIPTION_EXISTED: Final = 0x11
-UNSPECIFIED_ERROR: Final = 0x80
-TOPIC_FILTER_INVALID: Final = 0x8F
-QUOTA_EXCEEDED: Final = 0x97
-SHARED_NOT_SUPPORTED: Final = 0x9E
-IDENTIFIERS_NOT_SUPPORTED: Final = 0xA1
-WILDCARDS_NOT_SUPPORTED: Final = 0xA2
 
 
 class FilterRequest:
@@ -143,11 +142,11 @@ def _refusal_of(
     if not limits.wildcard_subscriptions and (
         "+" in topic_filter or "#" in topic_filter
     ):
-        return WILDCARDS_NOT_SUPPORTED
+        return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
     if not limits.shared_subscriptions and topic_filter.startswith("$share/"):
-        return SHARED_NOT_SUPPORTED
+        return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     if identifier and not limits.subscription_identifiers:
-        return IDENTIFIERS_NOT_SUPPORTED
+        return SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED
     if (
         len(session.subscriptions) >= limits.maximum_subscriptions
         and topic_filter not in session.subscriptions

@@ -6,10 +6,28 @@ from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.codes import codes_of
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connack, Connect, Signal
-from aiomqtt.protocol.wire import PROTOCOL_ERROR, PacketError
+from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.names import (
+    BAD_AUTHENTICATION_METHOD,
+    CLIENT_IDENTIFIER_NOT_VALID,
+    CONNECTION_RATE_EXCEEDED,
+    DEFAULT_RECEIVE_MAXIMUM,
+    FIRST_FAILURE,
+    NOT_AUTHORIZED,
+    PROTOCOL_ERROR,
+    QOS_NOT_SUPPORTED,
+    QUOTA_EXCEEDED,
+    RETAIN_NOT_SUPPORTED,
+    SERVER_BUSY,
+    SERVER_MOVED,
+    UNSPECIFIED_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    USE_ANOTHER_SERVER,
+    V5,
+    V311,
+)
 from aiomqtt.standard.tables import (
     CONNECT_REASON_CODES,
-    DEFAULT_RECEIVE_MAXIMUM,
     PacketType,
     ProtocolVersion,
     Role,
@@ -20,13 +38,7 @@ from .limits import Limits
 from .session import FOREVER
 
 SERVER: Final = Role.SERVER
-V311: Final = ProtocolVersion.V311
-V5: Final = ProtocolVersion.V5
 
-UNSPECIFIED_ERROR: Final = 0x80
-UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
-IDENTIFIER_NOT_VALID: Final = 0x85
-NOT_AUTHORIZED: Final = 0x87
 # So many bytes of a CONNECT are enough to tell its version.
 OPENING: Final = 16
 
@@ -44,7 +56,13 @@ _DISPENSABLE: Final = (
 # The return codes of 3.1.1 by reason code; "server unavailable" and "not authorized"
 # stand for what they come nearest to.
 _RETURN_CODES: Final = {code: number for number, code in CONNECT_REASON_CODES.items()}
-_UNAVAILABLE: Final = {0x89, 0x97, 0x9C, 0x9D, 0x9F}
+_UNAVAILABLE: Final = {
+    SERVER_BUSY,
+    QUOTA_EXCEEDED,
+    USE_ANOTHER_SERVER,
+    SERVER_MOVED,
+    CONNECTION_RATE_EXCEEDED,
+}
 
 
 def answer_to_undecodable(opening: bytes, code: int, text: str) -> bytes:
@@ -67,7 +85,7 @@ def answer_to_undecodable(opening: bytes, code: int, text: str) -> bytes:
         return b"\x20\x02\x00\x01"
     if level != V5:
         return b""
-    return encode(refusal_in(V5, Refusal(code, text)), V5, SERVER)
+    return encode(refusal_in(ProtocolVersion.V5, Refusal(code, text)), V5, SERVER)
 
 
 def _level_of(opening: bytes) -> int | None:
@@ -88,12 +106,14 @@ def refusal_of(connect: Connect, limits: Limits) -> Refusal | None:
         connect.version < V311 or (connect.version < V5 and not connect.clean_start)
     ):
         # [MQTT-3.1.3-8] of 3.1.1
-        return Refusal(IDENTIFIER_NOT_VALID, "the client identifier is empty")
+        return Refusal(CLIENT_IDENTIFIER_NOT_VALID, "the client identifier is empty")
     will = connect.will
     if will is not None and will.qos > limits.maximum_qos:
-        return Refusal(0x9B, f"a will with QoS {will.qos} is not supported")
+        return Refusal(
+            QOS_NOT_SUPPORTED, f"a will with QoS {will.qos} is not supported"
+        )
     if will is not None and will.retain and not limits.retain_available:
-        return Refusal(0x9A, "wills can't be retained")
+        return Refusal(RETAIN_NOT_SUPPORTED, "wills can't be retained")
     return None
 
 
@@ -168,7 +188,11 @@ def code_within(kind: PacketType, reason_code: int) -> int:
     if reason_code in codes_of(kind, V5, SERVER):
         return reason_code
     # Those of a CONNACK that tell that somebody is not who he says.
-    return NOT_AUTHORIZED if 0x84 <= reason_code <= 0x8C else UNSPECIFIED_ERROR
+    return (
+        NOT_AUTHORIZED
+        if UNSUPPORTED_PROTOCOL_VERSION <= reason_code <= BAD_AUTHENTICATION_METHOD
+        else UNSPECIFIED_ERROR
+    )
 
 
 def session_expiry(connect: Connect, interval: int | None, limits: Limits) -> int:
@@ -248,7 +272,7 @@ def encode_within(packet: Connack | Signal, version: int, maximum: int) -> bytes
         ([MQTT-3.1.2-24]).
     """
     data = encode(packet, version, SERVER)
-    is_success = packet.reason_code < UNSPECIFIED_ERROR
+    is_success = packet.reason_code < FIRST_FAILURE
     for names in _DISPENSABLE if maximum else ():
         if len(data) <= maximum:
             return data

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.wire import encode_string
+from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.standard.tables import ProtocolVersion
 
 
@@ -56,7 +57,7 @@ class Refusal:
 
     def __post_init__(self) -> None:
         """Check the code."""
-        if not 0x80 <= self.reason_code <= 0xFF:
+        if not FIRST_FAILURE <= self.reason_code <= 0xFF:
             msg = f"reason_code must be 0x80 to 0xFF, not {self.reason_code:#04x}"
             raise ValueError(msg)
         check_texts(self.reason_string, self.server_reference)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final, cast
 from aiomqtt.escaping import escape, quote
 from aiomqtt.net.trace import Trace
 from aiomqtt.net.writing import write_pieces
+from aiomqtt.standard.names import UNSPECIFIED_ERROR
 from aiomqtt.standard.tables import Role
 
-from .asking import QUESTIONS, UNSPECIFIED_ERROR, Exchange
+from .asking import QUESTIONS, Exchange
 from .events import Accepted, Began, Continued, Ended, Event, Question
 from .hooks import Refusal
 from .peer import Peer

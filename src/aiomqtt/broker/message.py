@@ -5,13 +5,12 @@ from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.fast import encode_publish
-from aiomqtt.standard.tables import ProtocolVersion, Role
+from aiomqtt.standard.names import V5, V311
+from aiomqtt.standard.tables import Role
 
 from .memory import MESSAGE, Memory, size_of_properties
 
 SERVER: Final = Role.SERVER
-V5: Final = ProtocolVersion.V5
-V311: Final = ProtocolVersion.V311
 
 
 class ApplicationMessage:

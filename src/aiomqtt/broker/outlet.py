@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiomqtt.standard.tables import ProtocolVersion
+from aiomqtt.standard.names import V5
 
 from .memory import CONNECTION, FOUND, Memory
 from .message import ApplicationMessage
 from .patience import Patience
 from .timers import Timer, Timers
 
-V5: Final = ProtocolVersion.V5
 # A client that has so many bytes waiting for it is not read from: it would cause more.
 UNREAD: Final = 1024 * 1024
 # What a topic alias adds to a packet.

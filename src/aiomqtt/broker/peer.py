@@ -24,13 +24,19 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
-from aiomqtt.protocol.wire import PACKET_TOO_LARGE, PROTOCOL_ERROR, PacketError
-from aiomqtt.standard.tables import (
+from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.names import (
+    CONTINUE_AUTHENTICATION,
     DEFAULT_RECEIVE_MAXIMUM,
-    PacketType,
-    ProtocolVersion,
-    Role,
+    KEEP_ALIVE_TIMEOUT,
+    PACKET_TOO_LARGE,
+    PROTOCOL_ERROR,
+    QUOTA_EXCEEDED,
+    RE_AUTHENTICATE,
+    V5,
+    V31,
 )
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .core import Core
 from .events import Accepted, Began, Continued, Ended, Event, Question
@@ -58,15 +64,8 @@ from .subscriptions import Matches, split_shared
 
 CLIENT: Final = Role.CLIENT
 SERVER: Final = Role.SERVER
-V31: Final = ProtocolVersion.V31
-V311: Final = ProtocolVersion.V311
-V5: Final = ProtocolVersion.V5
 PUBREL: Final = PacketType.PUBREL
 
-KEEP_ALIVE_TIMEOUT: Final = 0x8D
-QUOTA_EXCEEDED: Final = 0x97
-CONTINUE_AUTHENTICATION: Final = 0x18
-REAUTHENTICATE: Final = 0x19
 # With so little kept of what came, a connection goes on also when memory is short.
 UNCOUNTED: Final = 16 * 1024
 # So many packets of a client are decoded at once, before it is the turn of others.
@@ -116,18 +115,18 @@ class Peer:
         self.events: list[Event] = []
         self.session: Session | None = None
         self.info: ClientInfo = ClientInfo(
-            "", V5, address=address, certificate=certificate
+            "", ProtocolVersion.V5, address=address, certificate=certificate
         )
         self._decoder = Decoder(
-            V5,
+            ProtocolVersion.V5,
             CLIENT,
             limits.maximum_packet_size,
             limits.maximum_packet_items,
             PORTION,
         )
         self._enter(PeerState.CONNECTING)
-        self._version = V311
-        self._connect = Connect(V311)
+        self._version = ProtocolVersion.V311
+        self._connect = Connect(ProtocolVersion.V311)
         self._is_assigned = False
         self._aliases = InboundAliases(0)
         # What waits for an answer; what is done in part; and what came after it or is
@@ -377,8 +376,8 @@ class Peer:
         self._request = None
         self._later = []
         # The client may take its time to close its side.
-        self._decoder = Decoder(V5, CLIENT)
-        self._connect = Connect(V311)
+        self._decoder = Decoder(ProtocolVersion.V5, CLIENT)
+        self._connect = Connect(ProtocolVersion.V311)
         outlet, session = self.outlet, self.session
         outlet.wake()
         outlet.close(self._core.shared.now)
@@ -711,7 +710,7 @@ class Peer:
     def _on_auth(self, packet: Signal) -> None:
         method = check_method(self._connect, packet)
         data = (packet.properties or Properties()).authentication_data
-        if packet.reason_code == REAUTHENTICATE:
+        if packet.reason_code == RE_AUTHENTICATE:
             if self._is_authenticating or not self._is_connected:
                 raise PacketError(PROTOCOL_ERROR, "an authentication has begun already")
             self._is_authenticating = True

@@ -1,9 +1,15 @@
 """What a connected client publishes, and its will: whether it may, and what follows."""
 
-from typing import Final
-
 from aiomqtt.protocol.packets import Publish, WillMessage
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.names import (
+    NO_MATCHING_SUBSCRIBERS,
+    NOT_AUTHORIZED,
+    QOS_NOT_SUPPORTED,
+    QUOTA_EXCEEDED,
+    RETAIN_NOT_SUPPORTED,
+    TOPIC_NAME_INVALID,
+)
 from aiomqtt.standard.tables import PacketType
 
 from .core import Core
@@ -14,13 +20,6 @@ from .message import ApplicationMessage, for_others
 from .retained import is_own
 from .session import Session
 from .subscriptions import Matches, SubscriberSearch
-
-NO_MATCHING_SUBSCRIBERS: Final = 0x10
-NOT_AUTHORIZED: Final = 0x87
-TOPIC_NAME_INVALID: Final = 0x90
-QUOTA_EXCEEDED: Final = 0x97
-RETAIN_NOT_SUPPORTED: Final = 0x9A
-QOS_NOT_SUPPORTED: Final = 0x9B
 
 
 def refusal_of_publish(core: Core, packet: Publish) -> int:

@@ -5,6 +5,7 @@ from typing import Final
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Delivery, Outbound
 from aiomqtt.protocol.packets import Ack, WillMessage
+from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, PACKET_TOO_LARGE, V5
 from aiomqtt.standard.tables import ProtocolVersion
 
 from .limits import Limits
@@ -16,7 +17,6 @@ from .retained import RetainedMessages
 from .statistics import Statistics
 from .timers import Timer
 
-V5: Final = ProtocolVersion.V5
 # A Session Expiry Interval that means never.
 FOREVER: Final = 0xFFFF_FFFF
 # Below 5.0 a client announces no Receive Maximum.
@@ -235,7 +235,10 @@ class Session:
         """Begin a connection; `resume` writes what waits, after the CONNACK."""
         self.outlet = outlet
         limits = self.shared.limits
-        self.inbound.open(version, limits.receive_maximum if version >= V5 else 0xFFFF)
+        self.inbound.open(
+            version,
+            limits.receive_maximum if version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
+        )
         self.outbound.open(version, receive_maximum if version >= V5 else IN_FLIGHT_V3)
         if self.is_v5 != outlet.is_v5:
             self.is_v5 = outlet.is_v5
@@ -276,7 +279,7 @@ class Session:
         outlet = self.outlet
         if outlet is None or not outlet.maximum_packet_size:
             return 0
-        return 0x95 if size > outlet.maximum_packet_size else 0
+        return PACKET_TOO_LARGE if size > outlet.maximum_packet_size else 0
 
     # --- messages -----------------------------------------------------------------
 

@@ -9,12 +9,11 @@ from aiomqtt.protocol.events import Request
 from aiomqtt.protocol.outbound import DROPPED, Delivery
 from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.problem import add_properties, describe_problem
+from aiomqtt.standard.names import FIRST_FAILURE, UNSUPPORTED_PROTOCOL_VERSION, V5
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
 # Of one packet so many topic filters are logged.
 MAXIMUM_LINES: Final = 10
-
-UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
 
 
 def refused_connection(
@@ -30,7 +29,7 @@ def refused_connection(
     code, properties = connack.reason_code, connack.properties
     text = describe_problem(code, properties)
     is_silent = properties is None or not properties.reason_string
-    is_too_new = code == UNSUPPORTED_PROTOCOL_VERSION and version >= ProtocolVersion.V5
+    is_too_new = code == UNSUPPORTED_PROTOCOL_VERSION and version >= V5
     if is_silent and is_too_new:
         text += (
             " (the broker does not speak MQTT 5.0: try protocol=ProtocolVersion.V311)"
@@ -53,7 +52,7 @@ def log_refused_filters(logger: SafeLogger, request: Request) -> None:
         for topic_filter, code in zip(
             request.filters, request.reason_codes, strict=False
         )
-        if code >= 0x80
+        if code >= FIRST_FAILURE
     ]
     does = "subscribe to" if request.answer is PacketType.SUBACK else "unsubscribe from"
     for topic_filter, code in refused[:MAXIMUM_LINES]:

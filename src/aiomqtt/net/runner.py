@@ -14,14 +14,10 @@ from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.log import SafeLogger
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.engine import (
-    KEEP_ALIVE_TIMEOUT,
-    NOT_CONNECTED,
-    QUEUE_FULL,
-    Engine,
-)
+from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
 from aiomqtt.protocol.events import Arrived, Closed, Connected, Happening, Request
 from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.standard.names import FIRST_FAILURE, KEEP_ALIVE_TIMEOUT
 from aiomqtt.standard.tables import Role
 
 from .deadlines import Deadlines
@@ -558,7 +554,7 @@ class Runner:
         """Tell who waits for the answer, and log what was refused."""
         if request.waiter is not None:
             resolve(cast("Waiter", request.waiter), None)
-        if request.reason_codes and max(request.reason_codes) >= 0x80:
+        if request.reason_codes and max(request.reason_codes) >= FIRST_FAILURE:
             from .refusals import log_refused_filters
 
             log_refused_filters(self._logger, request)
@@ -580,7 +576,7 @@ class Runner:
 
     def _log_refusal(self, delivery: Delivery) -> None:
         """Log that the broker refused a message when nobody is left to be told."""
-        if delivery.reason_code >= 0x80:
+        if delivery.reason_code >= FIRST_FAILURE:
             from .refusals import log_refused_message
 
             log_refused_message(self._logger, delivery)

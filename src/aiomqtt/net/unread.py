@@ -2,16 +2,23 @@
 
 from typing import Final
 
+from aiomqtt.standard.names import (
+    PUBACK_FIRST_BYTE,
+    PUBCOMP_FIRST_BYTE,
+    PUBREC_FIRST_BYTE,
+    RECEIVE_MAXIMUM_EXCEEDED,
+)
+
 # A broker has no more messages unacknowledged than there are packet identifiers, so
 # none that reads leaves more acknowledgements than that.
 MAXIMUM_UNREAD: Final = 65_535
 # How to end the connection then: Receive Maximum exceeded.
 ACKS_UNREAD: Final = (
-    0x93,
+    RECEIVE_MAXIMUM_EXCEEDED,
     f"the broker reads none of {MAXIMUM_UNREAD} acknowledgements",
 )
 # The first bytes of PUBACK, PUBREC and PUBCOMP, and their size with a reason code.
-_ACKS: Final = b"\x40\x50\x70"
+_ACKS: Final = bytes((PUBACK_FIRST_BYTE, PUBREC_FIRST_BYTE, PUBCOMP_FIRST_BYTE))
 _ACK_SIZE: Final = 5
 
 

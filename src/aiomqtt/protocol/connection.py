@@ -1,17 +1,22 @@
 """What dies with a network connection: negotiated limits and topic aliases."""
 
-from typing import Final
-
 from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.properties import Properties
-from aiomqtt.standard.tables import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
+from aiomqtt.standard.names import (
+    DEFAULT_RECEIVE_MAXIMUM,
+    PACKET_TOO_LARGE,
+    PROTOCOL_ERROR,
+    QOS_NOT_SUPPORTED,
+    RETAIN_NOT_SUPPORTED,
+    TOPIC_ALIAS_INVALID,
+    V5,
+)
+from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.topic import Topic
 
 from .keep_alive import KeepAlive
 from .packets import Connack, Connect, Publish
-from .wire import PROTOCOL_ERROR, PacketError
-
-V5: Final = ProtocolVersion.V5
+from .wire import PacketError
 
 
 class Limits:
@@ -47,11 +52,11 @@ class Limits:
             size: The size of the packet in bytes.
         """
         if first >> 1 & 3 > self.maximum_qos:
-            return 0x9B
+            return QOS_NOT_SUPPORTED
         if first & 1 and not self.retain_available:
-            return 0x9A
+            return RETAIN_NOT_SUPPORTED
         if self.maximum_packet_size is not None and size > self.maximum_packet_size:
-            return 0x95
+            return PACKET_TOO_LARGE
         return 0
 
 
@@ -78,7 +83,9 @@ class InboundAliases:
             return
         alias = properties.topic_alias
         if alias > self._maximum:
-            raise PacketError(0x94, f"topic alias {alias} exceeds {self._maximum}")
+            raise PacketError(
+                TOPIC_ALIAS_INVALID, f"topic alias {alias} exceeds {self._maximum}"
+            )
         if packet.topic.value:
             last = self._topics.get(alias)
             if last is not None:

@@ -7,17 +7,15 @@ one, and be lost (MQTT 5.0 §4.3.3).
 
 from typing import Final
 
-from aiomqtt.standard.tables import PacketType, ProtocolVersion
+from aiomqtt.standard.names import FIRST_FAILURE, PROTOCOL_ERROR, PUBREL_FIRST_BYTE, V5
+from aiomqtt.standard.tables import PacketType
 
 from .codec.fast import encode_ack
 from .packets import Ack
-from .wire import PROTOCOL_ERROR, PacketError
+from .wire import PacketError
 
 PUBACK: Final = PacketType.PUBACK
 PUBREC: Final = PacketType.PUBREC
-V5: Final = ProtocolVersion.V5
-# The first byte of a PUBREL.
-PUBREL: Final = 0x62
 
 
 class DroppedIds:
@@ -72,7 +70,7 @@ class DroppedIds:
         self._written.clear()
         self.in_flight = 0
 
-    def acknowledge(self, ack: Ack, version: ProtocolVersion, out: list[bytes]) -> bool:
+    def acknowledge(self, ack: Ack, version: int, out: list[bytes]) -> bool:
         """Handle a PUBACK, PUBREC or PUBCOMP; False: it is not for one of these.
 
         Raises:
@@ -90,9 +88,9 @@ class DroppedIds:
             raise PacketError(
                 PROTOCOL_ERROR, f"{ack.kind.name} for a PUBLISH with QoS {qos}"
             )
-        if ack.kind is PUBREC and ack.reason_code < 0x80:
+        if ack.kind is PUBREC and ack.reason_code < FIRST_FAILURE:
             # The flow goes on: the peer waits for the PUBREL.
-            out.append(encode_ack(PUBREL, packet_id))
+            out.append(encode_ack(PUBREL_FIRST_BYTE, packet_id))
             return True
         del self._qos[packet_id]
         self._written.discard(packet_id)

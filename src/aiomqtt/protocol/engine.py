@@ -18,13 +18,19 @@ from aiomqtt.properties import (
     ReasonCode,
     SubscribeOptions,
 )
-from aiomqtt.standard.tables import (
+from aiomqtt.standard.names import (
+    CONTINUE_AUTHENTICATION,
     DEFAULT_RECEIVE_MAXIMUM,
-    REASON_NAMES,
-    PacketType,
-    ProtocolVersion,
-    Role,
+    IMPLEMENTATION_SPECIFIC_ERROR,
+    KEEP_ALIVE_TIMEOUT,
+    PROTOCOL_ERROR,
+    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+    SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+    V5,
+    V311,
+    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
+from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, Role
 
 from .codec.codes import codes_of
 from .codec.encode import encode
@@ -56,10 +62,9 @@ from .packets import (
     Unsubscribe,
 )
 from .session import Session
-from .wire import PROTOCOL_ERROR, PacketError
+from .wire import PacketError
 
 # Members of enumerations that every message needs: to look one up takes long.
-V5: Final = ProtocolVersion.V5
 PUBREL: Final = PacketType.PUBREL
 CLIENT: Final = Role.CLIENT
 SERVER: Final = Role.SERVER
@@ -69,9 +74,6 @@ CONNECTED: Final = State.CONNECTED
 # The codes of aiomqtt 2 for a call without a connection and for a full queue.
 NOT_CONNECTED: Final = PlainCode(4, "Not connected")
 QUEUE_FULL: Final = PlainCode(15, "Queue full")
-CONTINUE_AUTHENTICATION: Final = 0x18
-IMPLEMENTATION_SPECIFIC_ERROR: Final = 0x83
-KEEP_ALIVE_TIMEOUT: Final = ReasonCode(0x8D)
 # Below 5.0 there is no Receive Maximum; this many suit every broker we know.
 IN_FLIGHT_V3: Final = 20
 
@@ -272,7 +274,7 @@ class Engine:
         if clock.is_over(now, self._received_at):
             self._close(
                 MqttCodeError(
-                    KEEP_ALIVE_TIMEOUT,
+                    ReasonCode(KEEP_ALIVE_TIMEOUT),
                     "Disconnected: Keep Alive timeout: no PINGRESP came in time",
                 )
             )
@@ -425,12 +427,12 @@ class Engine:
         limits = self._connection.limits
         filters = [topic_filter for topic_filter, _ in subscriptions]
         if not limits.wildcards and any("+" in f or "#" in f for f in filters):
-            raise _limit_error(0xA2)
+            raise _limit_error(WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED)
         if not limits.shared and any(f.startswith("$share/") for f in filters):
-            raise _limit_error(0x9E)
+            raise _limit_error(SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
         identified = properties is not None and properties.subscription_identifier
         if not limits.identifiers and identified:
-            raise _limit_error(0xA1)
+            raise _limit_error(SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
         return self._request(packet, PacketType.SUBACK, filters, size)
 
     def unsubscribe(self, filters: list[str], properties: Properties | None) -> Request:
@@ -574,9 +576,7 @@ class Engine:
         self._enter(CONNECTED)
         self._add(Connected(connack))
         # 3.1 does not tell whether the session is present: assume what was asked.
-        present = connack.session_present or (
-            self.version < ProtocolVersion.V311 and session.exists
-        )
+        present = connack.session_present or (self.version < V311 and session.exists)
         session.exists = connection.persists(connack)
         refusal = connection.limits.refusal
         if present:

@@ -4,18 +4,20 @@ Messages are taken over and acknowledged in the order in which they came; at QoS
 an identifier is remembered from PUBLISH to PUBREL, and the message delivered once.
 """
 
-from typing import Final
+from aiomqtt.standard.names import (
+    DEFAULT_RECEIVE_MAXIMUM,
+    FIRST_FAILURE,
+    PUBACK_FIRST_BYTE,
+    PUBCOMP_FIRST_BYTE,
+    PUBREC_FIRST_BYTE,
+    RECEIVE_MAXIMUM_EXCEEDED,
+    V5,
+)
+from aiomqtt.standard.tables import ProtocolVersion
 
-from aiomqtt.standard.tables import DEFAULT_RECEIVE_MAXIMUM, ProtocolVersion
-
-from .codec.fast import encode_ack
+from .codec.fast import encode_ack, encode_not_found
 from .packets import Ack, Publish
 from .wire import PacketError
-
-V5: Final = ProtocolVersion.V5
-PUBACK: Final = 0x40
-PUBREC: Final = 0x50
-PUBCOMP: Final = 0x70
 
 
 class Inbound:
@@ -27,7 +29,7 @@ class Inbound:
         self._received: set[int] = set()
 
         # Valid for the connection.
-        self._version = V5
+        self._version: int = V5
         self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
         # Of the received ones, those that came on this connection: the peer's quota
         # starts anew with each (§4.9).
@@ -62,14 +64,14 @@ class Inbound:
         packet_id = packet.packet_id
         if packet.qos == 1:
             # Acknowledged at once, so that it never counts against the maximum.
-            out.append(encode_ack(PUBACK, packet_id))
+            out.append(encode_ack(PUBACK_FIRST_BYTE, packet_id))
             return True
         is_new = packet_id not in self._received
         self._counted.add(packet_id)
         if len(self._counted) > self._receive_maximum:
             raise _exceeded(self._receive_maximum)
         self._received.add(packet_id)
-        out.append(encode_ack(PUBREC, packet_id))
+        out.append(encode_ack(PUBREC_FIRST_BYTE, packet_id))
         return is_new
 
     # The same in two steps, for who finds out in between what to answer.
@@ -100,14 +102,14 @@ class Inbound:
             out: Where to write.
         """
         packet_id = packet.packet_id
-        first = PUBACK if packet.qos == 1 else PUBREC
+        first = PUBACK_FIRST_BYTE if packet.qos == 1 else PUBREC_FIRST_BYTE
         if self._version < V5 or not reason_code:
             ack = encode_ack(first, packet_id)
         else:
             ack = bytes((first, 3, packet_id >> 8, packet_id & 0xFF, reason_code))
         out.append(ack)
         if packet.qos == 2:
-            if self._version >= V5 and reason_code >= 0x80:
+            if self._version >= V5 and reason_code >= FIRST_FAILURE:
                 self._counted.discard(packet_id)
             else:
                 self._received.add(packet_id)
@@ -118,11 +120,12 @@ class Inbound:
         if packet_id in self._received or self._version < V5:
             self._received.discard(packet_id)
             self._counted.discard(packet_id)
-            out.append(encode_ack(PUBCOMP, packet_id))
+            out.append(encode_ack(PUBCOMP_FIRST_BYTE, packet_id))
         else:
-            # Packet Identifier not found (§3.7.2.1).
-            out.append(bytes((PUBCOMP, 3, packet_id >> 8, packet_id & 0xFF, 0x92)))
+            out.append(encode_not_found(PUBCOMP_FIRST_BYTE, packet_id))
 
 
 def _exceeded(maximum: int) -> PacketError:
-    return PacketError(0x93, f"more than {maximum} messages are unacknowledged")
+    return PacketError(
+        RECEIVE_MAXIMUM_EXCEEDED, f"more than {maximum} messages are unacknowledged"
+    )

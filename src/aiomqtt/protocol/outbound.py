@@ -10,28 +10,28 @@ from collections.abc import Callable
 from typing import Final
 
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode
-from aiomqtt.standard.tables import (
+from aiomqtt.standard.names import (
     DEFAULT_RECEIVE_MAXIMUM,
+    FIRST_FAILURE,
     MAXIMUM_PACKET_ID,
-    PacketType,
-    ProtocolVersion,
+    PROTOCOL_ERROR,
+    PUBREL_FIRST_BYTE,
+    UNSPECIFIED_ERROR,
+    V5,
 )
+from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
-from .codec.fast import encode_ack, with_dup
+from .codec.fast import encode_ack, encode_not_found, with_dup
 from .dropped import DroppedIds
 from .packets import Ack
-from .wire import PROTOCOL_ERROR, PacketError
+from .wire import PacketError
 
 PUBACK: Final = PacketType.PUBACK
 PUBREC: Final = PacketType.PUBREC
-V5: Final = ProtocolVersion.V5
-# The first byte of a PUBREL.
-PUBREL: Final = 0x62
 # Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
 MAXIMUM_IN_FLIGHT: Final = 65_000
 
 # What a dropped delivery ends with.
-UNSPECIFIED_ERROR: Final = ReasonCode(0x80)
 
 # The states of a delivery.
 QUEUED: Final = 0  # not written yet: it has no packet identifier
@@ -110,7 +110,7 @@ class Outbound:
         self._resend: OrderedDict[Delivery, None] = OrderedDict()
         # Identifiers that SUBSCRIBE and UNSUBSCRIBE hold.
         self._reserved: set[int] = set()
-        self._version = V5
+        self._version: int = V5
         self._limit = 0
 
     def __len__(self) -> int:
@@ -246,7 +246,7 @@ class Outbound:
         if delivery.state != QUEUED:
             is_in_flight = self._limit > 0 and delivery not in self._resend
             self._dropped.add(packet_id, delivery.qos, is_in_flight)
-        self._finish(delivery, UNSPECIFIED_ERROR)
+        self._finish(delivery, ReasonCode(UNSPECIFIED_ERROR))
         delivery.state = DROPPED
         return True
 
@@ -313,7 +313,9 @@ class Outbound:
             for delivery in [*self._sent.values(), *self._queued]
             if (code := refusal(delivery.head[0], delivery.size))
         ]
-        out.extend(encode_ack(PUBREL, packet_id) for packet_id in self._released)
+        out.extend(
+            encode_ack(PUBREL_FIRST_BYTE, packet_id) for packet_id in self._released
+        )
         self._resend.update(dict.fromkeys(self._sent.values()))
         self.pump(out)
         return refused
@@ -388,7 +390,7 @@ class Outbound:
         if delivery is not None:
             if delivery.qos != 2:
                 raise PacketError(PROTOCOL_ERROR, "PUBREC for a PUBLISH with QoS 1")
-            if ack.reason_code >= 0x80:
+            if ack.reason_code >= FIRST_FAILURE:
                 return self._finish(delivery, ack.reason_code, ack)
             if self._resend:
                 self._resend.pop(delivery, None)
@@ -403,10 +405,10 @@ class Outbound:
         elif packet_id in self._reserved:
             self._refuse_if_used(ack)
         elif packet_id not in self._released and self._version >= V5:
-            if ack.reason_code < 0x80:
-                out.append(bytes((PUBREL, 3, packet_id >> 8, packet_id & 0xFF, 0x92)))
+            if ack.reason_code < FIRST_FAILURE:
+                out.append(encode_not_found(PUBREL_FIRST_BYTE, packet_id))
             return None
-        out.append(encode_ack(PUBREL, packet_id))
+        out.append(encode_ack(PUBREL_FIRST_BYTE, packet_id))
         return None
 
     def _is_for_dropped(self, ack: Ack, out: list[bytes]) -> bool:

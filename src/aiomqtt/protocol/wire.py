@@ -6,12 +6,13 @@ Encoding refuses with ValueError what the standard forbids; decoding reports it 
 
 from typing import Final
 
-from aiomqtt.standard.tables import MAXIMUM_REMAINING_LENGTH, MAXIMUM_STRING_LENGTH
+from aiomqtt.standard.names import (
+    MALFORMED_PACKET,
+    MAXIMUM_REMAINING_LENGTH,
+    MAXIMUM_STRING_LENGTH,
+    QUOTA_EXCEEDED,
+)
 
-MALFORMED: Final = 0x81
-PROTOCOL_ERROR: Final = 0x82
-PACKET_TOO_LARGE: Final = 0x95
-QUOTA_EXCEEDED: Final = 0x97
 # How many items of a kind one packet may hold, unless the caller says otherwise: topic
 # filters, reason codes, properties that repeat.
 MAXIMUM_ITEMS: Final = 65_536
@@ -89,9 +90,11 @@ def decode_text(encoded: bytes) -> str:
     try:
         text = encoded.decode()
     except UnicodeDecodeError:
-        raise PacketError(MALFORMED, "a string is not well-formed UTF-8") from None
+        raise PacketError(
+            MALFORMED_PACKET, "a string is not well-formed UTF-8"
+        ) from None
     if "\x00" in text:
-        raise PacketError(MALFORMED, "a string contains U+0000")
+        raise PacketError(MALFORMED_PACKET, "a string contains U+0000")
     return text
 
 
@@ -117,7 +120,7 @@ class Reader:
         """Read a number of bytes."""
         start = self.position
         if size > self.end - start:
-            raise PacketError(MALFORMED, "a packet is cut short")
+            raise PacketError(MALFORMED_PACKET, "a packet is cut short")
         self.position = start + size
         return self.data[start : start + size]
 
@@ -142,10 +145,12 @@ class Reader:
             if byte < 0x80:
                 if byte == 0 and shift:
                     raise PacketError(
-                        MALFORMED, "a variable byte integer is not minimal"
+                        MALFORMED_PACKET, "a variable byte integer is not minimal"
                     )
                 return value
-        raise PacketError(MALFORMED, "a variable byte integer exceeds four bytes")
+        raise PacketError(
+            MALFORMED_PACKET, "a variable byte integer exceeds four bytes"
+        )
 
     def binary(self) -> bytes:
         """Read Binary Data."""
@@ -159,7 +164,7 @@ class Reader:
         """Read a Packet Identifier, which is never zero (§2.2.1)."""
         value = self.two_bytes()
         if not value:
-            raise PacketError(MALFORMED, "a packet identifier is zero")
+            raise PacketError(MALFORMED_PACKET, "a packet identifier is zero")
         return value
 
     def rest(self) -> bytes:
@@ -177,4 +182,6 @@ class Reader:
         """Refuse bytes that are left over."""
         if self.position != self.end:
             left = self.end - self.position
-            raise PacketError(MALFORMED, f"{left} bytes follow the end of a packet")
+            raise PacketError(
+                MALFORMED_PACKET, f"{left} bytes follow the end of a packet"
+            )

@@ -1,1 +1,1 @@
-"""What the standard says, as data: its tables."""
+"""What the standard says, as data: its tables, and names for its constants."""

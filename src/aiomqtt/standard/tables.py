@@ -79,14 +79,6 @@ MAXIMA: Final = {
     DataType.VARIABLE_BYTE_INTEGER: 0x0FFF_FFFF,
 }
 
-# Strings and binary data carry their length in two bytes (§1.5.4, §1.5.6).
-MAXIMUM_STRING_LENGTH: Final = 0xFFFF
-# The remaining length and every variable byte integer end here (§1.5.5).
-MAXIMUM_REMAINING_LENGTH: Final = 0x0FFF_FFFF
-MAXIMUM_PACKET_ID: Final = 0xFFFF
-# What holds when CONNECT or CONNACK name no Receive Maximum (§3.1.2.11.3).
-DEFAULT_RECEIVE_MAXIMUM: Final = 0xFFFF
-
 
 class PacketRow(NamedTuple):
     """A control packet: its fixed header and who sends it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol, cast
 
+from aiomqtt.standard.names import CONNECT_FIRST_BYTE
 from aiomqtt.standard.tables import PacketType
 
 # What a wire holds before it stops reading.
@@ -114,7 +115,11 @@ class Wire:
         """Note what is to be done with the next packet; whether it is whole."""
         if self._is_raw or not self._partial:
             return False
-        if not self._has_begun and self.sender is CLIENT and self._partial[0] != 0x10:
+        if (
+            not self._has_begun
+            and self.sender is CLIENT
+            and self._partial[0] != CONNECT_FIRST_BYTE
+        ):
             # No MQTT, or none that can be read.
             for wire in self._connection.wires(None):
                 wire.be_raw()

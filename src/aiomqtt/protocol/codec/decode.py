@@ -23,12 +23,14 @@ from aiomqtt.protocol.packets import (
     Unsubscribe,
     WillMessage,
 )
-from aiomqtt.protocol.wire import (
-    MALFORMED,
-    MAXIMUM_ITEMS,
+from aiomqtt.protocol.wire import MAXIMUM_ITEMS, PacketError, Reader
+from aiomqtt.standard.names import (
+    FIRST_FAILURE,
+    MALFORMED_PACKET,
     PROTOCOL_ERROR,
-    PacketError,
-    Reader,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    V5,
+    V31,
 )
 from aiomqtt.standard.tables import (
     CONNECT_RETURN_CODES,
@@ -44,9 +46,6 @@ from aiomqtt.topic import Topic
 from .codes import codes_of
 from .encode import check_topic_filter
 from .properties import decode_properties
-
-V31 = ProtocolVersion.V31
-V5 = ProtocolVersion.V5
 
 # Where a server may tell a failure by a code that the standard lists elsewhere, or
 # nowhere: 0x80 and above is a failure, whichever it is (5.0 §2.4; decision 0008).
@@ -69,7 +68,7 @@ def check_first_byte(first: int, version: int, sender: Role) -> PacketType:
     """Check the packet type and the flags of a fixed header (§2.1.2, §2.1.3)."""
     row = PACKET.get(first >> 4)
     if row is None or version < row.since:
-        raise PacketError(MALFORMED, f"packet type {first >> 4} is reserved")
+        raise PacketError(MALFORMED_PACKET, f"packet type {first >> 4} is reserved")
     kind = row.packet
     if sender not in senders(kind, version):
         raise PacketError(PROTOCOL_ERROR, f"a {sender.value} sends no {kind.name}")
@@ -77,9 +76,9 @@ def check_first_byte(first: int, version: int, sender: Role) -> PacketType:
     expected = row.flags
     if expected is None:
         if flags & 0x06 == 0x06:
-            raise PacketError(MALFORMED, "a PUBLISH has both QoS bits set")
+            raise PacketError(MALFORMED_PACKET, "a PUBLISH has both QoS bits set")
         if flags & 0x0E == 0x08:
-            raise PacketError(MALFORMED, "a PUBLISH with QoS 0 has the DUP flag")
+            raise PacketError(MALFORMED_PACKET, "a PUBLISH with QoS 0 has the DUP flag")
     # Those of CONNECT mean nothing in 3.1, and it is the body that tells the version.
     # 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with the DUP flag.
     elif (
@@ -87,7 +86,7 @@ def check_first_byte(first: int, version: int, sender: Role) -> PacketType:
         and kind is not PacketType.CONNECT
         and not (version == V31 and expected == 2 and flags == expected | 0x08)
     ):
-        raise PacketError(MALFORMED, f"{kind.name} has the flags {flags:#x}")
+        raise PacketError(MALFORMED_PACKET, f"{kind.name} has the flags {flags:#x}")
     return kind
 
 
@@ -119,12 +118,16 @@ def decode(
 
 
 def _decode_code(
-    kind: PacketType, code: int, version: int, sender: Role, error: int = MALFORMED
+    kind: PacketType,
+    code: int,
+    version: int,
+    sender: Role,
+    error: int = MALFORMED_PACKET,
 ) -> ReasonCode:
     listed = codes_of(kind, version, sender).get(code)
     if listed is not None:
         return listed
-    if code >= 0x80 and sender is Role.SERVER and kind in _TELLS_FAILURE:
+    if code >= FIRST_FAILURE and sender is Role.SERVER and kind in _TELLS_FAILURE:
         return ReasonCode(code)
     raise PacketError(error, f"reason code {code:#04x} is not allowed in {kind.name}")
 
@@ -132,7 +135,7 @@ def _decode_code(
 def _decode_topic_name(reader: Reader) -> str:
     topic = reader.string()
     if "+" in topic or "#" in topic:
-        raise PacketError(MALFORMED, "a topic name contains wildcards")
+        raise PacketError(MALFORMED_PACKET, "a topic name contains wildcards")
     return topic
 
 
@@ -140,19 +143,24 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
     name, level = reader.string(), reader.byte()
     if (name, level) not in VERSIONS:
         raise PacketError(
-            0x84, f"protocol {quote(name, 16)} level {level} is not supported"
+            UNSUPPORTED_PROTOCOL_VERSION,
+            f"protocol {quote(name, 16)} level {level} is not supported",
         )
     version = VERSIONS[name, level]
     flags = reader.byte()
     if version == V31:
         flags = _without_unused_flags(flags)
     elif first & 0x0F:
-        raise PacketError(MALFORMED, f"CONNECT has the flags {first & 0x0F:#x}")
+        raise PacketError(MALFORMED_PACKET, f"CONNECT has the flags {first & 0x0F:#x}")
     qos = flags >> 3 & 3
     if flags & 0x01 or qos == 3 or (flags & 0x38 and not flags & 0x04):
-        raise PacketError(MALFORMED, f"CONNECT has the connect flags {flags:#04x}")
+        raise PacketError(
+            MALFORMED_PACKET, f"CONNECT has the connect flags {flags:#04x}"
+        )
     if flags & 0xC0 == 0x40 and version < V5:
-        raise PacketError(MALFORMED, "CONNECT has a password without a user name")
+        raise PacketError(
+            MALFORMED_PACKET, "CONNECT has a password without a user name"
+        )
     keep_alive = reader.two_bytes()
     properties = decode_properties(reader, PacketType.CONNECT, version, sender)
     packet = Connect(
@@ -166,7 +174,7 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
         will_properties = decode_properties(reader, PacketType.WILL, version, sender)
         topic = _decode_topic_name(reader)
         if not topic:
-            raise PacketError(MALFORMED, "the will's topic is empty")
+            raise PacketError(MALFORMED_PACKET, "the will's topic is empty")
         packet.will = WillMessage(
             topic, reader.binary(), qos, bool(flags & 0x20), will_properties
         )
@@ -191,10 +199,10 @@ def _decode_connack(first: int, reader: Reader, version: int, sender: Role) -> C
         return Connack(False, *_decode_refusal(number, reader, version, sender))
     # The byte is reserved in 3.1, and some brokers tell session present in it.
     if flags > 1 and version > V31:
-        raise PacketError(MALFORMED, f"CONNACK has the flags {flags:#04x}")
+        raise PacketError(MALFORMED_PACKET, f"CONNACK has the flags {flags:#04x}")
     if version >= V5 and reader.position == reader.end:
         raise PacketError(
-            MALFORMED,
+            MALFORMED_PACKET,
             "the broker answers as in MQTT 3.1.1 and may not speak 5.0:"
             " try protocol=ProtocolVersion.V311",
         )
@@ -228,7 +236,7 @@ def _decode_publish(first: int, reader: Reader, version: int, sender: Role) -> P
     properties = decode_properties(reader, PacketType.PUBLISH, version, sender)
     if not topic:
         if properties is None:
-            raise PacketError(MALFORMED, "a topic name is empty")
+            raise PacketError(MALFORMED_PACKET, "a topic name is empty")
         if properties.topic_alias is None:
             raise PacketError(PROTOCOL_ERROR, "a PUBLISH has neither topic nor alias")
     return Publish(
@@ -262,7 +270,9 @@ def _decode_subscribe(
     while reader.position < reader.end:
         topic_filter, bits = reader.string(), reader.byte()
         if bits & (0xC0 if version >= V5 else 0xFC):
-            raise PacketError(MALFORMED, "subscription options have reserved bits set")
+            raise PacketError(
+                MALFORMED_PACKET, "subscription options have reserved bits set"
+            )
         if bits & 3 == 3 or bits >> 4 == 3:
             raise PacketError(PROTOCOL_ERROR, "subscription options hold a value of 3")
         options = SubscribeOptions(bits & 3, bool(bits & 4), bool(bits & 8), bits >> 4)
@@ -280,7 +290,7 @@ def _check_received_filter(topic_filter: str, no_local: bool = False) -> None:
     try:
         check_topic_filter(topic_filter)
     except ValueError as error:
-        raise PacketError(MALFORMED, str(error)) from None
+        raise PacketError(MALFORMED_PACKET, str(error)) from None
 
 
 def _decode_unsubscribe(

@@ -27,13 +27,11 @@ from aiomqtt.protocol.wire import (
     encode_two_bytes,
     encode_variable,
 )
+from aiomqtt.standard.names import MAXIMUM_PACKET_ID, MAXIMUM_REMAINING_LENGTH, V5, V31
 from aiomqtt.standard.tables import (
-    MAXIMUM_PACKET_ID,
-    MAXIMUM_REMAINING_LENGTH,
     PACKET,
     PROTOCOL_NAMES,
     PacketType,
-    ProtocolVersion,
     Role,
     senders,
 )
@@ -41,9 +39,6 @@ from aiomqtt.topic import topic_filter_fault, topic_name_fault
 
 from .codes import codes_of
 from .properties import check_properties, encode_properties
-
-V31 = ProtocolVersion.V31
-V5 = ProtocolVersion.V5
 
 
 def encode(packet: Packet, version: int, sender: Role) -> bytes:

@@ -9,18 +9,18 @@ from typing import Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.wire import encode_string, encode_variable
-from aiomqtt.standard.tables import (
+from aiomqtt.standard.names import (
     MAXIMUM_REMAINING_LENGTH,
-    PacketType,
-    ProtocolVersion,
-    Role,
+    PACKET_IDENTIFIER_NOT_FOUND,
+    PUBLISH_FIRST_BYTE,
+    V5,
 )
+from aiomqtt.standard.tables import PacketType, Role
 from aiomqtt.topic import Topic
 
 from .encode import check_qos, check_topic_name
 from .properties import encode_properties
 
-V5: Final = ProtocolVersion.V5
 PUBLISH_TYPE: Final = PacketType.PUBLISH
 
 # Longer topics are not kept, nor more than this many: a peer that invents topics
@@ -133,7 +133,7 @@ def encode_publish(
         encoded = encode_properties(properties, PUBLISH_TYPE, version, sender)
         tail = encoded + payload
         length += len(encoded)
-    first = 0x30 | qos << 1 | (1 if retain else 0)
+    first = PUBLISH_FIRST_BYTE | qos << 1 | (1 if retain else 0)
     key = length << 8 | first
     head = name.head
     if head.key != key:
@@ -148,6 +148,13 @@ def encode_publish(
 def encode_ack(first: int, packet_id: int) -> bytes:
     """Encode an ack in its shortest form (§3.4.2.1), which means success."""
     return (first << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
+
+
+def encode_not_found(first: int, packet_id: int) -> bytes:
+    """Encode a PUBREL or PUBCOMP for an identifier that is not known (§3.6.2.1)."""
+    return bytes(
+        (first, 3, packet_id >> 8, packet_id & 0xFF, PACKET_IDENTIFIER_NOT_FOUND)
+    )
 
 
 def with_dup(head: bytes) -> bytes:

@@ -5,14 +5,13 @@ from typing import Any, Final, NamedTuple
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.wire import (
-    MALFORMED,
-    PROTOCOL_ERROR,
     PacketError,
     Reader,
     encode_binary,
     encode_string,
     encode_variable,
 )
+from aiomqtt.standard.names import MALFORMED_PACKET, PROTOCOL_ERROR, V5
 from aiomqtt.standard.tables import (
     MAXIMA,
     PROPERTIES,
@@ -21,11 +20,8 @@ from aiomqtt.standard.tables import (
     DataType,
     PacketType,
     PropertyRow,
-    ProtocolVersion,
     Role,
 )
-
-V5: Final = ProtocolVersion.V5
 
 
 def _encode_pair(value: tuple[str, str], name: str) -> bytes:
@@ -166,7 +162,7 @@ def decode_properties(
         if field.is_number and not row.minimum <= value <= field.largest:
             raise PacketError(row.range_error, f"{row.title} must not be {value}")
         if row.is_topic and ("+" in value or "#" in value):
-            raise PacketError(MALFORMED, f"{row.title} contains wildcards")
+            raise PacketError(MALFORMED_PACKET, f"{row.title} contains wildcards")
         if packet in row.repeats:
             several = values.setdefault(name, [])
             several.append(value)
@@ -185,7 +181,8 @@ def _not_allowed(identifier: int, packet: PacketType, sender: Role) -> PacketErr
     row = PROPERTY.get(identifier)
     if row is None or packet not in row.packets:
         return PacketError(
-            MALFORMED, f"property {identifier:#04x} is not allowed in {packet.name}"
+            MALFORMED_PACKET,
+            f"property {identifier:#04x} is not allowed in {packet.name}",
         )
     return PacketError(
         PROTOCOL_ERROR, f"{row.title} in the {packet.name} of a {sender.value}"

@@ -4,12 +4,15 @@ from typing import Final
 
 from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
-from aiomqtt.protocol.wire import (
-    MALFORMED,
-    MAXIMUM_ITEMS,
+from aiomqtt.protocol.wire import MAXIMUM_ITEMS, PacketError, Reader
+from aiomqtt.standard.names import (
+    MALFORMED_PACKET,
     PACKET_TOO_LARGE,
-    PacketError,
-    Reader,
+    PUBACK_FIRST_BYTE,
+    PUBCOMP_FIRST_BYTE,
+    PUBREC_FIRST_BYTE,
+    PUBREL_FIRST_BYTE,
+    V5,
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
@@ -18,7 +21,6 @@ from .fast import CACHED_LENGTH, decode_topic, decoded_topics
 from .properties import decode_properties
 from .size import WIDE, properties_size
 
-V5: Final = ProtocolVersion.V5
 PUBLISH_TYPE: Final = PacketType.PUBLISH
 
 # What to try with a packet, by its first byte.
@@ -38,7 +40,8 @@ _ROUTES: Final = bytes(
     PUBLISH
     if first >> 4 == PacketType.PUBLISH and first & 6 != 6 and first & 14 != 8
     else ACK
-    if first in (0x40, 0x50, 0x62, 0x70)
+    if first
+    in (PUBACK_FIRST_BYTE, PUBREC_FIRST_BYTE, PUBREL_FIRST_BYTE, PUBCOMP_FIRST_BYTE)
     else TABLE
     for first in range(256)
 )
@@ -325,6 +328,6 @@ def _remaining_length(data: bytes, position: int, end: int) -> tuple[int, int]:
         length |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
             if not byte:
-                raise PacketError(MALFORMED, "a remaining length is not minimal")
+                raise PacketError(MALFORMED_PACKET, "a remaining length is not minimal")
             return length, at + 1
-    raise PacketError(MALFORMED, "a remaining length exceeds four bytes")
+    raise PacketError(MALFORMED_PACKET, "a remaining length exceeds four bytes")
