@@ -338,6 +338,9 @@ async def test_the_error_of_the_test_is_raised_when_the_script_is_right():
 def test_fields_that_there_are_not():
     with pytest.raises(TypeError, match="PUBLISH has no colour"):
         Script().expect(PUBLISH, colour="red")
+    # Methods of Properties are no properties.
+    with pytest.raises(TypeError, match="PUBLISH has no json, present, without"):
+        Script().expect(PUBLISH, json=1, present=1, without=1)
     with pytest.raises(TypeError, match="PUBACK has no topic"):
         Script().expect(PUBACK, topic="t")
     Script().expect(AUTH, reason_code=0x18, authentication_data=b"x")

@@ -15,7 +15,7 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
-from aiomqtt.standard.tables import PacketType
+from aiomqtt.standard.tables import PROPERTY_NAMES, PacketType
 from aiomqtt.topic import Topic, Wildcard
 
 # What answers a packet without being told: its kind may be left out of `reply`.
@@ -128,7 +128,6 @@ _SHAPES: Final[dict[PacketType, type]] = {
     PacketType.DISCONNECT: Signal,
     PacketType.AUTH: Signal,
 }
-_PROPERTIES: Final = {name for name in vars(Properties) if not name.startswith("_")}
 
 
 def fields_of(kind: PacketType) -> set[str]:
@@ -139,7 +138,7 @@ def fields_of(kind: PacketType) -> set[str]:
         own = set(getattr(_SHAPES.get(kind, Ack), "FIELDS", ()))
     if kind is PacketType.SUBSCRIBE:
         own.add("filters")
-    return own | _PROPERTIES
+    return own | PROPERTY_NAMES.keys()
 
 
 def field_of(packet: Packet, name: str) -> object:
@@ -148,6 +147,6 @@ def field_of(packet: Packet, name: str) -> object:
         return packet.topic.value if name == "topic" else packet.packet_id
     if isinstance(packet, Subscribe) and name == "filters":
         return [topic_filter for topic_filter, _ in packet.subscriptions]
-    if name in _PROPERTIES:
+    if name in PROPERTY_NAMES:
         return getattr(getattr(packet, "properties", None) or Properties(), name)
     return getattr(packet, name)
