@@ -79,9 +79,9 @@ class InboundAliases:
         properties = packet.carried
         if properties is None or properties is NO_PROPERTIES:
             return
-        if properties.topic_alias is None:
-            return
         alias = properties.topic_alias
+        if alias is None:
+            return
         if alias > self._maximum:
             raise PacketError(
                 TOPIC_ALIAS_INVALID, f"topic alias {alias} exceeds {self._maximum}"

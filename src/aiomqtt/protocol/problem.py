@@ -20,6 +20,6 @@ def describe_problem(reason_code: ReasonCode, properties: Properties | None) -> 
 
 def add_properties(error: MqttError, properties: Properties | None) -> None:
     """Give an error the properties of the packet that it comes from, if it has any."""
-    if properties is not None and vars(properties):
+    if properties is not None and properties.present:
         error.properties = properties
         error.reason_string = properties.reason_string
