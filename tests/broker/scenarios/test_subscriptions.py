@@ -167,15 +167,15 @@ async def test_a_shared_subscription_divides_the_messages(broker, join, version)
     """[MQTT-4.8.2-4]; brokers offer it to older clients too."""
     members = [await join(broker, version, f"member-{n}") for n in range(2)]
     for member in members:
-        assert await member.subscribe("$share/group/work/+", qos=1) == [1]
+        assert await member.subscribe("$share/group/job/+", qos=1) == [1]
     whole = await join(broker, version, "whole")
-    await whole.subscribe("work/#", qos=1)
+    await whole.subscribe("job/#", qos=1)
     speaker = await join(broker, version, "speaker")
     for number in range(20):
-        await speaker.publish("work/a", str(number).encode(), 1)
+        await speaker.publish("job/a", str(number).encode(), 1)
     # In turn, so that each gets as many.
     shares = [
-        [(await member.expect(PUBLISH, topic="work/a")).payload for _ in range(10)]
+        [(await member.expect(PUBLISH, topic="job/a")).payload for _ in range(10)]
         for member in members
     ]
     for member in members:
@@ -183,7 +183,7 @@ async def test_a_shared_subscription_divides_the_messages(broker, join, version)
     everything = Counter(str(number).encode() for number in range(20))
     assert Counter(shares[0] + shares[1]) == everything
     for number in range(20):
-        await whole.take("work/a", str(number).encode(), 1)
+        await whole.take("job/a", str(number).encode(), 1)
     await whole.nothing()
 
 
