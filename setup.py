@@ -25,6 +25,7 @@ HOT = (
     "aiomqtt/inbox.py",
     "aiomqtt/message.py",
     "aiomqtt/messages.py",
+    "aiomqtt/net/coalescing.py",
     "aiomqtt/net/deadlines.py",
     "aiomqtt/net/runner.py",
     "aiomqtt/net/sink.py",

@@ -1,13 +1,13 @@
 """One network connection of the broker: bytes in and out, and the program's hooks."""
 
 import asyncio
-import contextlib
 import logging
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from aiomqtt.escaping import escape, quote
+from aiomqtt.net.closing import LINGER, Closing
 from aiomqtt.net.trace import Trace
 from aiomqtt.net.writing import write_pieces
 from aiomqtt.standard.names import UNSPECIFIED_ERROR
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 # So much may wait to be written to a client before those who publish to it wait.
 HIGH_WATER: Final = 256 * 1024
-# After the last byte was written, the client has this long to close its side, in
-# seconds: closing while bytes of it are unread would reset the connection, and a reset
-# can destroy what was written last.
-LINGER: Final = 1.0
 # Of a client that has gone, the hooks are asked about what it had sent for so many
 # seconds; one that takes longer is cancelled.
 LAST_QUESTIONS: Final = 5.0
@@ -58,13 +54,17 @@ class Link(asyncio.Protocol):
         # Those that ask the program; and the exchange of an enhanced authentication.
         self._tasks: set[asyncio.Task[None]] = set()
         self._exchange: Exchange | None = None
-        self._linger: asyncio.TimerHandle | None = None
+        # Made with the transport.
+        self._closing: Closing | None = None
+        # Ends the questions that are still asked for a client that has gone.
+        self._last_questions: asyncio.TimerHandle | None = None
 
     # --- what the event loop calls --------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport, and wait for a CONNECT."""
         self._transport = cast(asyncio.Transport, transport)
+        self._closing = Closing(self._transport)
         server = self._server
         if server.is_over or server.is_full:
             if not server.is_over:
@@ -107,8 +107,8 @@ class Link(asyncio.Protocol):
         server = self._server
         if self not in server.links:
             return
-        if self._linger is not None:
-            self._linger.cancel()
+        if self._closing is not None:
+            self._closing.stop()
         reason = str(exc) or type(exc).__name__ if exc else "the client closed it"
         self.peer.connection_lost(reason, self._loop.time())
         self.peer.outlet.data = []
@@ -124,7 +124,7 @@ class Link(asyncio.Protocol):
             self._abandon()
             return
         server.leaving.add(self)
-        self._linger = self._loop.call_later(LAST_QUESTIONS, self._abandon)
+        self._last_questions = self._loop.call_later(LAST_QUESTIONS, self._abandon)
 
     def _abandon(self) -> None:
         self.peer.abandon("a hook took too long", self._loop.time())
@@ -140,7 +140,7 @@ class Link(asyncio.Protocol):
         outlet = self.peer.outlet
         outlet.is_paused = False
         if self.peer.is_closed:
-            self._loop.call_soon(self._end_writing)
+            self._loop.call_soon(self._half_close)
         else:
             transport = self._transport
             size = 0 if transport is None else transport.get_write_buffer_size()
@@ -226,10 +226,8 @@ class Link(asyncio.Protocol):
 
     def close_soon(self, seconds: float) -> None:
         """Cut the connection in so many seconds, if it is still there."""
-        if self._transport is not None:
-            if self._linger is not None:
-                self._linger.cancel()
-            self._linger = self._loop.call_later(seconds, self.abort)
+        if self._transport is not None and self._closing is not None:
+            self._closing.limit(seconds)
 
     # --- what happens -----------------------------------------------------------------
 
@@ -272,29 +270,18 @@ class Link(asyncio.Protocol):
             task.cancel()
         if self in self._server.leaving:
             self._server.leaving.discard(self)
-            if self._linger is not None:
-                self._linger.cancel()
+            if self._last_questions is not None:
+                self._last_questions.cancel()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         self.read_or_not()
-        self.close_soon(LINGER)
-        if transport.get_write_buffer_size():
-            # From here on the buffer counts as drained when it is empty.
-            transport.set_write_buffer_limits(0)
-        else:
-            self._end_writing()
+        if self._closing is not None and not self._closing.flush(LINGER):
+            self._closing.half_close()
 
-    def _end_writing(self) -> None:
-        """Close our side, now that all is written, and let the client close its own."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        if not transport.can_write_eof():
-            transport.close()
-            return
-        with contextlib.suppress(OSError):
-            transport.write_eof()
+    def _half_close(self) -> None:
+        if self._closing is not None and self._transport is not None:
+            self._closing.half_close()
 
     # --- asking the program -----------------------------------------------------------
 

@@ -20,6 +20,8 @@ from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.standard.names import FIRST_FAILURE, KEEP_ALIVE_TIMEOUT
 from aiomqtt.standard.tables import Role
 
+from .closing import LINGER, Closing
+from .coalescing import GATHERING_LIMIT, Coalescer
 from .deadlines import Deadlines
 from .sink import Room, Sink
 from .unread import ACKS_UNREAD, UnreadAcks
@@ -39,22 +41,12 @@ INFO: Final = logging.INFO
 LOOK: Final = 1.0
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
 OVERHEAD: Final = 64
-# Packets gather until the end of a turn of the loop, or up to this many bytes.
-GATHER: Final = 64 * 1024
 # What may be unfinished, in messages and bytes, before a publish that does not wait
 # is refused.
 MAXIMUM_UNFINISHED: Final = 65_536
 MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
 # What a message takes as long as it is unfinished, besides its packet.
 DELIVERY_SIZE: Final = 512
-# asyncio does not say when a turn of its loop begins. What comes so soon after a
-# packet, in seconds, without anything received in between, counts as the same turn.
-# After that time, and GATHER, a publisher that need not wait lets others run.
-TURN: Final = 0.001
-# After the last byte was written, the peer has this long to close its side, in
-# seconds: closing while bytes of it are unread would reset the connection, and a
-# reset can destroy what was written last.
-LINGER: Final = 1.0
 
 
 class Runner:
@@ -100,16 +92,12 @@ class Runner:
         self._waiters: set[Waiter] = set()
         self._deadlines = Deadlines(expire)
         # Those who wait for room to write.
-        self._queue = WriteQueue(self._loop, GATHER)
+        self._queue = WriteQueue(self._loop, GATHERING_LIMIT)
         # Of those deliveries that nobody needs to wait for, the unfinished ones.
         self._watched: set[Delivery] = set()
-        # Until when a packet counts as of the same turn of the loop as the one before
-        # it; whether the packets of a turn are gathering, and their size so far.
-        self._turn_ends = 0.0
-        self._is_scheduled = False
-        self._gathered = 0
-        # Whether this turn has taken so long that others should run first.
-        self._is_turn_full = False
+        # When packets leave; and the steps of the end, from the end on.
+        self._coalescer = Coalescer(self._loop, self._end_turn)
+        self._closing: Closing | None = None
         # How many bytes were written; where among them a PINGREQ ends that waits to
         # leave the transport (0: none does), and how many had left when it was seen to.
         self._written = 0
@@ -131,7 +119,7 @@ class Runner:
         self.connected: Waiter = self._loop.create_future()
         # Whether the socket is closed, and those who wait for that.
         self._is_closed = False
-        self._closing: list[Waiter] = []
+        self._waiting_for_close: list[Waiter] = []
 
     # --- what the event loop calls ------------------------------------------------
 
@@ -148,7 +136,7 @@ class Runner:
         """Handle a chunk of bytes and all that it causes."""
         # The engine may serve the next connection by now.
         if not self._over:
-            self._turn_ends = 0.0
+            self._coalescer.start_turn()
             now = self._loop.time()
             if now >= self._look_again:
                 self._look_again = now + LOOK
@@ -183,9 +171,11 @@ class Runner:
             self._lose(error)
         if self._timer is not None:
             self._timer.cancel()
+        if self._closing is not None:
+            self._closing.stop()
         self._is_closed = True
         self._deadlines.clear()
-        for waiter in self._closing:
+        for waiter in self._waiting_for_close:
             resolve(waiter, None)
 
     def pause_writing(self) -> None:
@@ -196,7 +186,7 @@ class Runner:
         """The transport's buffer has drained: publishers go on."""
         self._queue.resume()
         if self._over:
-            self._loop.call_soon(self._end_writing)
+            self._loop.call_soon(self._half_close)
 
     # --- what the client calls ----------------------------------------------------
 
@@ -225,7 +215,7 @@ class Runner:
         """Whether publishers can't go on at once: they have to `queue`."""
         return (
             self._queue.is_paused
-            or self._is_turn_full
+            or self._coalescer.is_turn_full
             or self._is_leaving
             or len(self._queue.waiters) > 0
         ) and not self._over
@@ -240,7 +230,7 @@ class Runner:
     ) -> Delivery | None:
         """Publish a message; see `Engine.publish`, whose errors it raises."""
         # Of those that follow in the same turn of the loop it is known.
-        if not self._is_scheduled:
+        if not self._coalescer.is_gathering:
             self.check_loop()
         try:
             delivery = self._engine.publish(topic, payload, qos, retain, properties)
@@ -319,38 +309,23 @@ class Runner:
         Args:
             size: About how many bytes it was given.
         """
-        if not self._is_scheduled:
-            now = self._loop.time()
-            if now >= self._turn_ends:
-                self._turn_ends = now + TURN
-                self._process()
-                return
-            self.hold()
-        self._gathered += size
-        if self._gathered >= GATHER:
-            self._gathered = 0
-            self._is_turn_full = self._loop.time() >= self._turn_ends
+        if self._coalescer.add(size):
             self._process()
 
     def hold(self) -> None:
         """Have what follows leave together, when this turn of the loop ends or at
         `flush`.
         """
-        if not self._is_scheduled and not self._over:
-            self._is_scheduled = True
-            self._gathered = 0
-            self._turn_ends = self._loop.time() + TURN
-            self._loop.call_soon(self._end_turn)
+        if not self._over:
+            self._coalescer.hold()
 
     def flush(self) -> None:
         """Let what has gathered leave now."""
-        self._gathered = 0
+        self._coalescer.reset()
         self._process()
 
     def _end_turn(self) -> None:
-        self._is_scheduled = False
-        self._is_turn_full = False
-        self._turn_ends = 0.0
+        self._coalescer.end_turn()
         self._process()
         if self._queue.waiters:
             self._queue.admit()
@@ -437,7 +412,7 @@ class Runner:
         if self._is_closed:
             resolve(waiter, None)
         else:
-            self._closing.append(waiter)
+            self._waiting_for_close.append(waiter)
             self._deadlines.add(waiter, self.timeout)
         return waiter
 
@@ -620,35 +595,16 @@ class Runner:
         if self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()
-        if transport.get_write_buffer_size():
-            # From here on the buffer counts as drained when it is empty.
-            transport.set_write_buffer_limits(0)
-            # Only a clean exit has to flush what was accepted.
-            self._cut_in(self.timeout if event.error is None else LINGER)
-        else:
-            self._end_writing()
-
-    def _end_writing(self) -> None:
-        """Close our side, now that all is written, and let the peer close its own."""
-        transport = self._transport
-        if transport is None:
-            return
-        self._cut_in(LINGER)
-        if not transport.can_write_eof():
-            transport.close()
-            return
-        try:
-            transport.write_eof()
-        except OSError:
-            # The peer has reset the connection; the transport will find out.
-            transport.abort()
-
-    def _cut_in(self, seconds: float) -> None:
-        """Cut the connection after a time, unless the peer closes it before."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._transport is not None:
-            self._timer = self._loop.call_later(seconds, self._transport.abort)
+        self._closing = Closing(transport)
+        # Only a clean exit has to flush what was accepted.
+        if not self._closing.flush(self.timeout if event.error is None else LINGER):
+            self._closing.half_close()
+
+    def _half_close(self) -> None:
+        if self._closing is not None and self._transport is not None:
+            self._closing.half_close()
 
     def _arm(self) -> None:
         """Set the timer to the engine's deadline, if that has moved."""

@@ -1,0 +1,79 @@
+"""Decides when packets leave: fewer writes, without making a lone packet wait."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+# Packets gather until the end of a turn of the event loop, or up to this many bytes.
+GATHERING_LIMIT: Final = 64 * 1024
+# asyncio does not say when a turn of its loop begins. A packet that comes within so
+# many seconds of another one, with nothing received in between, counts as the same
+# turn. After that time, and GATHERING_LIMIT, publishers let other tasks run first.
+COALESCING_WINDOW: Final = 0.001
+
+
+class Coalescer:
+    """Lets the first packet of a turn leave at once, and those after it together.
+
+    The packets themselves stay in the engine; this counts their bytes.
+
+    Args:
+        loop: The event loop.
+        end_turn: Called at the end of a turn in which packets have gathered; it has
+            to call `end_turn` here.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, end_turn: Callable[[], None]
+    ) -> None:
+        # Valid for the connection.
+        self._loop: Final = loop
+        self._call_at_end: Final = end_turn
+        # Valid for one turn of the loop: until when another packet belongs to it;
+        # whether packets are gathering, and how many bytes so far.
+        self._turn_ends = 0.0
+        self.is_gathering: bool = False
+        self._gathered = 0
+        # Whether the turn has taken so long that other tasks should run first.
+        self.is_turn_full: bool = False
+
+    def add(self, size: int) -> bool:
+        """Count a packet; return whether all that has gathered leaves now.
+
+        Args:
+            size: Its bytes, about.
+        """
+        if not self.is_gathering:
+            now = self._loop.time()
+            if now >= self._turn_ends:
+                self._turn_ends = now + COALESCING_WINDOW
+                return True
+            self.hold()
+        self._gathered += size
+        if self._gathered < GATHERING_LIMIT:
+            return False
+        self._gathered = 0
+        self.is_turn_full = self._loop.time() >= self._turn_ends
+        return True
+
+    def hold(self) -> None:
+        """Gather from the next packet on, until the turn ends."""
+        if not self.is_gathering:
+            self.is_gathering = True
+            self._gathered = 0
+            self._turn_ends = self._loop.time() + COALESCING_WINDOW
+            self._loop.call_soon(self._call_at_end)
+
+    def reset(self) -> None:
+        """Start to count anew: all that has gathered leaves now."""
+        self._gathered = 0
+
+    def start_turn(self) -> None:
+        """Begin a new turn, for bytes were received: the next packet leaves at once."""
+        self._turn_ends = 0.0
+
+    def end_turn(self) -> None:
+        """End the turn; the caller lets what has gathered leave."""
+        self.is_gathering = False
+        self.is_turn_full = False
+        self._turn_ends = 0.0
