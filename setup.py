@@ -22,9 +22,8 @@ SOURCE = Path("src")
 # All that runs for each message, and no more: what is compiled takes more memory.
 # Calls among these are calls of C. None of them waits (see CONTRIBUTING.md).
 HOT = (
-    "aiomqtt/inbox.py",
+    "aiomqtt/client/window.py",
     "aiomqtt/message.py",
-    "aiomqtt/messages.py",
     "aiomqtt/net/coalescing.py",
     "aiomqtt/net/deadlines.py",
     "aiomqtt/net/runner.py",
@@ -47,7 +46,9 @@ HOT = (
     "aiomqtt/protocol/packets.py",
     "aiomqtt/protocol/session.py",
     "aiomqtt/protocol/wire.py",
-    "aiomqtt/watchers.py",
+    "aiomqtt/streams/custom_queue.py",
+    "aiomqtt/streams/iterator.py",
+    "aiomqtt/streams/stream.py",
 )
 # The same for the broker: a library of its own, as most programs never load it.
 HOT_IN_BROKER = (

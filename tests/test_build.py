@@ -18,8 +18,8 @@ from aiomqtt import __main__ as command_line
 ROOT = Path(__file__).resolve().parents[1]
 
 SHOW = """
-import aiomqtt, aiomqtt.inbox, aiomqtt.protocol.engine as engine
-print(aiomqtt.__build__, engine.__file__, aiomqtt.inbox.__file__)
+import aiomqtt, aiomqtt.streams.stream, aiomqtt.protocol.engine as engine
+print(aiomqtt.__build__, engine.__file__, aiomqtt.streams.stream.__file__)
 """
 
 

@@ -11,6 +11,7 @@ from .client import (
     TLSParameters,
     Will,
 )
+from .client.publish_async import Receipt
 from .exceptions import (
     MqttCodeError,
     MqttConnectError,
@@ -20,13 +21,12 @@ from .exceptions import (
 )
 from .message import Message
 from .properties import Properties, ReasonCode, SubscribeOptions
-from .publishing import Receipt
 from .topic import Topic, TopicLike, Wildcard, WildcardLike
 from .types import Publication
 
 if TYPE_CHECKING:
     from .broker import Broker
-    from .pending import PendingMessage
+    from .client.pending import PendingMessage
 
 __version__ = "2.6.0rc1"
 __version_tuple__: tuple[int, int, int, str] = (2, 6, 0, "rc1")
@@ -70,7 +70,7 @@ if not TYPE_CHECKING:
 
             return Broker
         if name == "PendingMessage":
-            from .pending import PendingMessage
+            from .client.pending import PendingMessage
 
             return PendingMessage
         msg = f"module {__name__!r} has no attribute {name!r}"

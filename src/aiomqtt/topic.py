@@ -139,3 +139,21 @@ class Topic(Wildcard):
 
 
 TopicLike: TypeAlias = str | Topic
+
+
+def to_text(name: str, value: object) -> str:
+    """Return the str of a topic or filter, which may be a Topic or Wildcard.
+
+    Args:
+        name: The name of the argument, for the error.
+        value: The argument.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(value, Wildcard):
+        return value.value
+    if not isinstance(value, str):
+        msg = f"{name} must be str, not {type(value).__name__}"
+        raise TypeError(msg)
+    return value

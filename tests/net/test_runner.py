@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from aiomqtt import MqttError
+from aiomqtt.client.window import Waiters
 from aiomqtt.protocol.outbound import LOST
-from aiomqtt.watchers import Waiters
 from tests.conversation import (
     CEILING,
     accept,

@@ -10,7 +10,6 @@ from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Self
 
-from aiomqtt.arguments import to_text
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
@@ -27,7 +26,7 @@ from aiomqtt.standard.names import (
     USE_ANOTHER_SERVER,
 )
 from aiomqtt.standard.tables import PacketType, Role
-from aiomqtt.topic import Topic, TopicLike
+from aiomqtt.topic import Topic, TopicLike, to_text
 
 from .asking import Hooks
 from .core import Core

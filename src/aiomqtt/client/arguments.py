@@ -8,20 +8,15 @@ import ssl
 from collections.abc import Iterable
 from typing import Final
 
-from .paho import is_subscribe_options, to_properties, to_subscribe_options
-from .payload import encode_payload, encode_text
-from .properties import SubscribeOptions
-from .protocol.codec.encode import check_qos
-from .protocol.packets import WillMessage
-from .standard.names import V5
-from .standard.tables import ProtocolVersion
-from .topic import Wildcard
-from .types import (
-    ProxySettings,
-    SocketOption,
-    TLSParameters,
-    Will,
-)
+from aiomqtt.paho import is_subscribe_options, to_properties, to_subscribe_options
+from aiomqtt.payload import encode_payload, encode_text
+from aiomqtt.properties import SubscribeOptions
+from aiomqtt.protocol.codec.encode import check_qos
+from aiomqtt.protocol.packets import WillMessage
+from aiomqtt.standard.names import V5
+from aiomqtt.standard.tables import ProtocolVersion
+from aiomqtt.topic import to_text
+from aiomqtt.types import ProxySettings, SocketOption, TLSParameters, Will
 
 # paho-mqtt's constant for "only until a connection was accepted".
 CLEAN_START_FIRST_ONLY: Final = 3
@@ -244,15 +239,6 @@ def to_will(will: Will | None) -> WillMessage | None:
         bool(will.retain),
         to_properties("the will's properties", will.properties),
     )
-
-
-def to_text(name: str, value: object) -> str:
-    """Return the str of a topic or filter, which may be a Topic or Wildcard."""
-    if isinstance(value, Wildcard):
-        return value.value
-    check_type(name, value, str)
-    assert isinstance(value, str)
-    return value
 
 
 def to_subscriptions(

@@ -351,7 +351,7 @@ async def test_without_a_bound_nothing_is_discarded(bound):
 
 def with_few_messages(client):
     """The same client, which reads on until 100 messages wait and not 65,536."""
-    client._inbox.maximum_messages = 100
+    client._stream.maximum_messages = 100
     return client
 
 
@@ -493,7 +493,7 @@ async def test_the_bound_counts_topics_and_properties(topic, properties):
 
     async with serve(script) as server:
         client = new_client(server, 5)
-        client._inbox.maximum_bytes = 1024 * 1024
+        client._stream.maximum_bytes = 1024 * 1024
         async with client:
             before = -1
             # Until there are some, and the broker is held back.

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.outbound import QUEUED, SENT, Delivery
+from aiomqtt.protocol.packets import Publish
+from aiomqtt.standard.tables import ProtocolVersion, Role
+from aiomqtt.topic import Topic
+
 from .arguments import check_type
-from .properties import Properties
-from .protocol.codec.stream import Decoder
-from .protocol.outbound import QUEUED, SENT, Delivery
-from .protocol.packets import Publish
-from .standard.tables import ProtocolVersion, Role
-from .topic import Topic
 
 PendingState: TypeAlias = Literal["queued", "sent", "released"]
 

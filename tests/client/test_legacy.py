@@ -40,9 +40,9 @@ def test_what_they_give_is_imported_when_one_is_reached_for():
     code = """if True:
         import sys, aiomqtt
         client = aiomqtt.Client("broker.example")
-        assert "aiomqtt.legacy_values" not in sys.modules
+        assert "aiomqtt.client.legacy_values" not in sys.modules
         assert client._port == 1883
-        assert "aiomqtt.legacy_values" in sys.modules
+        assert "aiomqtt.client.legacy_values" in sys.modules
     """
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -9,6 +9,43 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, cast
 
+from aiomqtt.exceptions import (
+    MqttCodeError,
+    MqttError,
+    MqttReentrantError,
+)
+from aiomqtt.log import Logger, to_logger
+from aiomqtt.message import Message
+from aiomqtt.net.open import open_connection
+from aiomqtt.net.runner import OVERHEAD, Runner
+from aiomqtt.net.target import Target
+from aiomqtt.net.waiters import TIMED_OUT, copy_error
+from aiomqtt.net.waiting import close, wait_for_answer, wait_for_room
+from aiomqtt.paho import to_properties
+from aiomqtt.payload import PayloadType, encode_payload
+from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.protocol.codec.encode import check_qos
+from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
+from aiomqtt.protocol.events import Request, Settings
+from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.standard.tables import ProtocolVersion
+from aiomqtt.streams.custom_queue import CustomQueueStream
+from aiomqtt.streams.iterator import MessagesIterator
+from aiomqtt.streams.stream import MessageStream
+from aiomqtt.topic import TopicLike, to_text
+from aiomqtt.types import (
+    PropertiesLike,
+    ProxySettings,
+    PublicationLike,
+    SocketOption,
+    SubscribeOptionsLike,
+    SubscribeTopic,
+    TLSParameters,
+    UnsubscribeTopic,
+    WebSocketHeaders,
+    Will,
+)
+
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
     check_hostname,
@@ -25,66 +62,16 @@ from .arguments import (
     to_identifier,
     to_socket_options,
     to_subscriptions,
-    to_text,
     to_version,
     to_will,
 )
-from .exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentrantError
-from .inbox import Inbox, QueueInbox
 from .legacy import LegacyAttributes
-from .log import Logger, to_logger
-from .message import Message
-from .messages import MessagesIterator
-from .net.open import open_connection
-from .net.runner import OVERHEAD, Runner
-from .net.target import Target
-from .net.waiters import TIMED_OUT, copy_error
-from .net.waiting import close, wait_for_answer, wait_for_room
 from .other_names import OtherNames
-from .paho import to_properties
-from .payload import PayloadType, encode_payload
-from .properties import Properties, ReasonCode
-from .protocol.codec.encode import check_qos
-from .protocol.engine import NOT_CONNECTED, Engine
-from .protocol.events import Request, Settings
-from .protocol.outbound import Delivery
-from .publishing import Receipt, publish_all
-from .standard.tables import ProtocolVersion
-from .topic import Topic, TopicLike, Wildcard, WildcardLike
-from .types import (
-    PropertiesLike,
-    ProxySettings,
-    PublicationLike,
-    SocketOption,
-    SubscribeOptionsLike,
-    SubscribeTopic,
-    TLSParameters,
-    UnsubscribeTopic,
-    WebSocketHeaders,
-    Will,
-)
-from .watchers import Batch, Waiters, give_up, refusal
+from .publish_async import Receipt, publish_all
+from .window import Batch, Waiters, give_up, refusal
 
 if TYPE_CHECKING:
     from .pending import PendingMessage
-
-__all__ = [
-    "Client",
-    "Message",
-    "MessagesIterator",
-    "MqttCodeError",
-    "MqttConnectError",
-    "MqttError",
-    "MqttReentrantError",
-    "ProtocolVersion",
-    "ProxySettings",
-    "TLSParameters",
-    "Topic",
-    "TopicLike",
-    "Wildcard",
-    "WildcardLike",
-    "Will",
-]
 
 LOGGER: Final = logging.getLogger("mqtt")
 
@@ -252,10 +239,10 @@ class Client(LegacyAttributes, OtherNames):
             )
         )
         self._logger = to_logger(logger, LOGGER)
-        self._inbox = Inbox()
+        self._stream = MessageStream()
         bound = to_bound("max_queued_incoming_messages", max_queued_incoming_messages)
         if queue_type is not None or bound is not None:
-            self._inbox = QueueInbox(
+            self._stream = CustomQueueStream(
                 queue_type or asyncio.Queue, bound or 0, self._logger
             )
         # Made for the event loop that the client is entered in.
@@ -301,7 +288,7 @@ class Client(LegacyAttributes, OtherNames):
     @property
     def messages(self) -> MessagesIterator:
         """The incoming messages, to iterate over."""
-        return MessagesIterator(self._inbox)
+        return MessagesIterator(self._stream)
 
     def is_connected(self) -> bool:
         """Whether there is a connection that the broker has accepted."""
@@ -708,9 +695,9 @@ class Client(LegacyAttributes, OtherNames):
             msg = "The client context manager is reusable, but not reentrant"
             raise MqttReentrantError(msg)
         self._is_entered = True
-        self._inbox.expect()
+        self._stream.expect()
         runner = self._runner = Runner(
-            self._engine, self._inbox, self._logger, str(self._target), self.timeout
+            self._engine, self._stream, self._logger, str(self._target), self.timeout
         )
         try:
             await self._connect(runner)
@@ -718,7 +705,7 @@ class Client(LegacyAttributes, OtherNames):
             self._runner = None
             self._is_entered = False
             runner.abort()
-            self._inbox.close(error if isinstance(error, MqttError) else None)
+            self._stream.close(error if isinstance(error, MqttError) else None)
             raise
         return self
 
@@ -738,7 +725,7 @@ class Client(LegacyAttributes, OtherNames):
             # Whoever waited there ended with it.
             runner, self._runner = self._runner, None
             self._is_entered = False
-            self._inbox.abandon()
+            self._stream.abandon()
             if runner is not None:
                 runner.abandon()
 

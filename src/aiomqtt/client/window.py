@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .arguments import to_text
-from .exceptions import MqttCodeError, MqttError
-from .net.runner import Runner
-from .net.waiters import Waiter, Watcher, explain_timeout
-from .paho import to_properties
-from .payload import encode_payload
-from .protocol.codec.encode import check_qos
-from .protocol.outbound import DONE, DROPPED, LOST, Delivery
-from .standard.names import FIRST_FAILURE
-from .types import Publication
+from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.net.runner import Runner
+from aiomqtt.net.waiters import Waiter, Watcher, explain_timeout
+from aiomqtt.paho import to_properties
+from aiomqtt.payload import encode_payload
+from aiomqtt.protocol.codec.encode import check_qos
+from aiomqtt.protocol.outbound import DONE, DROPPED, LOST, Delivery
+from aiomqtt.standard.names import FIRST_FAILURE
+from aiomqtt.topic import to_text
+from aiomqtt.types import Publication
 
 # What an iterator gives when it has no more.
 _END: Final = object()
@@ -210,7 +210,7 @@ def refusal(delivery: Delivery) -> MqttError:
     """Make the error of a publish that the broker refused, or the program dropped."""
     if delivery.state == DROPPED:
         return MqttError("The message was dropped from the session")
-    from .protocol.problem import add_properties, describe_problem
+    from aiomqtt.protocol.problem import add_properties, describe_problem
 
     code, properties = delivery.reason_code, delivery.properties
     told = describe_problem(code, properties)

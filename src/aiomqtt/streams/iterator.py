@@ -2,9 +2,10 @@
 
 from typing import Never, Self
 
-from .arrival import Arrival
-from .inbox import Inbox
-from .message import Message
+from aiomqtt.message import Message
+
+from .iterator_async import Arrival
+from .stream import MessageStream
 
 
 class MessagesIterator:
@@ -13,12 +14,12 @@ class MessagesIterator:
     Several tasks may iterate at once and share the messages.
     """
 
-    __slots__ = ("_inbox", "_ready")
+    __slots__ = ("_ready", "_stream")
 
-    def __init__(self, inbox: Inbox) -> None:
-        """Iterate over an inbox."""
-        self._inbox = inbox
-        self._ready = inbox.ready
+    def __init__(self, stream: MessageStream) -> None:
+        """Iterate over a stream."""
+        self._stream = stream
+        self._ready = stream.ready
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
@@ -36,7 +37,7 @@ class MessagesIterator:
         """
         if self._ready:
             return self._ready.popleft()
-        return await Arrival(self._inbox)
+        return await Arrival(self._stream)
 
     def __call__(self) -> Never:
         """Refuse a call, which aiomqtt 1 needed."""
@@ -48,9 +49,9 @@ class MessagesIterator:
 
     def __len__(self) -> int:
         """Return the number of messages in the queue."""
-        return len(self._inbox)
+        return len(self._stream)
 
     @property
     def discarded(self) -> int:
         """How many messages were discarded because the queue was full."""
-        return self._inbox.discarded
+        return self._stream.discarded

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from .inbox import Inbox
-from .message import Message
+from aiomqtt.message import Message
+
+from .stream import MessageStream
 
 
 class Arrival(Generator[Any, Any, Message]):
-    """The next message of an inbox, for compiled code to await.
+    """The next message of a stream, for compiled code to await.
 
     Compiled code throws type, value and traceback, which Python 3.12 and newer warn of:
     here it becomes the value alone.
@@ -17,9 +18,9 @@ class Arrival(Generator[Any, Any, Message]):
 
     __slots__ = ("_steps",)
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, stream: MessageStream) -> None:
         """Wait when it is awaited."""
-        self._steps: Coroutine[Any, Any, Message] = _next(inbox)
+        self._steps: Coroutine[Any, Any, Message] = _next(stream)
 
     def __await__(self) -> Generator[Any, Any, Message]:
         """Return itself."""
@@ -43,17 +44,17 @@ class Arrival(Generator[Any, Any, Message]):
         self._steps.close()
 
 
-async def _next(inbox: Inbox) -> Message:
-    if inbox.is_turn_over():
+async def _next(stream: MessageStream) -> Message:
+    if stream.is_turn_over():
         await asyncio.sleep(0)
-        inbox.begin_turn()
-    while (message := inbox.take()) is None:
-        if inbox.is_closed:
-            raise inbox.end()
-        waiter = inbox.waiter()
+        stream.begin_turn()
+    while (message := stream.take()) is None:
+        if stream.is_closed:
+            raise stream.end()
+        waiter = stream.waiter()
         try:
             await waiter
         except BaseException:
-            inbox.forget(waiter)
+            stream.forget(waiter)
             raise
     return message

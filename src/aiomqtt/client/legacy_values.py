@@ -6,10 +6,10 @@ Imported when a program reaches for one of them, as most programs never do.
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from .message import Message
-from .paho import to_properties
-from .properties import Properties
-from .protocol.codec.size import message_size
+from aiomqtt.message import Message
+from aiomqtt.paho import to_properties
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.codec.size import message_size
 
 if TYPE_CHECKING:
     from .client import Client
@@ -30,15 +30,15 @@ class _Queue:
     """What programs ask of the queue of incoming messages."""
 
     def __init__(self, client: "Client") -> None:
-        self._inbox = client._inbox
+        self._stream = client._stream
 
     def qsize(self) -> int:
         """Return the number of messages that wait."""
-        return len(self._inbox)
+        return len(self._stream)
 
     def empty(self) -> bool:
         """Whether no message waits."""
-        return not len(self._inbox)
+        return not len(self._stream)
 
     async def put(self, message: Message) -> None:
         """Add a message, as if the broker had sent it."""
@@ -46,7 +46,7 @@ class _Queue:
 
     def put_nowait(self, message: Message) -> None:
         """Add a message, as if the broker had sent it."""
-        self._inbox.deliver([message], message_size(message))
+        self._stream.deliver([message], message_size(message))
 
 
 class _PahoClient:

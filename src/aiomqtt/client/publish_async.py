@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Generator
 
-from .exceptions import MqttCodeError, MqttError
-from .net.runner import OVERHEAD, Runner
-from .net.waiting import wait_for_answer, wait_for_room
-from .properties import ReasonCode
-from .protocol.engine import NOT_CONNECTED
-from .protocol.outbound import DONE, LOST, Delivery
-from .standard.names import FIRST_FAILURE
-from .watchers import Batch, Waiters, refusal
+from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.net.runner import OVERHEAD, Runner
+from aiomqtt.net.waiting import wait_for_answer, wait_for_room
+from aiomqtt.properties import ReasonCode
+from aiomqtt.protocol.engine import NOT_CONNECTED
+from aiomqtt.protocol.outbound import DONE, LOST, Delivery
+from aiomqtt.standard.names import FIRST_FAILURE
+
+from .window import Batch, Waiters, refusal
 
 
 class Receipt:

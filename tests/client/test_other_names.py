@@ -4,10 +4,10 @@ import copy
 
 import pytest
 
-import aiomqtt.other_names
+import aiomqtt.client.other_names
 from aiomqtt import Client
 
-NAMES = sorted(aiomqtt.other_names._INSTEAD)
+NAMES = sorted(aiomqtt.client.other_names._INSTEAD)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -15,7 +15,7 @@ def test_the_error_names_what_to_use(name):
     client = Client("localhost")
     with pytest.raises(AttributeError, match=f"no attribute '{name}': ") as caught:
         getattr(client, name)
-    assert aiomqtt.other_names._INSTEAD[name] in str(caught.value)
+    assert aiomqtt.client.other_names._INSTEAD[name] in str(caught.value)
     assert not hasattr(client, name)
     assert getattr(client, name, None) is None
 

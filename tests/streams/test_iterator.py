@@ -1,4 +1,4 @@
-"""The iterator over an inbox: waiting, waking, cancelling, fairness."""
+"""The iterator over a stream: waiting, waking, cancelling, fairness."""
 
 import asyncio
 import itertools
@@ -7,9 +7,15 @@ import logging
 import pytest
 
 from aiomqtt import Message, MqttError
-from aiomqtt.inbox import MAXIMUM_MESSAGES, PORTION, TURN, Inbox, QueueInbox
-from aiomqtt.messages import MessagesIterator
 from aiomqtt.net.sink import Room
+from aiomqtt.streams.custom_queue import CustomQueueStream
+from aiomqtt.streams.iterator import MessagesIterator
+from aiomqtt.streams.stream import (
+    MAXIMUM_MESSAGES,
+    PORTION,
+    TURN,
+    MessageStream,
+)
 from tests.conversation import cancelled_after, turns, within
 
 LOGGER = logging.getLogger("mqtt")
@@ -19,23 +25,23 @@ def message(number=0):
     return Message("t", bytes([number]), 0, False, number, None)
 
 
-def deliver(inbox, messages):
-    return inbox.deliver(messages, sum(len(each.payload) for each in messages))
+def deliver(stream, messages):
+    return stream.deliver(messages, sum(len(each.payload) for each in messages))
 
 
 def made(queue_type=None, step=TURN):
-    """An inbox whose clock goes on by so much with each look at it."""
+    """An stream whose clock goes on by so much with each look at it."""
     clock = itertools.count(0.0, step).__next__
     if queue_type is None:
-        inbox = Inbox(clock)
+        stream = MessageStream(clock)
     else:
-        inbox = QueueInbox(queue_type, 0, LOGGER, clock)
-    inbox.open(lambda: None)
-    return inbox
+        stream = CustomQueueStream(queue_type, 0, LOGGER, clock)
+    stream.open(lambda: None)
+    return stream
 
 
 @pytest.fixture
-def inbox():
+def stream():
     return made()
 
 
@@ -44,8 +50,8 @@ def any_inbox(request):
     return made(request.param)
 
 
-def numbers(inbox):
-    return [inbox.take().mid for _ in range(len(inbox))]
+def numbers(stream):
+    return [stream.take().mid for _ in range(len(stream))]
 
 
 async def test_trap_1_a_cancelled_waiter_eats_no_message(any_inbox):
@@ -137,17 +143,17 @@ async def test_open_again_an_iterator_waits(any_inbox):
     assert (await within(task)).mid == 3
 
 
-async def test_an_iterator_makes_room_on_its_fast_way(inbox):
+async def test_an_iterator_makes_room_on_its_fast_way(stream):
     resumed = []
-    inbox.open(lambda: resumed.append(len(inbox)))
-    assert deliver(inbox, [message(1)] * (MAXIMUM_MESSAGES + 1)) is Room.LITTLE
+    stream.open(lambda: resumed.append(len(stream)))
+    assert deliver(stream, [message(1)] * (MAXIMUM_MESSAGES + 1)) is Room.LITTLE
     got = 0
-    async for _ in MessagesIterator(inbox):
+    async for _ in MessagesIterator(stream):
         got += 1
         if resumed:
             break
     assert MAXIMUM_MESSAGES // 2 <= got <= MAXIMUM_MESSAGES // 2 + PORTION + 1
-    assert got + len(inbox) == MAXIMUM_MESSAGES + 1
+    assert got + len(stream) == MAXIMUM_MESSAGES + 1
 
 
 @pytest.mark.parametrize("queue_type", [None, asyncio.Queue])
@@ -177,18 +183,18 @@ async def test_others_run_when_an_iterator_has_had_its_time(queue_type, portions
     assert max(steps) == portions * PORTION
 
 
-async def test_several_iterators_share_portions(inbox):
+async def test_several_iterators_share_portions(stream):
     count = 5 * PORTION
-    deliver(inbox, [message(n % 256) for n in range(count)])
+    deliver(stream, [message(n % 256) for n in range(count)])
     taken: list[list[int]] = [[], []]
 
     async def consume(mine):
-        async for each in MessagesIterator(inbox):
+        async for each in MessagesIterator(stream):
             mine.append(each.mid)
             await asyncio.sleep(0)
 
     tasks = [asyncio.create_task(consume(mine)) for mine in taken]
-    while len(inbox):  # noqa: ASYNC110
+    while len(stream):  # noqa: ASYNC110
         await asyncio.sleep(0)
     for task in tasks:
         task.cancel()

@@ -1,0 +1,1 @@
+"""The way of received messages to the program: queues and iterators."""
