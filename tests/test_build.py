@@ -82,7 +82,7 @@ def compiled_files():
         and node.targets[0].id in ("HOT", "HOT_IN_BROKER")
         for name in ast.literal_eval(node.value)
     ]
-    assert "aiomqtt/broker/peer.py" in names
+    assert "aiomqtt/broker/core/connection.py" in names
     return names
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiomqtt.broker import Broker, Limits
-from aiomqtt.broker.core import Core
-from aiomqtt.broker.peer import Peer
+from aiomqtt.broker.core.connection import Peer
+from aiomqtt.broker.core.state import Core
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connect, Packet, Publish, Subscribe, WillMessage

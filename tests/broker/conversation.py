@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from aiomqtt.broker.core import Core
-from aiomqtt.broker.events import Accepted, Ended
+from aiomqtt.broker.core.connection import Peer
+from aiomqtt.broker.core.events import Accepted, Ended
+from aiomqtt.broker.core.state import Core
 from aiomqtt.broker.limits import Limits
-from aiomqtt.broker.peer import Peer
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder

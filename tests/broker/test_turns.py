@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from aiomqtt.broker import Broker
-from aiomqtt.broker.asking import QUESTIONS
-from aiomqtt.broker.peer import PORTION
-from aiomqtt.broker.session import FILTER_WORK, WORK
+from aiomqtt.broker.core.connection import PORTION
+from aiomqtt.broker.core.session import FILTER_WORK, WORK
+from aiomqtt.broker.io.hook_runner import QUESTIONS
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import (

@@ -28,10 +28,10 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType, Role
 from aiomqtt.topic import Topic, TopicLike, to_text
 
-from .asking import Hooks
-from .core import Core
-from .door import Door
-from .handshake import code_within
+from .core.connack import code_within
+from .core.message import ApplicationMessage
+from .core.state import Core
+from .core.timers import Timer
 from .hooks import (
     Authenticate,
     Authorize,
@@ -40,13 +40,13 @@ from .hooks import (
     Refusal,
     check_texts,
 )
+from .io.connection_protocol import Link
+from .io.hook_runner import Hooks
+from .io.listening import open_sockets
+from .io.server import Server
+from .io.tls_listener import Door
 from .limits import Limits
-from .link import Link
-from .listening import open_sockets
-from .message import ApplicationMessage
-from .server import Server
 from .statistics import Statistics
-from .timers import Timer
 
 LOGGER: Final = logging.getLogger("aiomqtt.broker")
 

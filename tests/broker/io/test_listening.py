@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
-from aiomqtt.broker import Broker, listening
-from aiomqtt.broker.listening import open_sockets
+from aiomqtt.broker import Broker
+from aiomqtt.broker.io import listening
+from aiomqtt.broker.io.listening import open_sockets
 
 
 def resolve_to(monkeypatch, *hosts):

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from aiomqtt.broker.patience import PATIENCE, WINDOW
-from aiomqtt.broker.session import CROWDED, IN_FLIGHT_V3
+from aiomqtt.broker.core.patience import PATIENCE, WINDOW
+from aiomqtt.broker.core.session import CROWDED, IN_FLIGHT_V3
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ping, Publish, Signal, WillMessage
 from aiomqtt.standard.tables import PacketType

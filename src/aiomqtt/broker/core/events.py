@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
+from aiomqtt.broker.hooks import ClientInfo
 from aiomqtt.protocol.packets import Connect, Publish, Subscribe
-
-from .hooks import ClientInfo
 
 
 class Question(NamedTuple):

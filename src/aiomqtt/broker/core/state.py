@@ -4,25 +4,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from aiomqtt.broker.hooks import Refusal
+from aiomqtt.broker.limits import Limits
+from aiomqtt.broker.statistics import Statistics
 from aiomqtt.escaping import escape
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
 
-from .hooks import Refusal
-from .limits import Limits
 from .memory import Memory
 from .message import ApplicationMessage, for_others
-from .outlet import Outlet
 from .retained import RetainedMessages
+from .send_buffer import Outlet
 from .session import FOREVER, Session, Shared
-from .statistics import Statistics
 from .subscriptions import Group, Matches, Subscriptions, Target
 from .timers import Timers
 
 if TYPE_CHECKING:
-    from .peer import Peer
+    from .connection import Peer
 
 # What takes several turns of the loop goes on after so many seconds.
 BREATHER: Final = 0.001

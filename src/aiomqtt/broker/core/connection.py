@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final
 
+from aiomqtt.broker.hooks import ClientInfo, Refusal
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
@@ -38,10 +39,7 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
-from .core import Core
-from .events import Accepted, Began, Continued, Ended, Event, Question
-from .filter_requests import FilterRequest, SubscribeRequest, UnsubscribeRequest
-from .handshake import (
+from .connack import (
     OPENING,
     answer_to_undecodable,
     auth_packet,
@@ -54,12 +52,14 @@ from .handshake import (
     refusal_of,
     session_expiry,
 )
-from .hooks import ClientInfo, Refusal
+from .events import Accepted, Began, Continued, Ended, Event, Question
+from .filter_handlers import FilterRequest, SubscribeRequest, UnsubscribeRequest
+from .handlers import PublishRequest, publish, refusal_of_publish, refusal_of_will
 from .memory import PACKET, size_of_connect, size_of_properties
-from .outlet import Outlet
-from .requests import PublishRequest, publish, refusal_of_publish, refusal_of_will
+from .send_buffer import Outlet
 from .session import WORK, Session
 from .silence import Silence
+from .state import Core
 from .subscriptions import Matches, split_shared
 
 CLIENT: Final = Role.CLIENT

@@ -2,11 +2,11 @@
 
 import asyncio
 
+from aiomqtt.broker.core.state import Core
 from aiomqtt.log import SafeLogger
 
-from .asking import Hooks
-from .core import Core
-from .link import Link
+from .connection_protocol import Link
+from .hook_runner import Hooks
 
 
 class Server:

@@ -1,6 +1,6 @@
 """How long those who publish to a slow client wait for it."""
 
-from aiomqtt.broker.patience import PATIENCE, SHORT, WINDOW, Patience
+from aiomqtt.broker.core.patience import PATIENCE, SHORT, WINDOW, Patience
 
 
 def test_a_second_in_ten():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiomqtt.escaping import escape
 
-from .link import Link
+from .connection_protocol import Link
 
 if TYPE_CHECKING:
     from .server import Server

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from aiomqtt.broker.memory import Memory
-from aiomqtt.broker.outlet import UNREAD
-from aiomqtt.broker.session import UNSENT
+from aiomqtt.broker.core.memory import Memory
+from aiomqtt.broker.core.send_buffer import UNREAD
+from aiomqtt.broker.core.session import UNSENT
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe, Unsubscribe, WillMessage
 from aiomqtt.standard.tables import PacketType

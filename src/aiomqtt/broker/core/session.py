@@ -2,19 +2,19 @@
 
 from typing import Final
 
+from aiomqtt.broker.limits import Limits
+from aiomqtt.broker.statistics import Statistics
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Delivery, Outbound
 from aiomqtt.protocol.packets import Ack, WillMessage
 from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, PACKET_TOO_LARGE, V5
 from aiomqtt.standard.tables import ProtocolVersion
 
-from .limits import Limits
 from .memory import IDENTIFIER, QUEUED, SESSION, Memory, size_of_will
 from .message import ApplicationMessage
-from .outlet import ALIAS_SIZE, IDENTIFIER_SIZE, Outlet
 from .replay import Replay
 from .retained import RetainedMessages
-from .statistics import Statistics
+from .send_buffer import ALIAS_SIZE, IDENTIFIER_SIZE, Outlet
 from .timers import Timer
 
 # A Session Expiry Interval that means never.

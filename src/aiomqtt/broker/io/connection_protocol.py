@@ -6,6 +6,16 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
+from aiomqtt.broker.core.connection import Peer
+from aiomqtt.broker.core.events import (
+    Accepted,
+    Began,
+    Continued,
+    Ended,
+    Event,
+    Question,
+)
+from aiomqtt.broker.hooks import Refusal
 from aiomqtt.escaping import escape, quote
 from aiomqtt.net.closing import LINGER, Closing
 from aiomqtt.net.trace import Trace
@@ -13,10 +23,7 @@ from aiomqtt.net.writing import write_pieces
 from aiomqtt.standard.names import UNSPECIFIED_ERROR
 from aiomqtt.standard.tables import Role
 
-from .asking import QUESTIONS, Exchange
-from .events import Accepted, Began, Continued, Ended, Event, Question
-from .hooks import Refusal
-from .peer import Peer
+from .hook_runner import QUESTIONS, Exchange
 
 if TYPE_CHECKING:
     from .server import Server

@@ -17,10 +17,10 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import PacketType
 
-from .core import Core
-from .handshake import code_within
+from .connack import code_within
 from .memory import PACKET
 from .session import FILTER_WORK, WORK, Session, Subscription
+from .state import Core
 
 
 class FilterRequest:

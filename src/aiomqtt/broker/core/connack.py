@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from aiomqtt.broker.hooks import Refusal
+from aiomqtt.broker.limits import Limits
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.codes import codes_of
 from aiomqtt.protocol.codec.encode import encode
@@ -33,8 +35,6 @@ from aiomqtt.standard.tables import (
     Role,
 )
 
-from .hooks import Refusal
-from .limits import Limits
 from .session import FOREVER
 
 SERVER: Final = Role.SERVER

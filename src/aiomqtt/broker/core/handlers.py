@@ -1,5 +1,6 @@
 """What a connected client publishes, and its will: whether it may, and what follows."""
 
+from aiomqtt.broker.hooks import Refusal
 from aiomqtt.protocol.packets import Publish, WillMessage
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import (
@@ -12,13 +13,12 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import PacketType
 
-from .core import Core
-from .handshake import code_within
-from .hooks import Refusal
+from .connack import code_within
 from .memory import PACKET, size_of_properties
 from .message import ApplicationMessage, for_others
 from .retained import is_own
 from .session import Session
+from .state import Core
 from .subscriptions import Matches, SubscriberSearch
 
 

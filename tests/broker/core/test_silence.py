@@ -1,6 +1,6 @@
 """How long a client may say nothing, and a packet may take to come."""
 
-from aiomqtt.broker.silence import ROUND, SHORT_ROUND, Silence
+from aiomqtt.broker.core.silence import ROUND, SHORT_ROUND, Silence
 
 
 def test_silence_counts_from_what_was_heard_last():

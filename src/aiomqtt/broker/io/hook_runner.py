@@ -5,17 +5,9 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from aiomqtt.log import SafeLogger
-from aiomqtt.protocol.wire import encode_binary
-from aiomqtt.standard.names import (
-    BAD_AUTHENTICATION_METHOD,
-    BAD_USER_NAME_OR_PASSWORD,
-    NOT_AUTHORIZED,
-    UNSPECIFIED_ERROR,
-)
-
-from .events import Began, Question
-from .hooks import (
+from aiomqtt.broker.core.connection import Peer
+from aiomqtt.broker.core.events import Began, Question
+from aiomqtt.broker.hooks import (
     Action,
     Authenticate,
     Authorize,
@@ -24,7 +16,14 @@ from .hooks import (
     Refusal,
     to_refusal,
 )
-from .peer import Peer
+from aiomqtt.log import SafeLogger
+from aiomqtt.protocol.wire import encode_binary
+from aiomqtt.standard.names import (
+    BAD_AUTHENTICATION_METHOD,
+    BAD_USER_NAME_OR_PASSWORD,
+    NOT_AUTHORIZED,
+    UNSPECIFIED_ERROR,
+)
 
 ENHANCED: Final = "enhanced_authentication"
 # So many of one client's topics are asked about before it is the turn of others.

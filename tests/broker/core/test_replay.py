@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiomqtt.broker.session import WORK
+from aiomqtt.broker.core.session import WORK
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe
 from aiomqtt.standard.tables import PacketType

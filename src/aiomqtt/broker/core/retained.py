@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from aiomqtt.broker.limits import Limits
 from aiomqtt.routing.trie import TopicSearch, Trie
 
-from .limits import Limits
 from .memory import LEVEL, Memory
 from .message import ApplicationMessage
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from aiomqtt.broker.timers import SWEEP, Timer, Timers
+from aiomqtt.broker.core.timers import SWEEP, Timer, Timers
 
 
 def test_they_run_in_the_order_of_their_times():

@@ -1,0 +1,1 @@
+"""The rules of the broker: no I/O and no clock, like the engine's."""

@@ -1,0 +1,1 @@
+"""The broker's sockets, TLS and event loop, and the hooks that it calls."""
