@@ -1,6 +1,6 @@
 """The scripted broker in raw bytes, by the names that the tests use."""
 
-from aiomqtt.testing.peer import Peer, Script, Server, serve, varint
+from aiomqtt.testing.raw_peer import Peer, Script, Server, serve, varint
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = range(1, 8)
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK = range(8, 12)

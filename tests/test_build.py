@@ -105,4 +105,4 @@ def test_what_is_compiled_awaits_nothing_of_asyncio():
             assert not isinstance(node, ast.AsyncFor | ast.AsyncWith), name
             if isinstance(node, ast.Await):
                 awaited.append(ast.unparse(node.value))
-    assert awaited == ["Arrival(self._inbox)"]
+    assert awaited == ["Arrival(self._stream)"]

@@ -88,7 +88,8 @@ def test_the_paths_that_programs_import(path, name):
 def test_type_checkers_find_them_there(path):
     # What a module imports is not its own to them, unless it is in __all__.
     module = importlib.import_module(path)
-    source = Path(aiomqtt.__file__).with_name(path.partition(".")[2] + ".py")
+    place = Path(aiomqtt.__file__).parent.joinpath(*path.split(".")[1:])
+    source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     own = set(getattr(module, "__all__", ()))
     for node in ast.parse(source.read_text("utf-8")).body:
         if isinstance(node, ast.ClassDef):

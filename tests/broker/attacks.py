@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiomqtt.broker import Broker, Limits
-from aiomqtt.broker.core.connection import Peer
-from aiomqtt.broker.core.state import Core
+from aiomqtt.broker.core.connection import ClientConnection
+from aiomqtt.broker.core.state import BrokerState
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Connect, Packet, Publish, Subscribe, WillMessage
@@ -31,25 +31,30 @@ class Target:
     """The core of a broker, without sockets."""
 
     def __init__(self, maximum: int) -> None:
-        self.core = Core(Limits(maximum_memory=maximum), lambda: "x", self._note, 0.0)
-        self.peers: set[Peer] = set()
+        self.core = BrokerState(
+            Limits(maximum_memory=maximum), lambda: "x", self._note, 0.0
+        )
+        self.peers: set[ClientConnection] = set()
 
     def _note(self, line: str) -> None:
         """Keep no log."""
 
-    def open(self) -> Peer:
-        peer = Peer(self.core, "attacker", None, None, 0.0)
+    def open(self) -> ClientConnection:
+        peer = ClientConnection(self.core, "attacker", None, None, 0.0)
         self.peers.add(peer)
         return peer
 
-    def client(self, name: str, **fields: Any) -> Peer:
+    def client(self, name: str, **fields: Any) -> ClientConnection:
         peer = self.open()
         version = fields.pop("version", V5)
         self.say(peer, Connect(version, name, **fields), version=version)
         return peer
 
     def say(
-        self, peer: Peer, *packets: Packet | bytes, version: ProtocolVersion = V5
+        self,
+        peer: ClientConnection,
+        *packets: Packet | bytes,
+        version: ProtocolVersion = V5,
     ) -> None:
         for packet in packets:
             data = (
@@ -61,7 +66,7 @@ class Target:
                 self.clean(peer)
             self.clean(peer)
 
-    def clean(self, peer: Peer) -> None:
+    def clean(self, peer: ClientConnection) -> None:
         """Take what the broker writes: it is what it keeps that counts."""
         for outlet in self.core.ready:
             outlet.data = []
@@ -71,7 +76,7 @@ class Target:
         if peer.is_closed:
             self.peers.discard(peer)
 
-    def leave(self, peer: Peer) -> None:
+    def leave(self, peer: ClientConnection) -> None:
         peer.connection_lost("it left", 0.0)
         self.clean(peer)
 
@@ -198,7 +203,7 @@ def questions(target: Target) -> None:
             target.say(client, message[at : at + 100_000])
 
 
-async def unread_answers(maximum: int) -> Core:
+async def unread_answers(maximum: int) -> BrokerState:
     """A client that publishes with QoS 2 and takes no PUBREC."""
     limits = Limits(maximum_memory=maximum, receive_maximum=0xFFFF)
     async with Broker(limits=limits) as broker:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from aiomqtt.broker.core.connection import Peer
+from aiomqtt.broker.core.connection import ClientConnection
 from aiomqtt.broker.core.events import Accepted, Ended
-from aiomqtt.broker.core.state import Core
+from aiomqtt.broker.core.state import BrokerState
 from aiomqtt.broker.limits import Limits
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
@@ -37,7 +37,7 @@ class World:
         self.now = 1000.0
         self.notes: list[str] = []
         self.names = iter(f"assigned-{number}" for number in range(1000))
-        self.core = Core(
+        self.core = BrokerState(
             Limits(**limits), lambda: next(self.names), self.notes.append, self.now
         )
 
@@ -63,7 +63,7 @@ class Wire:
     def __init__(self, world: World, version: int = V5) -> None:
         self.world = world
         self.version = ProtocolVersion(version)
-        self.peer = Peer(world.core, "test", None, self, world.now)
+        self.peer = ClientConnection(world.core, "test", None, self, world.now)
         self.outlet = self.peer.outlet
         self._decoder = Decoder(self.version, Role.SERVER)
         self._last_id = 0

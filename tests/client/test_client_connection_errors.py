@@ -12,7 +12,7 @@ from tests.conversation import gone, new_client, polite, within
 from tests.peer import CONNECT, SUBSCRIBE, serve
 from tests.ports import free_port
 
-PAGE = Path(__file__).parent.parent / "docs" / "connection-errors.md"
+PAGE = Path(__file__).parents[2] / "docs" / "connection-errors.md"
 
 
 def documented(text):

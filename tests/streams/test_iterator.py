@@ -46,7 +46,7 @@ def stream():
 
 
 @pytest.fixture(params=[None, asyncio.Queue], ids=["own", "asyncio.Queue"])
-def any_inbox(request):
+def any_stream(request):
     return made(request.param)
 
 
@@ -54,75 +54,75 @@ def numbers(stream):
     return [stream.take().mid for _ in range(len(stream))]
 
 
-async def test_trap_1_a_cancelled_waiter_eats_no_message(any_inbox):
+async def test_trap_1_a_cancelled_waiter_eats_no_message(any_stream):
     """Trap 1: whatever the step at which it is cancelled, the message is there."""
     for steps in range(6):
-        task = asyncio.create_task(anext(MessagesIterator(any_inbox)))
+        task = asyncio.create_task(anext(MessagesIterator(any_stream)))
         await turns()
-        deliver(any_inbox, [message(steps)])
+        deliver(any_stream, [message(steps)])
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
         await within(asyncio.wait([task]))
         if task.cancelled():
-            assert numbers(any_inbox) == [steps]
+            assert numbers(any_stream) == [steps]
         else:
             assert task.result().mid == steps
-            assert len(any_inbox) == 0
+            assert len(any_stream) == 0
 
 
-async def test_trap_1_a_cancelled_waiter_passes_its_wake_up_on(any_inbox):
+async def test_trap_1_a_cancelled_waiter_passes_its_wake_up_on(any_stream):
     """Trap 1: of two who wait, the one who was woken is cancelled."""
-    first = asyncio.create_task(anext(MessagesIterator(any_inbox)))
-    second = asyncio.create_task(anext(MessagesIterator(any_inbox)))
+    first = asyncio.create_task(anext(MessagesIterator(any_stream)))
+    second = asyncio.create_task(anext(MessagesIterator(any_stream)))
     await turns()
-    deliver(any_inbox, [message(1)])
+    deliver(any_stream, [message(1)])
     first.cancel()
     assert (await within(second)).mid == 1
     assert first.cancelled()
 
 
-async def test_one_who_comes_first_may_take_it_from_the_one_who_was_woken(any_inbox):
-    iterator = MessagesIterator(any_inbox)
+async def test_one_who_comes_first_may_take_it_from_the_one_who_was_woken(any_stream):
+    iterator = MessagesIterator(any_stream)
     waiting = asyncio.create_task(anext(iterator))
     await turns()
-    deliver(any_inbox, [message(1)])
+    deliver(any_stream, [message(1)])
     assert (await anext(iterator)).mid == 1
     await turns()
     assert not waiting.done()
-    deliver(any_inbox, [message(2)])
+    deliver(any_stream, [message(2)])
     assert (await within(waiting)).mid == 2
 
 
-async def test_cancelled_waiters_are_forgotten(any_inbox):
+async def test_cancelled_waiters_are_forgotten(any_stream):
     for _ in range(100):
-        await cancelled_after(2, anext(MessagesIterator(any_inbox)))
-    assert not any_inbox._waiters
+        await cancelled_after(2, anext(MessagesIterator(any_stream)))
+    assert not any_stream._waiters
 
 
-async def test_cancelled_at_every_step_with_messages_there(any_inbox):
+async def test_cancelled_at_every_step_with_messages_there(any_stream):
     """The turn that fairness takes can be cancelled too: nothing is lost."""
     count = 3 * PORTION
-    deliver(any_inbox, [message(number % 256) for number in range(count)])
+    deliver(any_stream, [message(number % 256) for number in range(count)])
     got = 0
 
     async def consume():
         nonlocal got
-        async for _ in MessagesIterator(any_inbox):
+        async for _ in MessagesIterator(any_stream):
             got += 1
 
     await cancelled_after(2, consume())
     assert 0 < got < count
-    assert got + len(any_inbox) == count
+    assert got + len(any_stream) == count
 
 
-async def test_the_end_wakes_everybody_once(any_inbox):
-    iterator = MessagesIterator(any_inbox)
+async def test_the_end_wakes_everybody_once(any_stream):
+    iterator = MessagesIterator(any_stream)
     tasks = [asyncio.create_task(anext(iterator)) for _ in range(5)]
     await turns()
     cause = MqttError("why")
-    deliver(any_inbox, [message(1)])
-    any_inbox.close(cause)
+    deliver(any_stream, [message(1)])
+    any_stream.close(cause)
     results = await within(asyncio.gather(*tasks, return_exceptions=True))
     errors = [result for result in results if isinstance(result, MqttError)]
     assert len(errors) == 4
@@ -133,13 +133,13 @@ async def test_the_end_wakes_everybody_once(any_inbox):
         assert str(error.__cause__) == "why"
 
 
-async def test_open_again_an_iterator_waits(any_inbox):
-    any_inbox.close(None)
-    any_inbox.open(lambda: None)
-    task = asyncio.create_task(anext(MessagesIterator(any_inbox)))
+async def test_open_again_an_iterator_waits(any_stream):
+    any_stream.close(None)
+    any_stream.open(lambda: None)
+    task = asyncio.create_task(anext(MessagesIterator(any_stream)))
     await turns()
     assert not task.done()
-    deliver(any_inbox, [message(3)])
+    deliver(any_stream, [message(3)])
     assert (await within(task)).mid == 3
 
 
@@ -160,15 +160,15 @@ async def test_an_iterator_makes_room_on_its_fast_way(stream):
 @pytest.mark.parametrize("portions", [1, 2, 4])
 async def test_others_run_when_an_iterator_has_had_its_time(queue_type, portions):
     """An iterator that always finds a message starves nobody."""
-    any_inbox = made(queue_type, TURN / portions)
+    any_stream = made(queue_type, TURN / portions)
     count = 20 * PORTION
-    deliver(any_inbox, [message(1)] * count)
+    deliver(any_stream, [message(1)] * count)
     got = 0
     seen = []
 
     async def consume():
         nonlocal got
-        async for _ in MessagesIterator(any_inbox):
+        async for _ in MessagesIterator(any_stream):
             got += 1
             if got == count:
                 return

@@ -30,7 +30,7 @@ from aiomqtt.topic import Topic, TopicLike, to_text
 
 from .core.connack import code_within
 from .core.message import ApplicationMessage
-from .core.state import Core
+from .core.state import BrokerState
 from .core.timers import Timer
 from .hooks import (
     Authenticate,
@@ -40,11 +40,11 @@ from .hooks import (
     Refusal,
     check_texts,
 )
-from .io.connection_protocol import Link
+from .io.connection_protocol import ConnectionProtocol
 from .io.hook_runner import Hooks
 from .io.listening import open_sockets
-from .io.server import Server
-from .io.tls_listener import Door
+from .io.server import ConnectionSet
+from .io.tls_listener import TlsListener
 from .limits import Limits
 from .statistics import Statistics
 
@@ -141,12 +141,12 @@ class Broker:
         )
         self._limits = Limits() if limits is None else limits
         self._sys_interval = sys_interval
-        self._core: Core | None = None
-        self._server: Server | None = None
+        self._core: BrokerState | None = None
+        self._server: ConnectionSet | None = None
         self._started = 0.0
         self._sys_timer: Timer | None = None
         self._listeners: list[Listener] = []
-        self._servers: list[asyncio.Server | Door] = []
+        self._servers: list[asyncio.Server | TlsListener] = []
         self._memory: memory.MemoryServer | None = None
 
     # --- starting and stopping ------------------------------------------------------
@@ -181,14 +181,16 @@ class Broker:
         ease_reading()
         loop = asyncio.get_running_loop()
         if self._core is None:
-            self._core = Core(
+            self._core = BrokerState(
                 self._limits, _new_identifier, self._logger.info, loop.time()
             )
             self._core.asks_to_connect = self._hooks.decide_who_connects
             self._core.asks_for_topics = self._hooks.decide_about_topics
-        self._server = Server(self._core, self._hooks, self._logger)
+        self._server = ConnectionSet(self._core, self._hooks, self._logger)
         try:
-            self._memory = memory.listen(self.name, partial(Link, self._server))
+            self._memory = memory.listen(
+                self.name, partial(ConnectionProtocol, self._server)
+            )
             if self._host is not None:
                 first = await self.listen(
                     self._host, self._port, ssl_context=self._ssl_context
@@ -228,9 +230,11 @@ class Broker:
         sockets = await open_sockets(host, port, BACKLOG)
         port = sockets[0].getsockname()[1]
         if ssl_context is not None:
-            self._servers += [Door(running, ssl_context, sock) for sock in sockets]
+            self._servers += [
+                TlsListener(running, ssl_context, sock) for sock in sockets
+            ]
         else:
-            factory = partial(Link, running)
+            factory = partial(ConnectionProtocol, running)
             create = asyncio.get_running_loop().create_server
             self._servers += [
                 await create(factory, sock=sock, backlog=BACKLOG) for sock in sockets
@@ -281,7 +285,7 @@ class Broker:
         server.flush()
         server.end()
 
-    def _close(self) -> list[asyncio.Server | Door]:
+    def _close(self) -> list[asyncio.Server | TlsListener]:
         """Accept nothing more; return what listened."""
         server, self._server = self._server, None
         assert server is not None
@@ -301,7 +305,7 @@ class Broker:
         if self._core is not None:
             self._core.clear(self._now())
 
-    def _running(self) -> Server:
+    def _running(self) -> ConnectionSet:
         if self._server is None:
             msg = "The broker is not running."
             raise RuntimeError(msg)

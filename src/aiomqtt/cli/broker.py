@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from aiomqtt.broker import Broker, Limits
 
+from .credentials import VARIABLE, RefusePassword, make_tls_context, read_credentials
 from .parser import Parser
-from .secrets import VARIABLE, RefusePassword, make_tls_context, read_credentials
 
 PORT: Final = 1883
 TLS_PORT: Final = 8883

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from aiomqtt.standard.tables import PacketType
 
 if TYPE_CHECKING:
-    from .faults import FaultProxy, Order
-    from .peer import Peer, Server, serve
+    from .fault_proxy import FaultProxy, Order
+    from .forwarding import BROKER, CLIENT, Sender
+    from .raw_peer import Peer, Server, serve
     from .script import Script
-    from .wires import BROKER, CLIENT, Sender
 
 CONNECT = PacketType.CONNECT
 CONNACK = PacketType.CONNACK
@@ -35,15 +35,15 @@ AUTH = PacketType.AUTH
 # Where the rest is; imported when it is asked for, as pytest imports this package to
 # load its plugin.
 _MODULES = {
-    "BROKER": "wires",
-    "CLIENT": "wires",
-    "FaultProxy": "faults",
-    "Order": "faults",
-    "Peer": "peer",
+    "BROKER": "forwarding",
+    "CLIENT": "forwarding",
+    "FaultProxy": "fault_proxy",
+    "Order": "fault_proxy",
+    "Peer": "raw_peer",
     "Script": "script",
-    "Sender": "wires",
-    "Server": "peer",
-    "serve": "peer",
+    "Sender": "forwarding",
+    "Server": "raw_peer",
+    "serve": "raw_peer",
 }
 
 __all__ = [

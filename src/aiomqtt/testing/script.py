@@ -29,7 +29,7 @@ from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .packets import answer_to, field_of, fields_of, make, spelt_out, told
-from .peer import Peer, listen_in_memory
+from .raw_peer import Peer, listen_in_memory
 
 PINGREQ: Final = PacketType.PINGREQ
 PINGRESP: Final = PacketType.PINGRESP

@@ -52,14 +52,21 @@ from .connack import (
     refusal_of,
     session_expiry,
 )
-from .events import Accepted, Began, Continued, Ended, Event, Question
+from .events import (
+    Accepted,
+    AuthenticationContinued,
+    AuthenticationStarted,
+    Ended,
+    Event,
+    PermissionRequest,
+)
 from .filter_handlers import FilterRequest, SubscribeRequest, UnsubscribeRequest
 from .handlers import PublishRequest, publish, refusal_of_publish, refusal_of_will
 from .memory import PACKET, size_of_connect, size_of_properties
-from .send_buffer import Outlet
+from .send_buffer import SendBuffer
 from .session import WORK, Session
 from .silence import Silence
-from .state import Core
+from .state import BrokerState
 from .subscriptions import Matches, split_shared
 
 CLIENT: Final = Role.CLIENT
@@ -85,7 +92,7 @@ class PeerState(Enum):
     CLOSED = "closed"
 
 
-class Peer:
+class ClientConnection:
     """One connection of a broker.
 
     Args:
@@ -102,7 +109,7 @@ class Peer:
 
     def __init__(
         self,
-        core: Core,
+        core: BrokerState,
         address: str,
         certificate: Mapping[str, object] | None,
         owner: object,
@@ -111,7 +118,9 @@ class Peer:
         """Wait for the CONNECT."""
         self._core = core
         limits = core.limits
-        self.outlet: Outlet = Outlet(core.ready, core.timers, core.memory, owner)
+        self.outlet: SendBuffer = SendBuffer(
+            core.ready, core.timers, core.memory, owner
+        )
         self.events: list[Event] = []
         self.session: Session | None = None
         self.info: ClientInfo = ClientInfo(
@@ -132,7 +141,7 @@ class Peer:
         # What waits for an answer; what is done in part; and what came after it or is
         # left for the next turn, with its size in bytes. Why the connection has ended
         # when that is still to be done.
-        self._question: Question | None = None
+        self._question: PermissionRequest | None = None
         self._request: FilterRequest | PublishRequest | None = None
         self._later: list[Packet] = []
         self._later_size = 0
@@ -459,17 +468,19 @@ class Peer:
         method = properties.authentication_method
         if method is not None:
             self._is_authenticating = True
-            self.events.append(Began(method, properties.authentication_data))
+            self.events.append(
+                AuthenticationStarted(method, properties.authentication_data)
+            )
         elif core.asks_to_connect:
-            self._ask(Question("connect", [], packet))
+            self._ask(PermissionRequest("connect", [], packet))
         else:
             self._go_on()
 
-    def _ask(self, question: Question) -> None:
+    def _ask(self, question: PermissionRequest) -> None:
         self._question = question
         self.events.append(question)
 
-    def _take_question(self) -> Question | None:
+    def _take_question(self) -> PermissionRequest | None:
         # Apart, because a compiled method that sets it to None would take it for None
         # to its own end, and another question may be asked in between.
         question, self._question = self._question, None
@@ -563,7 +574,7 @@ class Peer:
         self._final_data = data
         will = self._connect.will
         if will is not None and self._core.asks_for_topics:
-            self._ask(Question("publish", [will.topic], self._connect))
+            self._ask(PermissionRequest("publish", [will.topic], self._connect))
         else:
             self._accept()
 
@@ -626,7 +637,7 @@ class Peer:
             self._aliases.resolve(packet)
         code = refusal_of_publish(core, packet)
         if not code and core.asks_for_topics:
-            self._ask(Question("publish", [packet.topic.value], packet))
+            self._ask(PermissionRequest("publish", [packet.topic.value], packet))
         else:
             self._publish(packet, code)
 
@@ -658,7 +669,7 @@ class Peer:
     def _on_subscribe(self, packet: Subscribe) -> None:
         if self._core.asks_for_topics:
             filters = [split_shared(name)[1] for name, _ in packet.subscriptions]
-            self._ask(Question("subscribe", filters, packet))
+            self._ask(PermissionRequest("subscribe", filters, packet))
         else:
             self._subscribe(packet, [0] * len(packet.subscriptions))
 
@@ -714,9 +725,9 @@ class Peer:
             if self._is_authenticating or not self._is_connected:
                 raise PacketError(PROTOCOL_ERROR, "an authentication has begun already")
             self._is_authenticating = True
-            self.events.append(Began(method, data))
+            self.events.append(AuthenticationStarted(method, data))
         elif self._is_authenticating:
-            self.events.append(Continued(data))
+            self.events.append(AuthenticationContinued(data))
         else:
             raise PacketError(PROTOCOL_ERROR, "AUTH continues no authentication")
 
@@ -726,21 +737,21 @@ def _code_of(verdict: Refusal | None) -> int:
 
 
 # What each state accepts; what is absent is a protocol error.
-_Handler = Callable[[Peer, Any], None]
+_Handler = Callable[[ClientConnection, Any], None]
 _HANDLERS: Final[dict[tuple[PeerState, PacketType], _Handler]] = {
-    (PeerState.CONNECTING, PacketType.CONNECT): Peer._on_connect,
-    (PeerState.AUTHENTICATING, PacketType.AUTH): Peer._on_auth,
-    (PeerState.AUTHENTICATING, PacketType.DISCONNECT): Peer._on_disconnect,
-    (PeerState.CONNECTED, PacketType.PUBLISH): Peer._on_publish,
-    (PeerState.CONNECTED, PacketType.PUBACK): Peer._on_ack,
-    (PeerState.CONNECTED, PacketType.PUBREC): Peer._on_ack,
-    (PeerState.CONNECTED, PacketType.PUBREL): Peer._on_ack,
-    (PeerState.CONNECTED, PacketType.PUBCOMP): Peer._on_ack,
-    (PeerState.CONNECTED, PacketType.SUBSCRIBE): Peer._on_subscribe,
-    (PeerState.CONNECTED, PacketType.UNSUBSCRIBE): Peer._on_unsubscribe,
-    (PeerState.CONNECTED, PacketType.PINGREQ): Peer._on_pingreq,
-    (PeerState.CONNECTED, PacketType.DISCONNECT): Peer._on_disconnect,
-    (PeerState.CONNECTED, PacketType.AUTH): Peer._on_auth,
+    (PeerState.CONNECTING, PacketType.CONNECT): ClientConnection._on_connect,
+    (PeerState.AUTHENTICATING, PacketType.AUTH): ClientConnection._on_auth,
+    (PeerState.AUTHENTICATING, PacketType.DISCONNECT): ClientConnection._on_disconnect,
+    (PeerState.CONNECTED, PacketType.PUBLISH): ClientConnection._on_publish,
+    (PeerState.CONNECTED, PacketType.PUBACK): ClientConnection._on_ack,
+    (PeerState.CONNECTED, PacketType.PUBREC): ClientConnection._on_ack,
+    (PeerState.CONNECTED, PacketType.PUBREL): ClientConnection._on_ack,
+    (PeerState.CONNECTED, PacketType.PUBCOMP): ClientConnection._on_ack,
+    (PeerState.CONNECTED, PacketType.SUBSCRIBE): ClientConnection._on_subscribe,
+    (PeerState.CONNECTED, PacketType.UNSUBSCRIBE): ClientConnection._on_unsubscribe,
+    (PeerState.CONNECTED, PacketType.PINGREQ): ClientConnection._on_pingreq,
+    (PeerState.CONNECTED, PacketType.DISCONNECT): ClientConnection._on_disconnect,
+    (PeerState.CONNECTED, PacketType.AUTH): ClientConnection._on_auth,
 }
 # The same by packet type, for each state.
 _HANDLERS_OF: Final = {

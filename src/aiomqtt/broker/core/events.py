@@ -6,7 +6,7 @@ from aiomqtt.broker.hooks import ClientInfo
 from aiomqtt.protocol.packets import Connect, Publish, Subscribe
 
 
-class Question(NamedTuple):
+class PermissionRequest(NamedTuple):
     """May the client do this? All that it sends waits for the `answer`.
 
     Attributes:
@@ -20,14 +20,14 @@ class Question(NamedTuple):
     packet: Connect | Publish | Subscribe
 
 
-class Began(NamedTuple):
+class AuthenticationStarted(NamedTuple):
     """The client began an authentication of several steps (§4.12)."""
 
     method: str
     data: bytes | None
 
 
-class Continued(NamedTuple):
+class AuthenticationContinued(NamedTuple):
     """The client sent the next step of its authentication."""
 
     data: bytes | None
@@ -47,4 +47,10 @@ class Ended(NamedTuple):
     reason: str
 
 
-Event = Question | Began | Continued | Accepted | Ended
+Event = (
+    PermissionRequest
+    | AuthenticationStarted
+    | AuthenticationContinued
+    | Accepted
+    | Ended
+)

@@ -20,7 +20,7 @@ from aiomqtt.standard.tables import PacketType
 from .connack import code_within
 from .memory import PACKET
 from .session import FILTER_WORK, WORK, Session, Subscription
-from .state import Core
+from .state import BrokerState
 
 
 class FilterRequest:
@@ -44,7 +44,7 @@ class FilterRequest:
         self._names = names
         self._answers: list[ReasonCode] = []
 
-    def go_on(self, core: Core) -> Suback | None:
+    def go_on(self, core: BrokerState) -> Suback | None:
         """Handle as many filters as are due; return the answer after the last one."""
         shared, names, answers = core.shared, self._names, self._answers
         while len(answers) < len(names):
@@ -58,7 +58,7 @@ class FilterRequest:
     def _answer_kind(self) -> PacketType:
         raise NotImplementedError
 
-    def _handle(self, core: Core, index: int, name: str) -> int:
+    def _handle(self, core: BrokerState, index: int, name: str) -> int:
         raise NotImplementedError
 
 
@@ -86,7 +86,7 @@ class SubscribeRequest(FilterRequest):
     def _answer_kind(self) -> PacketType:
         return PacketType.SUBACK
 
-    def _handle(self, core: Core, index: int, name: str) -> int:
+    def _handle(self, core: BrokerState, index: int, name: str) -> int:
         session, options, refused = (
             self.session,
             self._options[index],
@@ -125,7 +125,7 @@ class UnsubscribeRequest(FilterRequest):
     def _answer_kind(self) -> PacketType:
         return PacketType.UNSUBACK
 
-    def _handle(self, core: Core, index: int, name: str) -> int:
+    def _handle(self, core: BrokerState, index: int, name: str) -> int:
         self.session.send_no_retained(name)
         if core.subscriptions.remove(self.session, name):
             return 0
@@ -133,7 +133,7 @@ class UnsubscribeRequest(FilterRequest):
 
 
 def _refusal_of(
-    core: Core, session: Session, topic_filter: str, identifier: int
+    core: BrokerState, session: Session, topic_filter: str, identifier: int
 ) -> int:
     """Return with which reason code a subscription is refused, or 0."""
     limits = core.limits

@@ -18,11 +18,11 @@ from .memory import PACKET, size_of_properties
 from .message import ApplicationMessage, for_others
 from .retained import is_own
 from .session import Session
-from .state import Core
+from .state import BrokerState
 from .subscriptions import Matches, SubscriberSearch
 
 
-def refusal_of_publish(core: Core, packet: Publish) -> int:
+def refusal_of_publish(core: BrokerState, packet: Publish) -> int:
     """Return with which reason code a PUBLISH is refused, or 0.
 
     Raises:
@@ -39,7 +39,7 @@ def refusal_of_publish(core: Core, packet: Publish) -> int:
     return TOPIC_NAME_INVALID if core.is_too_deep(topic) else 0
 
 
-def refusal_of_will(core: Core, will: WillMessage) -> Refusal | None:
+def refusal_of_will(core: BrokerState, will: WillMessage) -> Refusal | None:
     """Return why a will can't be published, or None."""
     if core.is_too_deep(will.topic):
         return Refusal(TOPIC_NAME_INVALID, "the will's topic has too many levels")
@@ -67,7 +67,7 @@ class PublishRequest:
         self._packet = packet
         self._search = search
 
-    def go_on(self, core: Core) -> bool:
+    def go_on(self, core: BrokerState) -> bool:
         """Search as much as is due; return whether it is published."""
         matches = self._search.go_on(core.shared)
         if matches is None:
@@ -77,7 +77,7 @@ class PublishRequest:
 
 
 def publish(
-    core: Core,
+    core: BrokerState,
     session: Session,
     packet: Publish,
     code: int,

@@ -18,7 +18,7 @@ ALIAS_SIZE: Final = 3
 IDENTIFIER_SIZE: Final = 5
 
 
-class Outlet:
+class SendBuffer:
     """What is about to be written to one client, and how it wants it.
 
     Attributes:
@@ -61,7 +61,7 @@ class Outlet:
     )
 
     def __init__(
-        self, ready: "list[Outlet]", timers: Timers, memory: Memory, owner: Any
+        self, ready: "list[SendBuffer]", timers: Timers, memory: Memory, owner: Any
     ) -> None:
         """Announce itself in a list when there is something to do for the owner."""
         self._memory = memory
@@ -84,7 +84,7 @@ class Outlet:
         self.held: int = 0
         # Those who publish to this client and have to wait until it has caught up,
         # and until when; whether they have waited long enough.
-        self._waiting: set[Outlet] = set()
+        self._waiting: set[SendBuffer] = set()
         self._timer: Timer | None = None
         self._gave_up = False
         self._held_since = 0.0
@@ -153,7 +153,7 @@ class Outlet:
         """Whether the client is slower than those who publish to it."""
         return self.is_paused or self.is_crowded
 
-    def hold(self, publisher: "Outlet", now: float) -> None:
+    def hold(self, publisher: "SendBuffer", now: float) -> None:
         """Have a client that publishes to this one wait until it has caught up.
 
         Not for long, and not for long in all: a client that takes nothing, or something

@@ -14,7 +14,7 @@ from .memory import IDENTIFIER, QUEUED, SESSION, Memory, size_of_will
 from .message import ApplicationMessage
 from .replay import Replay
 from .retained import RetainedMessages
-from .send_buffer import ALIAS_SIZE, IDENTIFIER_SIZE, Outlet
+from .send_buffer import ALIAS_SIZE, IDENTIFIER_SIZE, SendBuffer
 from .timers import Timer
 
 # A Session Expiry Interval that means never.
@@ -186,7 +186,7 @@ class Session:
         self.is_v5: bool = False
         self.is_over: bool = False
         # Valid for the connection.
-        self.outlet: Outlet | None = None
+        self.outlet: SendBuffer | None = None
         # What of it the broker's account of memory has.
         self._counted = 0
         self.count()
@@ -230,7 +230,7 @@ class Session:
     # --- connections --------------------------------------------------------------
 
     def attach(
-        self, outlet: Outlet, version: ProtocolVersion, receive_maximum: int
+        self, outlet: SendBuffer, version: ProtocolVersion, receive_maximum: int
     ) -> None:
         """Begin a connection; `resume` writes what waits, after the CONNACK."""
         self.outlet = outlet
@@ -289,7 +289,7 @@ class Session:
         qos: int,
         retain: bool,
         identifiers: tuple[int, ...],
-        publisher: Outlet | None,
+        publisher: SendBuffer | None,
         share: str = "",
     ) -> None:
         """Send a message to the client, now or when it is back.
@@ -484,7 +484,7 @@ class Session:
                 )
 
 
-def _extra(outlet: Outlet, identifiers: tuple[int, ...]) -> int:
+def _extra(outlet: SendBuffer, identifiers: tuple[int, ...]) -> int:
     """Return how much larger a packet gets by what is this client's own, at most."""
     return (ALIAS_SIZE if outlet.uses_aliases else 0) + IDENTIFIER_SIZE * len(
         identifiers

@@ -9,7 +9,7 @@ SHORT_ROUND: Final = 0.25
 
 
 class Silence:
-    """The silence of one client, by the clock of `Core.reading_time`.
+    """The silence of one client, by the clock of `BrokerState.reading_time`.
 
     Attributes:
         patience: How long the client may say nothing, in seconds; 0: for ever.

@@ -16,19 +16,19 @@ from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
 from .memory import Memory
 from .message import ApplicationMessage, for_others
 from .retained import RetainedMessages
-from .send_buffer import Outlet
+from .send_buffer import SendBuffer
 from .session import FOREVER, Session, Shared
-from .subscriptions import Group, Matches, Subscriptions, Target
+from .subscriptions import Matches, Recipient, ShareGroup, Subscriptions
 from .timers import Timers
 
 if TYPE_CHECKING:
-    from .connection import Peer
+    from .connection import ClientConnection
 
 # What takes several turns of the loop goes on after so many seconds.
 BREATHER: Final = 0.001
 
 
-class Core:
+class BrokerState:
     """All that the connections of a broker have in common.
 
     Args:
@@ -66,8 +66,8 @@ class Core:
         self.timers: Timers = Timers()
         self.subscriptions: Subscriptions = Subscriptions(self.memory)
         self.sessions: dict[str, Session] = {}
-        self.peers: dict[str, Peer] = {}
-        self.ready: list[Outlet] = []
+        self.peers: dict[str, ClientConnection] = {}
+        self.ready: list[SendBuffer] = []
         self.asks_to_connect = False
         self.asks_for_topics = False
         self.redirection: Refusal | None = None
@@ -136,9 +136,9 @@ class Core:
             matches = self.subscriptions.find(message.topic)
         publisher = None if sender is None else sender.outlet
         for target in matches.targets:
-            wanted: Target | None = target
+            wanted: Recipient | None = target
             if target.session is sender:
-                wanted = target.of_own
+                wanted = target.for_publisher
                 if wanted is None:
                     continue
             assert wanted is not None
@@ -156,7 +156,10 @@ class Core:
         return count
 
     def _send_to_one(
-        self, group: Group, message: ApplicationMessage, publisher: Outlet | None
+        self,
+        group: ShareGroup,
+        message: ApplicationMessage,
+        publisher: SendBuffer | None,
     ) -> None:
         """Send a message to one of those who share a subscription (§4.8.2)."""
         chosen = group.choose()
@@ -196,7 +199,9 @@ class Core:
 
     # --- sessions -----------------------------------------------------------------
 
-    def attach(self, peer: "Peer", client_id: str, clean_start: bool) -> bool:
+    def attach(
+        self, peer: "ClientConnection", client_id: str, clean_start: bool
+    ) -> bool:
         """Give a connection its session, and take that from any other (§3.1.4).
 
         Returns:

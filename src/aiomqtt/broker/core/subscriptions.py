@@ -12,7 +12,7 @@ CACHED: Final = 4096
 CACHED_BYTES: Final = 8 * 1024 * 1024
 
 
-class Target:
+class Recipient:
     """A session that gets a message, once, by all of its subscriptions that match.
 
     Attributes:
@@ -20,11 +20,17 @@ class Target:
         qos: The highest QoS of these subscriptions ([MQTT-3.3.4-2]).
         retain_as_published: Whether one of them wants the RETAIN flag as it was.
         identifiers: Their identifiers ([MQTT-3.3.4-3]).
-        of_own: The same for what the session's own client publishes: without those
-            that have No Local; None: there are none left.
+        for_publisher: The same for messages that the session's own client publishes:
+            without those that have No Local; None: there are none left.
     """
 
-    __slots__ = ("identifiers", "of_own", "qos", "retain_as_published", "session")
+    __slots__ = (
+        "for_publisher",
+        "identifiers",
+        "qos",
+        "retain_as_published",
+        "session",
+    )
 
     def __init__(self, subscriptions: list[Subscription]) -> None:
         """Join the subscriptions of one session."""
@@ -42,12 +48,12 @@ class Target:
             if not subscription.no_local:
                 not_local.append(subscription)
         self.identifiers: tuple[int, ...] = tuple(identifiers)
-        self.of_own: Target | None = self
+        self.for_publisher: Recipient | None = self
         if len(not_local) < len(subscriptions):
-            self.of_own = Target(not_local) if not_local else None
+            self.for_publisher = Recipient(not_local) if not_local else None
 
 
-class Group:
+class ShareGroup:
     """The subscriptions that share one filter under one name (§4.8.2)."""
 
     __slots__ = ("_next", "members")
@@ -89,10 +95,10 @@ class Matches:
 
     __slots__ = ("groups", "targets")
 
-    def __init__(self, targets: list[Target], groups: list[Group]) -> None:
+    def __init__(self, targets: list[Recipient], groups: list[ShareGroup]) -> None:
         """Take the sessions, and the groups of which one member each gets it."""
-        self.targets: list[Target] = targets
-        self.groups: list[Group] = groups
+        self.targets: list[Recipient] = targets
+        self.groups: list[ShareGroup] = groups
 
 
 class _Filter:
@@ -103,7 +109,7 @@ class _Filter:
     def __init__(self) -> None:
         self.subscriptions: dict[Session, Subscription] = {}
         # By share name; most filters have none.
-        self.groups: dict[str, Group] | None = None
+        self.groups: dict[str, ShareGroup] | None = None
 
 
 class Subscriptions:
@@ -155,7 +161,7 @@ class Subscriptions:
             found.groups = {}
         group = found.groups.get(name)
         if group is None:
-            group = found.groups[name] = Group()
+            group = found.groups[name] = ShareGroup()
         for index, member in enumerate(group.members):
             if member.session is session:
                 group.members[index] = subscription
@@ -216,7 +222,7 @@ class Subscriptions:
             self._ended.pop()
         return True
 
-    def group(self, full_filter: str) -> Group | None:
+    def group(self, full_filter: str) -> ShareGroup | None:
         """Return who has a shared subscription; None: nobody."""
         name, topic_filter = split_shared(full_filter)
         found = self._trie.get(topic_filter)
@@ -291,7 +297,7 @@ class SubscriberSearch:
 
 def _matches_of(filters: list[_Filter]) -> Matches:
     matched: dict[Session, list[Subscription]] = {}
-    groups: list[Group] = []
+    groups: list[ShareGroup] = []
     for found in filters:
         for session, subscription in found.subscriptions.items():
             if session.is_over:
@@ -303,7 +309,7 @@ def _matches_of(filters: list[_Filter]) -> Matches:
                 several.append(subscription)
         if found.groups is not None:
             groups += [each for each in found.groups.values() if not each.is_over]
-    return Matches([Target(several) for several in matched.values()], groups)
+    return Matches([Recipient(several) for several in matched.values()], groups)
 
 
 def _size_of(topic_filter: str) -> int:

@@ -6,14 +6,14 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
-from aiomqtt.broker.core.connection import Peer
+from aiomqtt.broker.core.connection import ClientConnection
 from aiomqtt.broker.core.events import (
     Accepted,
-    Began,
-    Continued,
+    AuthenticationContinued,
+    AuthenticationStarted,
     Ended,
     Event,
-    Question,
+    PermissionRequest,
 )
 from aiomqtt.broker.hooks import Refusal
 from aiomqtt.escaping import escape, quote
@@ -26,7 +26,7 @@ from aiomqtt.standard.tables import Role
 from .hook_runner import QUESTIONS, Exchange
 
 if TYPE_CHECKING:
-    from .server import Server
+    from .server import ConnectionSet
 
 # So much may wait to be written to a client before those who publish to it wait.
 HIGH_WATER: Final = 256 * 1024
@@ -35,10 +35,12 @@ HIGH_WATER: Final = 256 * 1024
 LAST_QUESTIONS: Final = 5.0
 
 
-class Link(asyncio.Protocol):
+class ConnectionProtocol(asyncio.Protocol):
     """Moves bytes between a transport and a peer."""
 
-    def __init__(self, server: "Server", accepted_at: float | None = None) -> None:
+    def __init__(
+        self, server: "ConnectionSet", accepted_at: float | None = None
+    ) -> None:
         """Wait for `connection_made`.
 
         Args:
@@ -81,7 +83,9 @@ class Link(asyncio.Protocol):
         address = address_of(transport)
         certificate = _certificate(transport.get_extra_info("ssl_object"))
         since = self._loop.time() if self._accepted_at is None else self._accepted_at
-        self.peer: Peer = Peer(server.core, address, certificate, self, since)
+        self.peer: ClientConnection = ClientConnection(
+            server.core, address, certificate, self, since
+        )
         self.peer.outlet.taken = self._taken
         server.links.add(self)
         server.core.statistics.connections += 1
@@ -240,12 +244,12 @@ class Link(asyncio.Protocol):
 
     def _handle(self, event: Event) -> None:
         logger = self._server.logger
-        if isinstance(event, Question):
+        if isinstance(event, PermissionRequest):
             self._start_asking(event)
-        elif isinstance(event, Began):
+        elif isinstance(event, AuthenticationStarted):
             self._exchange = Exchange(self.peer, self._server.flush, event)
             self._start_authenticating(self._exchange)
-        elif isinstance(event, Continued):
+        elif isinstance(event, AuthenticationContinued):
             if self._exchange is not None:
                 self._exchange.answered(event.data)
         elif isinstance(event, Accepted):
@@ -292,7 +296,7 @@ class Link(asyncio.Protocol):
 
     # --- asking the program -----------------------------------------------------------
 
-    def _start_asking(self, question: Question) -> None:
+    def _start_asking(self, question: PermissionRequest) -> None:
         asked = [question]
         task = self._loop.create_task(self._ask(asked))
         self._tasks.add(task)
@@ -305,7 +309,7 @@ class Link(asyncio.Protocol):
 
         task.add_done_callback(end)
 
-    async def _ask(self, asked: list[Question]) -> None:
+    async def _ask(self, asked: list[PermissionRequest]) -> None:
         """Ask the program, as long as there is something to ask."""
         peer = self.peer
         count = 0
@@ -322,13 +326,15 @@ class Link(asyncio.Protocol):
             # What comes next, without a task of its own.
             if len(peer.events) == 1:
                 event = peer.events[0]
-                if isinstance(event, Question):
+                if isinstance(event, PermissionRequest):
                     peer.events.clear()
                     asked.append(event)
         self.flush()
         self._server.flush()
 
-    def _log_denied(self, question: Question, verdicts: list[Refusal | None]) -> None:
+    def _log_denied(
+        self, question: PermissionRequest, verdicts: list[Refusal | None]
+    ) -> None:
         for topic, verdict in zip(question.topics, verdicts, strict=False):
             if verdict is not None:
                 self._server.logger.info(
@@ -338,7 +344,7 @@ class Link(asyncio.Protocol):
                     quote(topic),
                 )
 
-    def _deny(self, question: Question) -> None:
+    def _deny(self, question: PermissionRequest) -> None:
         """Answer a question that the program can't answer any more."""
         if not self.peer.is_closed:
             self._server.logger.warning("A hook was cancelled: the client is denied")

@@ -5,8 +5,8 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from aiomqtt.broker.core.connection import Peer
-from aiomqtt.broker.core.events import Began, Question
+from aiomqtt.broker.core.connection import ClientConnection
+from aiomqtt.broker.core.events import AuthenticationStarted, PermissionRequest
 from aiomqtt.broker.hooks import (
     Action,
     Authenticate,
@@ -35,7 +35,12 @@ _ACTIONS: Final[dict[str, Action]] = {"publish": "publish", "subscribe": "subscr
 class Exchange:
     """An enhanced authentication that goes on; see `hooks.Authentication`."""
 
-    def __init__(self, peer: Peer, flush: Callable[[], None], began: Began) -> None:
+    def __init__(
+        self,
+        peer: ClientConnection,
+        flush: Callable[[], None],
+        began: AuthenticationStarted,
+    ) -> None:
         """Begin with what the client sent first."""
         self.client: ClientInfo = peer.info
         self.method: str = began.method
@@ -94,7 +99,7 @@ class Hooks:
         return self._authorize is not None
 
     async def decide(
-        self, client: ClientInfo, question: Question
+        self, client: ClientInfo, question: PermissionRequest
     ) -> list[Refusal | None]:
         """Answer a question of a peer."""
         if question.action == "connect":

@@ -2,14 +2,14 @@
 
 import asyncio
 
-from aiomqtt.broker.core.state import Core
+from aiomqtt.broker.core.state import BrokerState
 from aiomqtt.log import SafeLogger
 
-from .connection_protocol import Link
+from .connection_protocol import ConnectionProtocol
 from .hook_runner import Hooks
 
 
-class Server:
+class ConnectionSet:
     """Drives a core by an event loop.
 
     Attributes:
@@ -21,13 +21,13 @@ class Server:
         is_over: Whether it has ended: what comes in late is turned away.
     """
 
-    def __init__(self, core: Core, hooks: Hooks, logger: SafeLogger) -> None:
+    def __init__(self, core: BrokerState, hooks: Hooks, logger: SafeLogger) -> None:
         """Start without connections."""
         self.core = core
         self.hooks = hooks
         self.logger = logger
-        self.links: set[Link] = set()
-        self.leaving: set[Link] = set()
+        self.links: set[ConnectionProtocol] = set()
+        self.leaving: set[ConnectionProtocol] = set()
         # TLS connections whose handshake is not complete.
         self.handshakes: set[asyncio.Task[None]] = set()
         self.is_paused: bool = False
@@ -98,7 +98,7 @@ class Server:
         for link in self.links:
             link.read_or_not()
 
-    def forget(self, link: Link) -> None:
+    def forget(self, link: ConnectionProtocol) -> None:
         """Take note that a connection is closed."""
         self.links.discard(link)
         self.core.statistics.connections = len(self.links)

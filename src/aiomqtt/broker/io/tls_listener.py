@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from aiomqtt.escaping import escape
 
-from .connection_protocol import Link
+from .connection_protocol import ConnectionProtocol
 
 if TYPE_CHECKING:
-    from .server import Server
+    from .server import ConnectionSet
 
 # After an error of the system, such as too many open files, in seconds.
 PAUSE = 0.1
 
 
-class Door:
+class TlsListener:
     """Accepts TCP connections and lets in who completes a TLS handshake.
 
     `loop.create_server` would do the same, but it does not count who never completes
@@ -26,7 +26,7 @@ class Door:
     """
 
     def __init__(
-        self, server: "Server", context: ssl.SSLContext, sock: socket.socket
+        self, server: "ConnectionSet", context: ssl.SSLContext, sock: socket.socket
     ) -> None:
         """Accept the connections of a socket that listens; close it at the end."""
         self._server = server
@@ -69,7 +69,7 @@ class Door:
         server = self._server
         try:
             await self._loop.connect_accepted_socket(
-                partial(Link, server, self._loop.time()),
+                partial(ConnectionProtocol, server, self._loop.time()),
                 accepted,
                 ssl=self._context,
                 ssl_handshake_timeout=server.core.limits.connect_timeout,

@@ -20,7 +20,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from aiomqtt.standard.tables import PacketType
 
-from .wires import BROKER, CLIENT, Connection, Sender, Wire
+from .forwarding import BROKER, CLIENT, Connection, Sender, Wire
 
 __all__ = ["BROKER", "CLIENT", "FaultProxy", "Order", "Sender"]
 

@@ -22,7 +22,7 @@ from aiomqtt.testing import (
     PUBREL,
     FaultProxy,
 )
-from aiomqtt.testing.wires import packet_size
+from aiomqtt.testing.forwarding import packet_size
 
 SOON = 5.0
 CONNECT_BYTES = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x"
