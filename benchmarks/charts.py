@@ -78,6 +78,8 @@ class Chart:
     metric: Metric
     panels: tuple[Panel, ...]
     columns: int = 1
+    # The version of MQTT, where that isn't the machine's.
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,14 @@ def sizes() -> tuple[Panel, ...]:
 
 CHARTS = (
     Chart("messages", "CPU per message", "cpu_us_per_message", panels_of(""), 2),
+    Chart(
+        "messages-3.1.1",
+        "CPU per message, MQTT 3.1.1",
+        "cpu_us_per_message",
+        panels_of("-v4"),
+        2,
+        "3.1.1",
+    ),
     Chart(
         "many",
         "CPU per message: one call for many messages",
@@ -190,9 +200,8 @@ def draw(report: Report, chart: Chart) -> str:
             lines += draw_panel(panel, bars, floors.get(panel), x, y + heading, width)
         y += heading + ROW * max(len(bars) for _, bars in beside)
     machine = report.machine
-    about = (
-        f"{machine['processor']}, Python {machine['Python']}, MQTT {machine['MQTT']}, "
-    )
+    protocol = chart.protocol or machine["MQTT"]
+    about = f"{machine['processor']}, Python {machine['Python']}, MQTT {protocol}, "
     if chart.metric in ("cpu_us_per_message", "p50_us"):
         about += f"{machine['payload']}, "
     about += machine["date"]

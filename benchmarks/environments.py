@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from workloads import Workload, is_among
+
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent
 ENVIRONMENTS = HERE / ".envs"
@@ -38,6 +40,8 @@ class Client:
     # The workloads that it has, as --workloads takes them; None is all that a client
     # can have.
     workloads: tuple[str, ...] | None = None
+    # The versions of MQTT that it speaks, as its program gets them.
+    protocols: tuple[int, ...] = (4, 5)
     # Whether it has a call that publishes many messages.
     has_publish_many: bool = False
     # Added to the environment when it is installed and when it runs.
@@ -46,6 +50,16 @@ class Client:
     default: bool = True
     # Where its program is.
     folder: Path = PROGRAMS
+
+    def has(self, workload: Workload) -> bool:
+        """Whether it can be measured in that.
+
+        Where the version is not part of a workload, a client that speaks another one is
+        run with that, and its row says so.
+        """
+        if workload.protocol is not None and workload.protocol not in self.protocols:
+            return False
+        return self.workloads is None or is_among(workload, self.workloads)
 
 
 CLIENTS = (
@@ -103,6 +117,7 @@ CLIENTS = (
         "run_aiomqtt3.py",
         "--no-deps aiomqtt==3.0.0a1 mqtt5==0.6.0",
         "aiomqtt",
+        protocols=(5,),
     ),
     Client(
         "paho-mqtt",
@@ -113,6 +128,25 @@ CLIENTS = (
         share=0.7,
     ),
     Client("zmqtt", "package", "run_zmqtt.py", "zmqtt==0.2.5", "zmqtt", share=0.3),
+    # It asks for Python 3.12.
+    Client(
+        "zenmqtt",
+        "package",
+        "run_zenmqtt.py",
+        "zenmqtt==0.1.0rc6",
+        "zenmqtt",
+        protocols=(5,),
+    ),
+    # A thread for each client, as paho-mqtt has.
+    Client(
+        "ohmqtt",
+        "package",
+        "run_ohmqtt.py",
+        "ohmqtt==1.2.1",
+        "ohmqtt",
+        share=0.7,
+        protocols=(5,),
+    ),
     Client(
         "amqtt",
         "package",
@@ -120,6 +154,7 @@ CLIENTS = (
         "amqtt==0.12.1",
         "amqtt.client",
         share=0.2,
+        protocols=(4,),
     ),
     # It refuses to publish at QoS 2.
     Client(
@@ -128,6 +163,7 @@ CLIENTS = (
         "run_awscrt.py",
         "awscrt==0.38.1",
         "awscrt.mqtt",
+        protocols=(4,),
         workloads=("receive*", "publish-qos0*", "publish-qos1*", "client"),
     ),
     # By ctypes, it runs libmosquitto in a thread of the Python process.
@@ -144,7 +180,14 @@ CLIENTS = (
         "bare-asyncio",
         "bare",
         "run_bare.py",
-        workloads=("receive-qos0*", "publish-qos0*", "publish-qos1*", "latency"),
+        workloads=(
+            "receive-qos*",
+            "receive-properties",
+            "receive-million",
+            "publish-qos0*",
+            "publish-qos1*",
+            "latency",
+        ),
     ),
 )
 

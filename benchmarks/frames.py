@@ -67,15 +67,34 @@ def encode_subscribe(packet_id: int, topic_filter: str, qos: int) -> bytes:
 
 
 def encode_publish(
-    topic: str, payload: bytes, qos: int, packet_id: int, *, version: int
+    topic: str,
+    payload: bytes,
+    qos: int,
+    packet_id: int,
+    *,
+    version: int,
+    properties: bytes = b"",
 ) -> bytes:
     body = encode_string(topic)
     if qos:
         body += struct.pack("!H", packet_id)
     if version == V5:
-        body += b"\x00"  # no properties
+        body += encode_length(len(properties)) + properties
     body += payload
     return bytes([PUBLISH << 4 | qos << 1]) + encode_length(len(body)) + body
+
+
+def encode_properties() -> bytes:
+    """Those of a message that has some: five, as a request has them."""
+    return b"".join(
+        [
+            b"\x03" + encode_string("application/json"),
+            b"\x08" + encode_string("bench/answers/17"),
+            b"\x09" + encode_string("0123456789abcdef"),
+            b"\x26" + encode_string("unit") + encode_string("degree Celsius"),
+            b"\x26" + encode_string("sensor") + encode_string("north-west"),
+        ]
+    )
 
 
 @dataclass(slots=True)

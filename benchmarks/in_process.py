@@ -13,6 +13,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import frames
@@ -36,6 +37,8 @@ class Peer(asyncio.Transport):
         self._loop = loop
         self._protocol: asyncio.Protocol
         self._closing = False
+        # What stands in a packet that could have properties.
+        self._no_properties = b""
         # Of a PUBLISH that the client sends with QoS 1 or 2.
         self.length = 0
         self._identifier = 4 + len(TOPIC)
@@ -61,6 +64,9 @@ class Peer(asyncio.Transport):
         """Have the client receive it."""
         self._loop.call_soon(self._protocol.data_received, data)
 
+    def answer(self, head: int, body: frames.Buffer) -> None:
+        self.send(bytes([head, len(body)]) + body)
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         first = data[0]
         if first >> 4 == frames.PUBLISH and not first & 6:
@@ -74,9 +80,13 @@ class Peer(asyncio.Transport):
         for run in split_runs(bytes(data)):
             match run.head >> 4:
                 case frames.CONNECT:
-                    self.send(b"\x20\x02\x00\x00")
+                    body = run.data[run.start + run.body : run.end]
+                    has_properties = frames.connect_version(body) == frames.V5
+                    self._no_properties = b"\x00" if has_properties else b""
+                    self.answer(0x20, b"\x00\x00" + self._no_properties)
                 case frames.SUBSCRIBE:
-                    self.send(b"\x90\x03" + run.column(0) + run.column(1) + b"\x02")
+                    identifier = run.column(0) + run.column(1)
+                    self.answer(0x90, identifier + self._no_properties + b"\x02")
                 case frames.PUBLISH if run.head >> 1 & 3 == 1:
                     self.send(run.acks(frames.PUBACK, 2 + len(TOPIC)))
                 case frames.PUBLISH if run.head >> 1 & 3 == 2:
@@ -153,7 +163,7 @@ class Meter:
         self._library.stop()
 
 
-def new_client() -> tuple[aiomqtt.Client, Peer]:
+def new_client(version: int = 4) -> tuple[aiomqtt.Client, Peer]:
     # Here, since who asks for the names of the workloads has none.
     import aiomqtt
 
@@ -162,20 +172,28 @@ def new_client() -> tuple[aiomqtt.Client, Peer]:
     loop.create_connection = peer.connect  # type: ignore[method-assign,assignment]
     loop.sock_connect = peer.dial  # type: ignore[method-assign]
     client = aiomqtt.Client(
-        "127.0.0.1", 1883, identifier="guard", max_inflight_messages=WINDOW
+        "127.0.0.1",
+        1883,
+        identifier="guard",
+        protocol=aiomqtt.ProtocolVersion(version),
+        max_inflight_messages=WINDOW,
     )
     client.pending_calls_threshold = WINDOW + 1
     return client, peer
 
 
-async def receive(meter: Meter, qos: int, size: int) -> None:
-    client, peer = new_client()
-    packet = frames.encode_publish(TOPIC, bytes(size), qos, 1, version=4)
-    many = WINDOW if qos else max(1, READ_BYTES // len(packet) // 4)
-    stream = b"".join(
-        frames.encode_publish(TOPIC, bytes(size), qos, 1 + number, version=4)
-        for number in range(many)
-    )
+async def receive(
+    meter: Meter, qos: int, size: int, version: int = 4, properties: bytes = b""
+) -> None:
+    client, peer = new_client(version)
+
+    def encode(packet_id: int) -> bytes:
+        return frames.encode_publish(
+            TOPIC, bytes(size), qos, packet_id, version=version, properties=properties
+        )
+
+    many = WINDOW if qos else max(1, READ_BYTES // len(encode(1)) // 4)
+    stream = b"".join(encode(1 + number) for number in range(many))
     # A large message comes in parts.
     chunks = [
         stream[start : start + READ_BYTES // 4]
@@ -211,11 +229,11 @@ async def receive(meter: Meter, qos: int, size: int) -> None:
         peer.acknowledged = lambda: None
 
 
-async def publish(meter: Meter, qos: int, size: int) -> None:
+async def publish(meter: Meter, qos: int, size: int, version: int = 4) -> None:
     """One after the other."""
-    client, peer = new_client()
+    client, peer = new_client(version)
     payload = bytes(size)
-    peer.length = len(frames.encode_publish(TOPIC, payload, qos, 1, version=4))
+    peer.length = len(frames.encode_publish(TOPIC, payload, qos, 1, version=version))
     async with client:
         for number in range(WARM_UP + meter.count):
             if number == WARM_UP:
@@ -282,6 +300,12 @@ async def import_package(meter: Meter, qos: int, size: int) -> None:
 
 Kind: TypeAlias = Callable[[Meter, int, int], Coroutine[Any, Any, None]]
 
+receive_5: Final[Kind] = partial(receive, version=5)
+receive_properties: Final[Kind] = partial(
+    receive, version=5, properties=frames.encode_properties()
+)
+publish_5: Final[Kind] = partial(publish, version=5)
+
 # Name: what it does, the QoS, the payload's size, the messages that are counted, and
 # the call that a revision must have; without one, nothing is imported beforehand.
 WORKLOADS: Final[dict[str, tuple[Kind, int, int, int, str]]] = {
@@ -289,7 +313,13 @@ WORKLOADS: Final[dict[str, tuple[Kind, int, int, int, str]]] = {
     "receive-qos1": (receive, 1, 64, 8000, "publish"),
     "receive-qos2": (receive, 2, 64, 8000, "publish"),
     "receive-qos0-64k": (receive, 0, 65_536, 400, "publish"),
+    "receive-qos0-v5": (receive_5, 0, 64, 8000, "publish"),
+    "receive-qos1-v5": (receive_5, 1, 64, 8000, "publish"),
+    "receive-qos2-v5": (receive_5, 2, 64, 8000, "publish"),
+    "receive-properties-v5": (receive_properties, 0, 64, 8000, "publish"),
     "publish-qos0": (publish, 0, 64, 4000, "publish"),
+    "publish-qos0-v5": (publish_5, 0, 64, 4000, "publish"),
+    "publish-qos1-v5": (publish_5, 1, 64, 1000, "publish"),
     "publish-qos1": (publish, 1, 64, 1000, "publish"),
     "publish-qos0-64k": (publish, 0, 65_536, 400, "publish"),
     "gather-qos1": (gather, 1, 64, 4000, "publish"),

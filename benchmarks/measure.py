@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
+from frames import encode_properties
 from other_ends import Mosquitto, OtherEnd, OtherEndError, Peer
 from workloads import Workload
 
@@ -24,6 +25,9 @@ class Settings:
     protocol: int
     limit: float
     broker: str  # "peer" or "mosquitto"
+
+    def protocol_of(self, workload: Workload) -> int:
+        return workload.protocol or self.protocol
 
     def size_of(self, workload: Workload) -> int:
         return self.size if workload.size is None else workload.size
@@ -57,8 +61,10 @@ def run_client(
                 workload.qos,
                 settings.size_of(workload),
                 settings.in_flight,
-                settings.protocol,
+                settings.protocol_of(workload),
                 settings.limit,
+                settings.window,
+                len(encode_properties()) if workload.has_properties else 0,
             )
             arguments = [workload.kind, *map(str, numbers)]
             _run_client([*command, *arguments], settings.limit, outcome)
@@ -77,6 +83,7 @@ def other_end(workload: Workload, messages: int, settings: Settings) -> OtherEnd
         f"--size={settings.size_of(workload)}",
         f"--topics={workload.topics}",
         f"--window={settings.window}",
+        f"--properties={int(workload.has_properties)}",
     ]
     if settings.broker == "mosquitto":
         size = settings.size_of(workload)

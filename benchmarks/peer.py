@@ -42,6 +42,7 @@ class Plan:
     payload: bytes
     # One after the other. Their names are equally long, and so are the packets.
     topics: tuple[str, ...]
+    properties: bytes  # encoded, of each message
     window: int
 
 
@@ -74,27 +75,29 @@ class Delivery:
         self._qos = plan.qos
         self._messages = plan.messages
         topics = plan.topics
-        self._length = len(
-            frames.encode_publish(topics[0], plan.payload, plan.qos, 1, version=version)
-        )
+        properties = plan.properties
+
+        def encode(topic: str, qos: int, packet_id: int) -> bytes:
+            return frames.encode_publish(
+                topic,
+                plan.payload,
+                qos,
+                packet_id,
+                version=version,
+                properties=properties,
+            )
+
+        self._length = len(encode(topics[0], plan.qos, 1))
         # Unacknowledged messages; at QoS 0, the messages of one call.
         self._window = max(1, min(window, CYCLE_BYTES // self._length))
         self._slots = max(self._window, len(topics))
         self._cycle = memoryview(
             b"".join(
-                frames.encode_publish(
-                    topics[slot % len(topics)],
-                    plan.payload,
-                    plan.qos,
-                    slot + 1,
-                    version=version,
-                )
+                encode(topics[slot % len(topics)], plan.qos, slot + 1)
                 for slot in range(self._slots)
             )
         )
-        self._last = frames.encode_publish(
-            topics[0], plan.payload, 0, 0, version=version
-        )
+        self._last = encode(topics[0], 0, 0)
         self._started = False
         self._sent = 0
         self._acked = 0
@@ -257,6 +260,9 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=64, help="payload bytes")
     parser.add_argument("--topics", type=int, default=1, help="to send on, in turn")
     parser.add_argument(
+        "--properties", type=int, default=0, help="1: with properties (MQTT 5.0)"
+    )
+    parser.add_argument(
         "--window", type=int, default=100, help="unacknowledged at a time"
     )
 
@@ -267,6 +273,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         qos=arguments.qos,
         payload=b"x" * arguments.size,
         topics=topic_names(arguments.topics),
+        properties=frames.encode_properties() if arguments.properties else b"",
         window=arguments.window,
     )
 

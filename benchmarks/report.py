@@ -21,6 +21,9 @@ OURS = frozenset(client.name for client in CLIENTS if client.how == "checkout")
 # No client: what moving the bytes costs without MQTT.
 FLOOR = next(client.name for client in CLIENTS if client.how == "bare")
 
+# The metrics of which a multiple of the floor says something.
+COMPARED_WITH_FLOOR: tuple[Metric, ...] = ("cpu_us_per_message", "p50_us")
+
 START, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -123,20 +126,43 @@ class Report:
         return "\n\n".join(sections)
 
     def _table(self, title: str, workloads: Sequence[Workload]) -> str:
-        """A row for each client, a column for each metric of each workload."""
+        """A row for each client, a column for each metric of each workload.
+
+        Where the floor was measured, a column tells how many times that it is.
+        """
         columns = [(w, metric) for w in workloads for metric in w.metrics]
         units = {metric for _, metric in columns}
         unit = f", {UNITS[columns[0][1]]}" if len(units) == 1 else ""
-        heads = [
-            w.title if unit else f"{w.title}, {UNITS[metric]}" for w, metric in columns
-        ]
+        heads = []
+        for w, metric in columns:
+            heads.append(w.title if unit else f"{w.title}, {UNITS[metric]}")
+            if self._has_floor(w, metric):
+                heads.append("x floor")
         rows = [["client", *heads]]
         for client, version in self.clients.items():
-            figures = [self._figure(client, w, metric) for w, metric in columns]
+            figures = []
+            for w, metric in columns:
+                figures.append(self._figure(client, w, metric))
+                if self._has_floor(w, metric):
+                    figures.append(self._times_floor(client, w, metric))
             if set(figures) != {"n/a"}:
                 name = client if version in client else f"{client} {version}"
                 rows.append([f"**{name}**" if client in OURS else name, *figures])
         return f"**{title}{unit}**\n\n{aligned(rows)}"
+
+    def _median(self, client: str, workload: Workload, metric: Metric) -> float | None:
+        cell = self.cells.get((workload.name, client))
+        return cell.median(metric) if cell else None
+
+    def _has_floor(self, workload: Workload, metric: Metric) -> bool:
+        if metric not in COMPARED_WITH_FLOOR:
+            return False
+        return self._median(FLOOR, workload, metric) is not None
+
+    def _times_floor(self, client: str, workload: Workload, metric: Metric) -> str:
+        median = self._median(client, workload, metric)
+        floor = self._median(FLOOR, workload, metric)
+        return f"{median / floor:.2f}" if median is not None and floor else "n/a"
 
     def _figure(self, client: str, workload: Workload, metric: Metric) -> str:
         """Median, ratio to the reference and spread, or the problem."""
@@ -149,8 +175,7 @@ class Report:
         if median is None:
             return "n/a"
         text = number(median)
-        base_cell = self.cells.get((workload.name, REFERENCE))
-        base = base_cell.median(metric) if base_cell else None
+        base = self._median(REFERENCE, workload, metric)
         if base and client != REFERENCE:
             ratio = median / base
             text += f" ({ratio:.0f}x)" if ratio >= 10 else f" ({ratio:.2f}x)"

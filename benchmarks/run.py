@@ -39,7 +39,13 @@ Commands = dict[tuple[str, str], list[str]]  # by workload and client
 def main() -> int:
     arguments = parse_arguments()
     clients = [client for client in CLIENTS if client.name in arguments.clients]
-    workloads = [w for w in WORKLOADS if is_among(w, arguments.workloads)]
+    workloads = [
+        workload
+        for workload in WORKLOADS
+        if is_among(workload, arguments.workloads)
+        # The feeder of a broker has none.
+        and not (workload.has_properties and arguments.broker == "mosquitto")
+    ]
     settings = Settings(
         size=arguments.size,
         in_flight=arguments.in_flight,
@@ -120,8 +126,7 @@ def prepare(
             continue
         for workload in workloads:
             command = environment.command(workload.kind)
-            has_it = client.workloads is None or is_among(workload, client.workloads)
-            if has_it and command is not None:
+            if client.has(workload) and command is not None:
                 commands[workload.name, client.name] = command
     return commands
 
@@ -156,7 +161,9 @@ def measure(
     cell.problem = outcome.problem
     if not outcome.problem:
         for metric in workload.metrics:
-            cell.values.setdefault(metric, []).append(value_of(metric, outcome.result))
+            value = value_of(metric, outcome.result)
+            if value is not None:
+                cell.values.setdefault(metric, []).append(value)
     return about | {
         "result": outcome.result,
         "peer": outcome.peer,
@@ -168,8 +175,14 @@ def measure(
 def versions(clients: Sequence[Client], runs: list[dict[str, Any]]) -> dict[str, str]:
     """The clients' versions as their programs told them."""
     told: dict[str, str] = {}
-    # The program of `import` comes last: it knows no more than the package.
-    for run in sorted(runs, key=lambda run: run["workload"] == "import"):
+
+    def order(run: dict[str, Any]) -> bool:
+        # The program of `import` comes last: it knows no more than the package. So do
+        # workloads of one version of MQTT: only those that speak it are run.
+        workload = next(w for w in WORKLOADS if w.name == run["workload"])
+        return workload.kind == "import" or workload.protocol is not None
+
+    for run in sorted(runs, key=order):
         if run.get("result"):
             told.setdefault(run["client"], run["result"]["version"])
     return {client.name: told.get(client.name, "") for client in clients}
@@ -207,7 +220,7 @@ def describe_machine(arguments: argparse.Namespace) -> dict[str, str]:
         "processor": f"{os.cpu_count()} x {processor}",
         "system": platform.system(),
         "Python": version_of(arguments.python),
-        "MQTT": {3: "3.1", 4: "3.1.1", 5: "5.0"}[arguments.protocol],
+        "MQTT": {4: "3.1.1", 5: "5.0"}[arguments.protocol],
         "against": "the benchmark's peer"
         if arguments.broker == "peer"
         else mosquitto_version(),
@@ -258,7 +271,11 @@ def parse_arguments() -> argparse.Namespace:
         help="unacknowledged from the peer (default: 100)",
     )
     parser.add_argument(
-        "--protocol", type=int, default=4, choices=(4, 5), help="5 is MQTT 5.0"
+        "--protocol",
+        type=int,
+        default=5,
+        choices=(4, 5),
+        help="of the workloads whose name doesn't say it (default: 5, MQTT 5.0)",
     )
     parser.add_argument("--limit", type=float, default=30.0, help="seconds for one run")
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -15,6 +15,9 @@ Metric = Literal[
     "kib_each",
     "import_cpu_ms",
     "import_kib",
+    "longest_queue",
+    "peak_mib",
+    "longest_turn_ms",
 ]
 
 UNITS: dict[Metric, str] = {
@@ -25,12 +28,17 @@ UNITS: dict[Metric, str] = {
     "kib_each": "KiB each",
     "import_cpu_ms": "CPU ms",
     "import_kib": "KiB",
+    "longest_queue": "longest queue, messages",
+    "peak_mib": "peak memory, MiB",
+    "longest_turn_ms": "longest turn, CPU ms",
 }
 
 # Each is one table of the report. `--workloads` knows them too.
 GROUPS = {
     "receive": "Receiving",
     "publish": "Publishing",
+    "3.1.1": "MQTT 3.1.1",
+    "million": "Receiving a million messages at QoS 0",
     "1k": "Payloads of 1 KiB",
     "64k": "Payloads of 64 KiB",
     "client": "Latency, connecting, memory and import",
@@ -55,6 +63,10 @@ class Workload:
     # Payload bytes; None is what --size says.
     size: int | None = None
     topics: int = 1
+    # The version of MQTT, as a client's program gets it; None is what --protocol says.
+    protocol: int | None = None
+    # Whether the messages have properties.
+    has_properties: bool = False
 
     @property
     def full_title(self) -> str:
@@ -66,7 +78,7 @@ class Workload:
 
     @property
     def peer_sends(self) -> bool:
-        return self.kind == "receive"
+        return self.kind.startswith("receive")
 
     @property
     def peer_receives(self) -> bool:
@@ -149,6 +161,29 @@ WORKLOADS = (
         80_000,
         topics=TOPICS,
     ),
+    Workload(
+        "receive-properties",
+        "receive QoS 0, five properties",
+        "receive",
+        "receive",
+        0,
+        80_000,
+        protocol=5,
+        has_properties=True,
+    ),
+    *(
+        replace(workload, name=f"{workload.name}-v4", group="3.1.1", protocol=4)
+        for workload in _of_payload(PAYLOADS[0])
+    ),
+    Workload(
+        "receive-million",
+        "receive",
+        "million",
+        "receive-watched",
+        0,
+        1_000_000,
+        ("longest_queue", "peak_mib", "longest_turn_ms"),
+    ),
     *_of_payload(PAYLOADS[1]),
     *_of_payload(PAYLOADS[2]),
     Workload(
@@ -176,8 +211,8 @@ def is_among(workload: Workload, patterns: Iterable[str]) -> bool:
     )
 
 
-def value_of(metric: Metric, result: dict[str, float]) -> float:
-    """The metric's figure from a client program's result line."""
+def value_of(metric: Metric, result: dict[str, float]) -> float | None:
+    """The metric's figure from a client program's result line; None: it has none."""
     match metric:
         case "cpu_us_per_message":
             return result["cpu_s"] / result["count"] * 1e6
@@ -191,3 +226,8 @@ def value_of(metric: Metric, result: dict[str, float]) -> float:
             return result["import_bytes"] / 1024
         case "p50_us" | "p99_us":
             return result[metric]
+        case "peak_mib":
+            peak = result.get("peak_bytes")
+            return None if peak is None else peak / 1024 / 1024
+        case "longest_queue" | "longest_turn_ms":
+            return result.get(metric)

@@ -1,17 +1,21 @@
 """What the Python client programs share: arguments, the meter and the result line.
 
-Called as `PROGRAM KIND PORT MESSAGES QOS SIZE IN_FLIGHT PROTOCOL LIMIT`, such a program
-prints one line of JSON (see `benchmarks/README.md`).
+Such a program is called with the fields of `Task`, in their order, and prints one line
+of JSON (see `benchmarks/README.md`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import json
+import os
 import platform
 import resource
+import socket
+import struct
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,10 +25,21 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+# Only on Unix.
+try:
+    import fcntl
+    import termios
+except ImportError:
+    pass
+
 HOST = "127.0.0.1"
 TOPIC = "bench/temperature"
 # What a subscriber asks for: that topic and all the others of a workload.
 FILTER = "bench/#"
+
+# Linux's struct tcp_info: so much of it is asked for, where tcpi_bytes_received is.
+TCP_INFO_BYTES = 256
+TCP_INFO_RECEIVED = 128
 
 PROTOCOL_NAMES = {4: "3.1.1", 5: "5.0"}
 
@@ -39,6 +54,10 @@ _numbers = itertools.count(1)
 # Publishes before the first latency reading.
 LATENCY_WARM_UP = 100
 
+# The kind that receives and is watched, and after how many messages each look is taken.
+WATCHED = "receive-watched"
+LOOK_EVERY = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -52,6 +71,8 @@ class Task:
     in_flight: int
     protocol: int
     limit: float
+    window: int  # unacknowledged messages that come at most
+    property_bytes: int  # of each message that comes, in MQTT 5.0
 
     @property
     def payload(self) -> bytes:
@@ -59,15 +80,128 @@ class Task:
 
     @classmethod
     def from_arguments(cls, arguments: list[str]) -> Task:
-        kind, *numbers, limit = arguments
-        port, messages, qos, size, in_flight, protocol = map(int, numbers)
-        return cls(kind, port, messages, qos, size, in_flight, protocol, float(limit))
+        kind, *first, limit, window, property_bytes = arguments
+        port, messages, qos, size, in_flight, protocol = map(int, first)
+        return cls(
+            kind,
+            port,
+            messages,
+            qos,
+            size,
+            in_flight,
+            protocol,
+            float(limit),
+            int(window),
+            int(property_bytes),
+        )
+
+
+def publish_length(task: Task) -> int:
+    """Return the bytes of one PUBLISH on the workloads' topic."""
+    body = 2 + len(TOPIC) + task.size
+    if task.qos:
+        body += 2
+    if task.protocol == 5:
+        body += length_of_length(task.property_bytes) + task.property_bytes
+    return 1 + length_of_length(body) + body
+
+
+def length_of_length(value: int) -> int:
+    """Return the bytes of a variable byte integer."""
+    return max(1, (value.bit_length() + 6) // 7)
+
+
+class Watch:
+    """Follows a client that receives: its queue, its memory, the turns of its loop.
+
+    What was read from the socket and hasn't reached the program waits in the client,
+    wherever that keeps it. The system knows what was read, on Linux.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._port = task.port
+        self._length = publish_length(task)
+        self._socket: socket.socket | None = None
+        self._read_before = 0
+        self._longest_queue = 0
+        self._resident = 0
+        self._turn_began = 0.0
+        self._longest_turn = 0.0
+        self._runs = False
+
+    def start(self) -> None:
+        self._socket = self._find_socket()
+        if self._socket is not None:
+            self._read_before = self._read()
+        self._resident = resident_bytes()
+        # The peak starts anew.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._runs = True
+        self._turn_began = time.thread_time()
+        self._on_turn(asyncio.get_running_loop())
+
+    def look(self, count: int) -> None:
+        if self._socket is not None:
+            read = (self._read() - self._read_before) // self._length
+            self._longest_queue = max(self._longest_queue, read - count)
+
+    def stop(self) -> dict[str, float]:
+        self._runs = False
+        figures: dict[str, float] = {"longest_turn_ms": self._longest_turn * 1e3}
+        if self._socket is not None:
+            figures["longest_queue"] = self._longest_queue
+            self._socket.close()
+        status = Path("/proc/self/status")
+        if status.exists():
+            [peak] = [
+                int(line.split()[1]) * 1024
+                for line in status.read_text().splitlines()
+                if line.startswith("VmHWM:")
+            ]
+            figures["peak_bytes"] = peak - self._resident
+        return figures
+
+    def _on_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the processor's time of a turn of the loop: others can't lengthen it."""
+        now = time.thread_time()
+        self._longest_turn = max(self._longest_turn, now - self._turn_began)
+        self._turn_began = now
+        if self._runs:
+            loop.call_soon(self._on_turn, loop)
+
+    def _find_socket(self) -> socket.socket | None:
+        """Return the client's socket, by a file of our own."""
+        files = Path("/proc/self/fd")
+        if not files.exists():
+            return None
+        for file in files.iterdir():
+            with contextlib.suppress(OSError):
+                found = socket.socket(fileno=os.dup(int(file.name)))
+                if found.getpeername()[1:2] == (self._port,):
+                    return found
+                found.close()
+        return None
+
+    def _read(self) -> int:
+        """Return the bytes that the client has taken out of its socket."""
+        assert self._socket is not None
+        information = self._socket.getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES
+        )
+        [received] = struct.unpack_from("<Q", information, TCP_INFO_RECEIVED)
+        waiting = fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4))
+        return int(received) - int.from_bytes(waiting, sys.byteorder)
 
 
 class Meter:
     """Collects what one run measured."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: Task) -> None:
+        # When `look` is to be called first: at so many messages.
+        self._messages = task.messages
+        self._watch = Watch(task) if task.kind == WATCHED else None
+        self.first_mark = LOOK_EVERY if self._watch else task.messages
         self.count = 0
         self.payload_bytes = 0
         self.extra: dict[str, float] = {}
@@ -75,8 +209,18 @@ class Meter:
         self._wall_started = self._wall_stopped = 0.0
         self._running = False
 
+    def look(self, count: int) -> int:
+        """Note how a client that receives stands; at how many to call again, or 0."""
+        if count >= self._messages:
+            return 0
+        if self._watch is not None:
+            self._watch.look(count)
+        return min(count + LOOK_EVERY, self._messages)
+
     def start(self) -> None:
         gc.collect()
+        if self._watch is not None:
+            self._watch.start()
         self._running = True
         self._wall_started = time.perf_counter()
         # User and system time of the whole process, its threads included.
@@ -89,6 +233,8 @@ class Meter:
         self._cpu_stopped = time.process_time()
         self._wall_stopped = time.perf_counter()
         self._running = False
+        if self._watch is not None:
+            self.extra |= self._watch.stop()
 
     def record_latencies(self, nanoseconds: list[int]) -> None:
         ordered = sorted(nanoseconds)
@@ -183,7 +329,8 @@ def main(
     if protocol is not None and protocol != task.protocol:
         task = replace(task, protocol=protocol)
         version = f"{version} (MQTT {PROTOCOL_NAMES[protocol]})"
-    meter = Meter()
+    meter = Meter(task)
+    kinds = {WATCHED: kinds["receive"], **kinds}
     if enter is not None:
         kinds = {
             "connect": partial(connect, enter=enter),

@@ -1,7 +1,7 @@
 /* The reference: libmosquitto in one thread, with mosquitto_loop.
  *
- * Called as PROGRAM KIND PORT MESSAGES QOS SIZE IN_FLIGHT PROTOCOL LIMIT; prints one line of
- * JSON (see benchmarks/README.md). What it measures is what clients/common.py measures.
+ * Called as PROGRAM KIND PORT MESSAGES QOS SIZE IN_FLIGHT PROTOCOL LIMIT WINDOW PROPERTY_BYTES;
+ * prints one line of JSON (see benchmarks/README.md). What it measures is what clients/common.py measures.
  */
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
@@ -245,6 +245,27 @@ static long resident_bytes(void)
     return resident * sysconf(_SC_PAGESIZE);
 }
 
+static long peak_bytes(void)
+{
+    char line[256];
+    long kib = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "VmHWM: %ld", &kib) == 1)
+            break;
+    if (status != NULL)
+        fclose(status);
+    return kib * 1024;
+}
+
+static void receive_watched(void)
+{
+    flush_and_disconnect(new_connected()); /* for the library's own memory */
+    long before = resident_bytes();
+    receive();
+    snprintf(extra, sizeof extra, ", \"peak_bytes\": %ld", peak_bytes() - before);
+}
+
 static void idle(void)
 {
     many_clients = 1;
@@ -265,8 +286,9 @@ static void idle(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 9) {
-        fprintf(stderr, "usage: %s KIND PORT MESSAGES QOS SIZE IN_FLIGHT PROTOCOL LIMIT\n", argv[0]);
+    if (argc != 11) {
+        fprintf(stderr, "usage: %s KIND PORT MESSAGES QOS SIZE IN_FLIGHT PROTOCOL LIMIT"
+                        " WINDOW PROPERTY_BYTES\n", argv[0]);
         return 2;
     }
     const char *kind = argv[1];
@@ -283,6 +305,8 @@ int main(int argc, char **argv)
 
     if (!strcmp(kind, "receive"))
         receive();
+    else if (!strcmp(kind, "receive-watched"))
+        receive_watched();
     else if (!strcmp(kind, "publish"))
         publish(payload);
     else if (!strcmp(kind, "publish-window") || !strcmp(kind, "publish-many"))

@@ -60,6 +60,7 @@ async def receive(task: Task, meter: Meter) -> None:
     count = payload_bytes = 0
     async with asyncio.timeout(None) as limit, new_client(task) as client:
         meter.start()
+        mark = meter.first_mark
         watch = asyncio.create_task(end_when_quiet(limit, lambda: count))
         try:
             await client.subscribe(FILTER, max_qos=api.QoS(task.qos))
@@ -73,8 +74,10 @@ async def receive(task: Task, meter: Meter) -> None:
                     await client.puback(packet.packet_id)
                 elif packet.qos != at_most_once:
                     await client.pubrec(packet.packet_id)
-                if count == task.messages:
-                    break
+                if count == mark:
+                    mark = meter.look(count)
+                    if not mark:
+                        break
         finally:
             meter.stop()
             meter.count, meter.payload_bytes = count, payload_bytes

@@ -33,13 +33,16 @@ async def receive(task: Task, meter: Meter) -> None:
     async with AsyncExitStack() as stack:
         client = await connected(task, stack)
         meter.start()
+        mark = meter.first_mark
         try:
             await client.subscribe([(FILTER, task.qos)])
-            while count < task.messages:
+            while mark:
                 message = await client.deliver_message()
                 if message is not None:
                     payload_bytes += len(message.data)
                     count += 1
+                    if count == mark:
+                        mark = meter.look(count)
         finally:
             meter.stop()
             meter.count, meter.payload_bytes = count, payload_bytes

@@ -11,10 +11,24 @@ import time
 from collections import deque
 from typing import TypeVar, cast
 
-from common import FILTER, HOST, LATENCY_WARM_UP, TOPIC, Meter, Task, main
+from common import (
+    FILTER,
+    HOST,
+    LATENCY_WARM_UP,
+    TOPIC,
+    Meter,
+    Task,
+    main,
+    publish_length,
+)
 
 SUBSCRIBE_ID = 1
 SUBACK_LENGTH = 5
+ACK_LENGTH = 4
+# Like PUBREC and PUBCOMP.
+ANSWERS = (b"\x50\x02\x00\x01", b"\x70\x02\x00\x01")
+# So much the peer has on the way at most, unless it is one packet.
+CYCLE_BYTES = 1024 * 1024
 FLUSH_BYTES = 64 * 1024
 DISCONNECT = b"\xe0\x00"
 
@@ -29,28 +43,34 @@ def encode(first_byte: int, body: bytes) -> bytes:
     return bytes([first_byte]) + bytes(length) + body
 
 
-def encode_connect() -> bytes:
-    return encode(0x10, b"\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")
+def no_properties(task: Task) -> bytes:
+    """What stands where there could be properties."""
+    return b"\x00" if task.protocol == 5 else b""
 
 
-def encode_subscribe() -> bytes:
+def encode_connect(task: Task) -> bytes:
+    head = b"\x00\x04MQTT" + bytes([task.protocol]) + b"\x02\x00\x3c"
+    return encode(0x10, head + no_properties(task) + b"\x00\x04bare")
+
+
+def encode_subscribe(task: Task) -> bytes:
     name = FILTER.encode()
-    body = SUBSCRIBE_ID.to_bytes(2) + len(name).to_bytes(2) + name + b"\x00"
-    return encode(0x82, body)
+    head = SUBSCRIBE_ID.to_bytes(2) + no_properties(task)
+    return encode(0x82, head + len(name).to_bytes(2) + name + bytes([task.qos]))
 
 
 def encode_publish(task: Task) -> bytes:
     topic = TOPIC.encode()
     packet_id = b"\x00\x01" if task.qos else b""
-    body = len(topic).to_bytes(2) + topic + packet_id + task.payload
-    return encode(0x30 | task.qos << 1, body)
+    head = len(topic).to_bytes(2) + topic + packet_id + no_properties(task)
+    return encode(0x30 | task.qos << 1, head + task.payload)
 
 
 class Pipe(asyncio.Protocol):
     """Hands over one object for every `length` bytes that arrive."""
 
     def __init__(self) -> None:
-        self.length = 4  # of CONNACK
+        self.length = 1  # of each object
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.rest = 0
         self._objects: deque[object] = deque()
@@ -73,6 +93,9 @@ class Pipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         count, self.rest = divmod(self.rest + len(data), self.length)
+        self.hand_over(data, count)
+
+    def hand_over(self, data: bytes, count: int) -> None:
         self._objects.extend([data] * count)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -96,6 +119,55 @@ class Pipe(asyncio.Protocol):
 
 
 PipeType = TypeVar("PipeType", bound="Pipe")
+
+
+class Acknowledging(Pipe):
+    """Writes four bytes for each object: those of a read together."""
+
+    begun = False
+
+    def data_received(self, data: bytes) -> None:
+        count, self.rest = divmod(self.rest + len(data), self.length)
+        self.hand_over(data, count)
+        if self.begun:
+            self.transport.write(b"\x40\x02\x00\x01" * count)
+
+
+class Releasing(Pipe):
+    """Writes four bytes for each object of a window, and as many for each answer.
+
+    Objects and answers come in turns: so it need not tell them apart.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = 0  # objects that come in one turn at most
+        self.left = 0  # objects that come in turns; one more comes after them
+        self.position = 0  # in bytes of this turn
+        self._answers = False
+
+    def data_received(self, data: bytes) -> None:
+        size = len(data)
+        while size > 0:
+            objects = min(self.window, self.left)
+            length = objects * (ACK_LENGTH if self._answers else self.length)
+            if not objects:
+                length = size  # the last one, or CONNACK
+            taken = min(size, length - self.position)
+            before = max(0, self.position) // self.length
+            size -= taken
+            self.position += taken
+            if not objects:
+                self.hand_over(data, 1)
+                return
+            if not self._answers:
+                count = max(0, self.position) // self.length - before
+                self.hand_over(data, count)
+            if self.position == length:
+                self.position = 0
+                self.left -= objects if self._answers else 0
+                self.transport.write(ANSWERS[self._answers] * objects)
+                self._answers = not self._answers
 
 
 class Window(Pipe):
@@ -131,23 +203,36 @@ class Window(Pipe):
 async def connected(task: Task, kind: type[PipeType]) -> PipeType:
     loop = asyncio.get_running_loop()
     _, pipe = await loop.create_connection(kind, HOST, task.port)
-    pipe.transport.write(encode_connect())
+    pipe.length = ACK_LENGTH + len(no_properties(task))  # of CONNACK
+    pipe.transport.write(encode_connect(task))
     await anext(pipe)
+    pipe.length = ACK_LENGTH
     return pipe
 
 
 async def receive(task: Task, meter: Meter) -> None:
-    pipe = await connected(task, Pipe)
-    pipe.length = len(encode_publish(task))
-    # The SUBACK is shorter: with this the first message ends where its packet does.
-    pipe.rest = -SUBACK_LENGTH
+    pipe = await connected(task, (Pipe, Acknowledging, Releasing)[task.qos])
+    pipe.length = publish_length(task)
+    # The SUBACK comes first: with this an object ends where its packet does. With QoS 1
+    # the last one comes with QoS 0, without the two bytes of an identifier.
+    suback = SUBACK_LENGTH + len(no_properties(task))
+    pipe.rest = -suback + (2 if task.qos else 0)
+    if isinstance(pipe, Acknowledging):
+        pipe.begun = True
+    elif isinstance(pipe, Releasing):
+        pipe.position = -suback
+        pipe.window = min(task.window, CYCLE_BYTES // pipe.length)
+        pipe.left = task.messages - 1
     meter.start()
-    pipe.transport.write(encode_subscribe())
+    mark = meter.first_mark
+    pipe.transport.write(encode_subscribe(task))
     count = 0
     async for _ in pipe:
         count += 1
-        if count == task.messages:
-            break
+        if count == mark:
+            mark = meter.look(count)
+            if not mark:
+                break
     meter.stop()
     meter.count, meter.payload_bytes = count, count * task.size
     await pipe.close()
@@ -160,6 +245,10 @@ async def publish(task: Task, meter: Meter) -> None:
     gathered = bytearray()
 
     async def publish_one() -> None:
+        if len(packet) >= FLUSH_BYTES:
+            pipe.transport.write(packet)
+            await pipe.drain()
+            return
         gathered.extend(packet)
         if len(gathered) >= FLUSH_BYTES:
             pipe.transport.write(bytes(gathered))

@@ -39,13 +39,16 @@ async def connected(
 async def receive(task: Task, meter: Meter) -> None:
     done = asyncio.Event()
     count = payload_bytes = 0
+    mark = meter.first_mark
 
     def on_message(_client: object, _topic: str, payload: bytes, *_rest: object) -> int:
-        nonlocal count, payload_bytes
+        nonlocal count, payload_bytes, mark
         payload_bytes += len(payload)
         count += 1
-        if count == task.messages:
-            done.set()
+        if count == mark:
+            mark = meter.look(count)
+            if not mark:
+                done.set()
         return 0
 
     async with AsyncExitStack() as stack:

@@ -41,13 +41,16 @@ async def receive(task: Task, meter: Meter) -> None:
     async with AsyncExitStack() as stack:
         client = await connected(task, stack)
         meter.start()
+        mark = meter.first_mark
         try:
             await client.subscribe(FILTER, qos=task.qos)
             async for message in client.messages():
                 payload_bytes += len(message.payload)
                 count += 1
-                if count == task.messages:
-                    break
+                if count == mark:
+                    mark = meter.look(count)
+                    if not mark:
+                        break
         finally:
             meter.stop()
             meter.count, meter.payload_bytes = count, payload_bytes

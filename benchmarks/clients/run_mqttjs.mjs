@@ -73,6 +73,13 @@ async function receive() {
   await client.endAsync();
 }
 
+async function receiveWatched() {
+  const before = residentBytes();
+  await receive();
+  const [, peak] = /VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
+  result.peak_bytes = Number(peak) * 1024 - before;
+}
+
 async function publish() {
   const client = await connected();
   start();
@@ -159,6 +166,7 @@ async function idle() {
 
 const kinds = {
   receive,
+  "receive-watched": receiveWatched,
   publish,
   "publish-window": publishWindow,
   latency,

@@ -64,15 +64,18 @@ async def receive(task: Task, meter: Meter) -> None:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     count = payload_bytes = 0
+    mark = meter.first_mark
 
     def on_message(
         _client: paho.Client, _userdata: object, message: paho.MQTTMessage
     ) -> None:
-        nonlocal count, payload_bytes
+        nonlocal count, payload_bytes, mark
         payload_bytes += len(message.payload)
         count += 1
-        if count == task.messages:
-            loop.call_soon_threadsafe(done.set)
+        if count == mark:
+            mark = meter.look(count)
+            if not mark:
+                loop.call_soon_threadsafe(done.set)
 
     async with connected(task) as client:
         client.on_message = on_message

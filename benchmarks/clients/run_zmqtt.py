@@ -34,14 +34,17 @@ async def receive(task: Task, meter: Meter) -> None:
     async with new_client(task) as client:
         subscription = client.subscribe(FILTER, qos=QoS(task.qos))
         meter.start()
+        mark = meter.first_mark
         try:
             # Without the `stop` that belongs to it: the peer has no UNSUBACK.
             await subscription.start()
             async for message in subscription:
                 payload_bytes += len(message.payload)
                 count += 1
-                if count == task.messages:
-                    break
+                if count == mark:
+                    mark = meter.look(count)
+                    if not mark:
+                        break
         finally:
             meter.stop()
             meter.count, meter.payload_bytes = count, payload_bytes
