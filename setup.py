@@ -22,15 +22,19 @@ SOURCE = Path("src")
 # All that runs for each message, and no more: what is compiled takes more memory.
 # Calls among these are calls of C. None of them waits (see CONTRIBUTING.md).
 HOT = (
+    "aiomqtt/client/calls.py",
+    "aiomqtt/client/deadlines.py",
+    "aiomqtt/client/waiters.py",
     "aiomqtt/client/window.py",
+    "aiomqtt/client/write_queue.py",
     "aiomqtt/message.py",
     "aiomqtt/net/coalescing.py",
-    "aiomqtt/net/deadlines.py",
-    "aiomqtt/net/runner.py",
+    "aiomqtt/net/driver.py",
+    "aiomqtt/net/owner.py",
+    "aiomqtt/net/packet_log.py",
+    "aiomqtt/net/progress.py",
     "aiomqtt/net/sink.py",
     "aiomqtt/net/unread.py",
-    "aiomqtt/net/waiters.py",
-    "aiomqtt/net/write_queue.py",
     "aiomqtt/net/writing.py",
     "aiomqtt/protocol/codec/fast.py",
     "aiomqtt/protocol/codec/properties.py",

@@ -263,10 +263,10 @@ async def test_an_acknowledgement_that_comes_with_the_timeout_is_a_success():
     async with serve(script) as server, new_client(server) as client:
         call = asyncio.create_task(client.publish("a", b"x", 1))
         await turns()
-        runner: Any = client._runner
-        [waiter] = runner._waiters
+        calls: Any = client._calls
+        [waiter] = calls._waiters
         waiter.set_result(MqttError("Operation timed out"))
-        runner.data_received(ack_bytes(PUBACK, 1))
+        calls.driver.data_received(ack_bytes(PUBACK, 1))
         await within(call)
 
 

@@ -102,7 +102,7 @@ async def test_need_4_a_call_cancelled_at_every_step(version, name):
             steps += 1
             assert steps < 1000
         # Nothing is left, in the client or in what drives it.
-        assert client._runner.waiting == 0
+        assert client._calls.waiting == 0
         assert client._engine._requests == {}
 
 
@@ -120,7 +120,7 @@ async def test_need_4_a_call_that_times_out_at_every_moment(version, name):
             assert client.is_connected()
             await still_works(client)
             await settled(client)
-        assert client._runner.waiting == 0
+        assert client._calls.waiting == 0
 
 
 async def timed(client, name, timeout):

@@ -459,8 +459,8 @@ async def test_a_pingresp_that_can_not_be_read_ends_the_connection():
         serve(script) as server,
         with_few_messages(new_client(server, keepalive=1)) as client,
     ):
-        runner: Any = client._runner
-        await within(runner.closed())
+        calls: Any = client._calls
+        await within(calls.driver.closed)
         waiting = len(client.messages)
         # Five times the bound, and what one read has besides: 256 KiB.
         assert 500 < waiting < 500 + 300

@@ -357,7 +357,7 @@ async def test_dropped_receipts_leave_nothing_behind(caplog):
         for _ in range(100):
             client.publish_nowait("a", "b", 1)
         await within(client.publish("a", "b", 1))
-        runner = client._runner
-        assert runner is not None
-        assert not runner._watched
+        calls = client._calls
+        assert calls is not None
+        assert not calls._watched
     assert not caplog.records

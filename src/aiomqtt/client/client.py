@@ -17,10 +17,7 @@ from aiomqtt.exceptions import (
 from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
 from aiomqtt.net.open import open_connection
-from aiomqtt.net.runner import OVERHEAD, Runner
 from aiomqtt.net.target import Target
-from aiomqtt.net.waiters import TIMED_OUT, copy_error
-from aiomqtt.net.waiting import close, wait_for_answer, wait_for_room
 from aiomqtt.paho import to_properties
 from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.properties import Properties, ReasonCode
@@ -65,10 +62,13 @@ from .arguments import (
     to_version,
     to_will,
 )
+from .calls import OVERHEAD, Calls
+from .calls_async import close, wait_for_answer, wait_for_room
 from .legacy import LegacyAttributes
 from .other_names import OtherNames
 from .publish_async import Receipt, publish_all
-from .window import Batch, Waiters, give_up, refusal
+from .waiters import TIMED_OUT, copy_error
+from .window import Batch, ReceiptWaiters, give_up, refusal
 
 if TYPE_CHECKING:
     from .pending import PendingMessage
@@ -246,7 +246,7 @@ class Client(LegacyAttributes, OtherNames):
                 queue_type or asyncio.Queue, bound or 0, self._logger
             )
         # Made for the event loop that the client is entered in.
-        self._calls: asyncio.Semaphore | None = None
+        self._call_slots: asyncio.Semaphore | None = None
         self._entered_loop: asyncio.AbstractEventLoop | None = None
         self._maximum_calls = to_bound(
             "max_concurrent_outgoing_calls", max_concurrent_outgoing_calls
@@ -256,7 +256,7 @@ class Client(LegacyAttributes, OtherNames):
         # How many pending calls the next warning is due at.
         self._warn_at = 0
         self._is_entered = False
-        self._runner: Runner | None = None
+        self._calls: Calls | None = None
 
     # --- what can be read ---------------------------------------------------------
 
@@ -292,7 +292,7 @@ class Client(LegacyAttributes, OtherNames):
 
     def is_connected(self) -> bool:
         """Whether there is a connection that the broker has accepted."""
-        return self._runner is not None and self._runner.is_connected
+        return self._calls is not None and self._calls.is_connected
 
     def set_credentials(
         self, username: str | None, password: str | None = None
@@ -364,37 +364,37 @@ class Client(LegacyAttributes, OtherNames):
         if properties is not None:
             properties = to_properties("properties", properties)
         retain = bool(retain)
-        calls = self._calls
-        if calls is not None:
-            await calls.acquire()
+        slots = self._call_slots
+        if slots is not None:
+            await slots.acquire()
         try:
-            runner = self._runner
-            if runner is None:
+            calls = self._calls
+            if calls is None:
                 self._engine.check_publish(topic, payload, qos, retain, properties)
-                runner = self._connection()
-            if runner.is_congested:
+                calls = self._connection()
+            if calls.is_congested:
                 self._engine.check_publish(topic, payload, qos, retain, properties)
-                await wait_for_room(runner, len(payload) + OVERHEAD, seconds)
-            delivery = runner.publish(topic, payload, qos, retain, properties)
+                await wait_for_room(calls, len(payload) + OVERHEAD, seconds)
+            delivery = calls.publish(topic, payload, qos, retain, properties)
             if delivery is None:
                 return
-            delivery.waiter = waiter = runner.waiter(seconds)
-            self._warn_if_many(runner)
+            delivery.waiter = waiter = calls.waiter(seconds)
+            self._warn_if_many(calls)
             # As `wait_for_answer`, whose coroutine would be 2 % of a publish.
             try:
                 failure = await waiter
             except BaseException:
-                runner.withdraw(delivery)
+                calls.withdraw(delivery)
                 raise
             finally:
-                runner.forget(waiter)
+                calls.forget(waiter)
             if failure is not None:
-                give_up(runner, delivery, failure)
+                give_up(calls, delivery, failure)
             if delivery.reason_code >= 0x80:
                 raise refusal(delivery)
         finally:
-            if calls is not None:
-                calls.release()
+            if slots is not None:
+                slots.release()
 
     def publish_nowait(
         self,
@@ -432,12 +432,12 @@ class Client(LegacyAttributes, OtherNames):
         check_qos(qos)
         if properties is not None:
             properties = to_properties("properties", properties)
-        runner = self._connection()
-        waiters = Waiters()
-        delivery = runner.publish_watched(
+        calls = self._connection()
+        waiters = ReceiptWaiters()
+        delivery = calls.publish_watched(
             topic, payload, qos, bool(retain), properties, waiters
         )
-        return Receipt(delivery, waiters, self._current_runner)
+        return Receipt(delivery, waiters, self._current_calls)
 
     async def publish_many(
         self,
@@ -479,9 +479,9 @@ class Client(LegacyAttributes, OtherNames):
         check_range("window", window, 1)
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         bound = self._engine.settings.maximum_queued
-        calls = self._calls
-        if calls is not None:
-            await calls.acquire()
+        slots = self._call_slots
+        if slots is not None:
+            await slots.acquire()
         try:
             batch = Batch(
                 self._connection(),
@@ -491,8 +491,8 @@ class Client(LegacyAttributes, OtherNames):
             )
             return await publish_all(batch)
         finally:
-            if calls is not None:
-                calls.release()
+            if slots is not None:
+                slots.release()
 
     # --- what the session still owes ------------------------------------------------
 
@@ -537,26 +537,26 @@ class Client(LegacyAttributes, OtherNames):
 
     def _drop(self, deliveries: list[Delivery]) -> int:
         count = sum(map(self._engine.drop, deliveries))
-        if self._runner is not None and not self._runner.is_over:
-            self._runner.flush()
+        if self._calls is not None and not self._calls.is_over:
+            self._calls.flush()
         else:
             # The end of the connection was the last that anybody has waited for.
             self._engine.take()
         return count
 
-    def _current_runner(self) -> Runner | None:
-        return self._runner
+    def _current_calls(self) -> Calls | None:
+        return self._calls
 
-    def _connection(self) -> Runner:
-        """Return the runner of the connection.
+    def _connection(self) -> Calls:
+        """Return what publishes and waits.
 
         Raises:
             MqttCodeError: The client is not entered.
         """
-        if self._runner is None:
+        if self._calls is None:
             msg = "The client is not currently connected."
             raise MqttCodeError(NOT_CONNECTED, msg)
-        return self._runner
+        return self._calls
 
     async def subscribe(
         self,
@@ -643,33 +643,33 @@ class Client(LegacyAttributes, OtherNames):
     ) -> list[ReasonCode]:
         """Send a request and wait for its answer."""
         seconds = self.timeout if timeout is None else check_timeout(timeout)
-        calls = self._calls
-        if calls is not None:
-            await calls.acquire()
+        slots = self._call_slots
+        if slots is not None:
+            await slots.acquire()
         try:
-            runner = self._runner
-            if runner is not None:
-                runner.check_loop()
+            calls = self._calls
+            if calls is not None:
+                calls.check_loop()
             try:
                 request = ask()
             except MqttCodeError as error:
-                raise error from _why(runner)
-            assert runner is not None
-            request.waiter = waiter = runner.waiter(seconds)
-            runner.push(OVERHEAD)
-            self._warn_if_many(runner)
+                raise error from None if calls is None else calls.error
+            assert calls is not None
+            request.waiter = waiter = calls.waiter(seconds)
+            calls.push(OVERHEAD)
+            self._warn_if_many(calls)
             answer = request.answer.name
             await wait_for_answer(
-                runner, waiter, f"no {answer} came within {seconds} seconds"
+                calls, waiter, f"no {answer} came within {seconds} seconds"
             )
             return request.reason_codes
         finally:
-            if calls is not None:
-                calls.release()
+            if slots is not None:
+                slots.release()
 
-    def _warn_if_many(self, runner: Runner) -> None:
+    def _warn_if_many(self, calls: Calls) -> None:
         """Log that many calls are pending: once, and again whenever they double."""
-        pending = runner.waiting
+        pending = calls.waiting
         if pending <= self.pending_calls_threshold:
             self._warn_at = 0
         elif pending >= self._warn_at:
@@ -696,15 +696,15 @@ class Client(LegacyAttributes, OtherNames):
             raise MqttReentrantError(msg)
         self._is_entered = True
         self._stream.expect()
-        runner = self._runner = Runner(
+        calls = self._calls = Calls(
             self._engine, self._stream, self._logger, str(self._target), self.timeout
         )
         try:
-            await self._connect(runner)
+            await self._connect(calls)
         except BaseException as error:
-            self._runner = None
+            self._calls = None
             self._is_entered = False
-            runner.abort()
+            calls.driver.abort()
             self._stream.close(error if isinstance(error, MqttError) else None)
             raise
         return self
@@ -717,36 +717,37 @@ class Client(LegacyAttributes, OtherNames):
         if not self._is_entered:
             self._entered_loop = loop
             if self._maximum_calls is not None:
-                self._calls = asyncio.Semaphore(self._maximum_calls)
+                self._call_slots = asyncio.Semaphore(self._maximum_calls)
 
     def _forget_closed_loop(self) -> None:
         """Be left, if the loop that the client was entered in was closed since."""
         if self._entered_loop is not None and self._entered_loop.is_closed():
             # Whoever waited there ended with it.
-            runner, self._runner = self._runner, None
+            calls, self._calls = self._calls, None
             self._is_entered = False
             self._stream.abandon()
-            if runner is not None:
-                runner.abandon()
+            if calls is not None:
+                calls.abandon()
 
-    async def _connect(self, runner: Runner) -> None:
+    async def _connect(self, calls: Calls) -> None:
         """Connect and wait for the CONNACK."""
         limit = None if self.timeout == math.inf else self.timeout
         # It is one by its methods.
-        protocol = cast("asyncio.Protocol", runner)
+        protocol = cast("asyncio.Protocol", calls.driver)
         try:
             async with asyncio.timeout(limit):
                 self._engine.connect()
                 await open_connection(self._target, lambda: protocol)
-                runner.start()
-                error = await runner.connected
+                calls.driver.process()
+                error = await calls.connected
         except TimeoutError:
-            what = "sent no CONNACK" if runner.is_open else "did not answer"
+            transport = calls.driver.transport
+            what = "did not answer" if transport is None else "sent no CONNACK"
             why = f"{self._target} {what} within {self.timeout} seconds"
             raise MqttError(TIMED_OUT) from TimeoutError(why)
         # With a CONNACK and more in one chunk the connection may be over by now.
-        if error is None and runner.is_over:
-            error = runner.error or MqttError("Disconnected")
+        if error is None and calls.is_over:
+            error = calls.error or MqttError("Disconnected")
         if error is not None:
             raise copy_error(error) from error.__cause__
 
@@ -764,8 +765,8 @@ class Client(LegacyAttributes, OtherNames):
         Cancelled, the connection is cut.
         """
         self._forget_closed_loop()
-        if self._runner is not None:
-            await self._leave(self._runner, flush=exc_type is None)
+        if self._calls is not None:
+            await self._leave(self._calls, flush=exc_type is None)
 
     async def disconnect(
         self,
@@ -803,26 +804,21 @@ class Client(LegacyAttributes, OtherNames):
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         self._engine.check_disconnect(reason_code, properties)
         self._forget_closed_loop()
-        if self._runner is not None:
-            self._runner.set_timeout(seconds)
-            await self._leave(self._runner, True, reason_code, properties)
+        if self._calls is not None:
+            self._calls.set_timeout(seconds)
+            await self._leave(self._calls, True, reason_code, properties)
 
     async def _leave(
         self,
-        runner: Runner,
+        calls: Calls,
         flush: bool,
         reason_code: int = 0,
         properties: Properties | None = None,
     ) -> None:
         try:
-            await close(runner, flush, reason_code, properties)
+            await close(calls, flush, reason_code, properties)
         finally:
-            runner.abort()
-            if self._runner is runner:
-                self._runner = None
+            calls.driver.abort()
+            if self._calls is calls:
+                self._calls = None
                 self._is_entered = False
-
-
-def _why(runner: Runner | None) -> MqttError | None:
-    """Return why a connection has ended, if it has."""
-    return None if runner is None else runner.error

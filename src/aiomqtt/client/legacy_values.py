@@ -76,7 +76,7 @@ class _PahoClient:
 
 def _is_disconnected(client: "Client") -> bool:
     """Whether the connection is over, and the client still entered."""
-    return client._runner is not None and client._runner.is_over
+    return client._calls is not None and client._calls.is_over
 
 
 _INSTEAD: Final = {

@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Generator
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
-from aiomqtt.net.runner import OVERHEAD, Runner
-from aiomqtt.net.waiting import wait_for_answer, wait_for_room
 from aiomqtt.properties import ReasonCode
 from aiomqtt.protocol.engine import NOT_CONNECTED
 from aiomqtt.protocol.outbound import DONE, LOST, Delivery
 from aiomqtt.standard.names import FIRST_FAILURE
 
-from .window import Batch, Waiters, refusal
+from .calls import OVERHEAD, Calls
+from .calls_async import wait_for_answer, wait_for_room
+from .window import Batch, ReceiptWaiters, refusal
 
 
 class Receipt:
@@ -32,8 +32,8 @@ class Receipt:
     def __init__(
         self,
         delivery: Delivery | None,
-        waiters: Waiters,
-        current: Callable[[], Runner | None],
+        waiters: ReceiptWaiters,
+        current: Callable[[], Calls | None],
     ) -> None:
         """Stand for a message.
 
@@ -75,20 +75,20 @@ class Receipt:
             raise refusal(delivery)
 
     async def _wait_for_settlement(self, delivery: Delivery) -> None:
-        runner = self._current()
-        if runner is not None:
-            runner.check_loop()
-        if runner is None or runner.is_over:
+        calls = self._current()
+        if calls is not None:
+            calls.check_loop()
+        if calls is None or calls.is_over:
             msg = "The client is not currently connected."
-            why = None if runner is None else runner.error
+            why = None if calls is None else calls.error
             error = MqttCodeError(NOT_CONNECTED, msg)
             error.is_in_session = delivery.state < DONE
             raise error from why
-        waiter = runner.waiter(math.inf)
+        waiter = calls.waiter(math.inf)
         waiters = self._waiters.waiters
         waiters.append(waiter)
         try:
-            await wait_for_answer(runner, waiter, "the message was not acknowledged")
+            await wait_for_answer(calls, waiter, "the message was not acknowledged")
         except MqttError as error:
             error.is_in_session = delivery.state < DONE
             raise
@@ -103,17 +103,17 @@ async def publish_all(batch: Batch) -> int:
     Raises:
         MqttError: One of them failed; whatever the iterator raised, too.
     """
-    batch.runner.check_loop()
+    batch.calls.check_loop()
     what = f"no message of publish_many was done within {batch.timeout} seconds"
     try:
         while True:
             batch.fill()
             if batch.is_full:
-                await wait_for_answer(batch.runner, batch.waiter(), what)
+                await wait_for_answer(batch.calls, batch.waiter(), what)
             elif batch.is_done:
                 break
             else:
-                await wait_for_room(batch.runner, OVERHEAD, batch.timeout)
+                await wait_for_room(batch.calls, OVERHEAD, batch.timeout)
     except MqttError as error:
         batch.end(error)
     finally:

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
-from aiomqtt.net.runner import Runner
-from aiomqtt.net.waiters import Waiter, Watcher, explain_timeout
 from aiomqtt.paho import to_properties
 from aiomqtt.payload import encode_payload
 from aiomqtt.protocol.codec.encode import check_qos
@@ -14,6 +12,9 @@ from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.topic import to_text
 from aiomqtt.types import Publication
 
+from .calls import Calls
+from .waiters import DeliveryObserver, Waiter, explain_timeout
+
 # What an iterator gives when it has no more.
 _END: Final = object()
 
@@ -21,7 +22,7 @@ _END: Final = object()
 _DEFAULTS: Final[tuple[Any, ...]] = tuple(Publication(""))
 
 
-class Waiters(Watcher):
+class ReceiptWaiters(DeliveryObserver):
     """Those who await one delivery."""
 
     def __init__(self) -> None:
@@ -41,11 +42,11 @@ class Waiters(Watcher):
         self.waiters = []
 
 
-class Batch(Watcher):
+class Batch(DeliveryObserver):
     """Publishes messages one after the other, a number of them at a time.
 
     Args:
-        runner: The connection.
+        calls: The calls of the client.
         messages: The messages.
         window: How many may be unfinished.
         timeout: How many seconds may pass without any progress.
@@ -53,13 +54,13 @@ class Batch(Watcher):
 
     def __init__(
         self,
-        runner: Runner,
+        calls: Calls,
         messages: Iterator[object],
         window: int,
         timeout: float,
     ) -> None:
         """Begin; `publish_all` does it."""
-        self.runner = runner
+        self.calls = calls
         self._messages = messages
         self._window = window
         self.timeout = timeout
@@ -95,12 +96,12 @@ class Batch(Watcher):
 
     def fill(self) -> None:
         """Publish while there is room in the window and on the way out."""
-        runner, pending = self.runner, self._pending
-        runner.hold()
+        calls, pending = self.calls, self._pending
+        calls.hold()
         while (
             not self._is_exhausted
             and len(pending) < self._window
-            and not runner.is_congested
+            and not calls.is_congested
         ):
             try:
                 message = next(self._messages, _END)
@@ -115,7 +116,7 @@ class Batch(Watcher):
             if delivery is not None:
                 pending[delivery] = self._count
             self._count += 1
-        runner.flush()
+        calls.flush()
 
     def _publish(self, message: object) -> Delivery | None:
         if not isinstance(message, tuple) or not 1 <= len(message) <= len(_DEFAULTS):
@@ -132,7 +133,7 @@ class Batch(Watcher):
             check_qos(qos)
         if properties is not None:
             properties = to_properties("properties", properties)
-        delivery = self.runner.publish(topic, payload, qos, bool(retain), properties)
+        delivery = self.calls.publish(topic, payload, qos, bool(retain), properties)
         if delivery is not None:
             delivery.waiter = self
         return delivery
@@ -166,7 +167,7 @@ class Batch(Watcher):
 
     def waiter(self) -> Waiter:
         """Return a future for the next of them that finishes."""
-        self._waiter = self.runner.waiter(self.timeout)
+        self._waiter = self.calls.waiter(self.timeout)
         return self._waiter
 
     def end(self, error: MqttError) -> None:
@@ -187,17 +188,17 @@ class Batch(Watcher):
         """Take back what has not been sent, and leave the rest to the session."""
         for delivery in self._pending:
             delivery.waiter = None
-            self.runner.withdraw(delivery)
+            self.calls.withdraw(delivery)
 
 
-def give_up(runner: Runner, delivery: Delivery, failure: MqttError) -> None:
+def give_up(calls: Calls, delivery: Delivery, failure: MqttError) -> None:
     """Withdraw a publish and raise its failure, with what became of the message.
 
     Returns when the publish was done, or dropped, before its caller woke up.
     """
     if delivery.state in (DONE, DROPPED):
         return
-    runner.withdraw(delivery)
+    calls.withdraw(delivery)
     failure.is_in_session = delivery.state < DONE
     explain_timeout(
         failure,

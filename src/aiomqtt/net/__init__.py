@@ -1,1 +1,1 @@
-"""Where the engine meets the network: transports, and the runner of a connection."""
+"""Where the engine meets the network: transports, and the driver of a connection."""

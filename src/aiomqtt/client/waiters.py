@@ -15,7 +15,7 @@ TIMED_OUT: Final = "Operation timed out"
 Waiter: TypeAlias = asyncio.Future[MqttError | None]
 
 
-class Watcher:
+class DeliveryObserver:
     """What waits for deliveries in its own way, as their `waiter`."""
 
     def settle(self, delivery: Delivery) -> bool:

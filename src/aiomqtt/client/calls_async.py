@@ -1,4 +1,4 @@
-"""The coroutines around a runner, which itself never waits.
+"""The coroutines around `Calls`, which itself never waits.
 
 What waits is Python: compiled code throws a cancellation in a way that Python 3.12 and
 newer warn of.
@@ -8,15 +8,15 @@ import asyncio
 
 from aiomqtt.properties import Properties
 
-from .runner import Runner
+from .calls import Calls
 from .waiters import Waiter, explain_timeout
 
 
-async def wait_for_answer(runner: Runner, waiter: Waiter, what: str) -> None:
-    """Wait for what `Runner.waiter` returned.
+async def wait_for_answer(calls: Calls, waiter: Waiter, what: str) -> None:
+    """Wait for what `Calls.waiter` returned.
 
     Args:
-        runner: The connection.
+        calls: The calls of the client.
         waiter: What it returned.
         what: What has not happened if the time runs out, for the cause of the error.
 
@@ -26,17 +26,17 @@ async def wait_for_answer(runner: Runner, waiter: Waiter, what: str) -> None:
     try:
         error = await waiter
     finally:
-        runner.forget(waiter)
+        calls.forget(waiter)
     if error is not None:
         explain_timeout(error, what)
         raise error
 
 
-async def wait_for_room(runner: Runner, size: int, timeout: float) -> None:
+async def wait_for_room(calls: Calls, size: int, timeout: float) -> None:
     """Wait until the transport takes more; first come, first served.
 
     Args:
-        runner: The connection.
+        calls: The calls of the client.
         size: About how many bytes the caller will write.
         timeout: Seconds to wait.
 
@@ -44,11 +44,11 @@ async def wait_for_room(runner: Runner, size: int, timeout: float) -> None:
         MqttCodeError: The program is leaving the client: nothing more is accepted.
         MqttError: The connection ended, or the timeout.
     """
-    waiter = runner.queue(size, timeout)
+    waiter = calls.queue(size, timeout)
     try:
         error = await waiter
     finally:
-        runner.leave_queue(waiter)
+        calls.leave_queue(waiter)
     if error is not None:
         explain_timeout(
             error,
@@ -59,7 +59,7 @@ async def wait_for_room(runner: Runner, size: int, timeout: float) -> None:
 
 
 async def close(
-    runner: Runner,
+    calls: Calls,
     flush: bool,
     reason_code: int = 0,
     properties: Properties | None = None,
@@ -67,17 +67,19 @@ async def close(
     """Disconnect: returns when the socket is closed, or cut after the timeout.
 
     Args:
-        runner: The connection.
+        calls: The calls of the client.
         flush: First let those finish who wait for an answer, for at most the
-            runner's timeout.
+            timeout of `Calls`.
         reason_code: The reason code of the DISCONNECT.
         properties: The properties of the DISCONNECT.
     """
-    runner.leave()
+    calls.leave()
     if flush:
-        idle = runner.idle()
+        idle = calls.idle()
         if not idle.done():
-            await asyncio.wait((idle,), timeout=runner.timeout)
-    runner.disconnect(reason_code, properties)
-    await runner.closed()
-    runner.abort()
+            await asyncio.wait((idle,), timeout=calls.timeout)
+    driver = calls.driver
+    driver.disconnect(reason_code, properties)
+    if not driver.closed.done():
+        await asyncio.wait((driver.closed,), timeout=calls.timeout)
+    driver.abort()

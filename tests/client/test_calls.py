@@ -1,4 +1,4 @@
-"""The runner of a connection: how packets leave, and that nobody starves."""
+"""The calls that wait: how they go on, and what they leave behind."""
 
 import asyncio
 import gc
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aiomqtt import MqttError
-from aiomqtt.client.window import Waiters
+from aiomqtt.client.window import ReceiptWaiters
 from aiomqtt.protocol.outbound import LOST
 from tests.conversation import (
     CEILING,
@@ -27,161 +27,15 @@ from tests.conversation import (
     turns,
     within,
 )
+from tests.driving import calls_of, connect, driver_of, new_calls, record
 from tests.peer import (
     DISCONNECT,
     PINGREQ,
     PINGRESP,
     PUBACK,
     PUBLISH,
-    PUBREC,
     serve,
 )
-
-
-class Recorder:
-    """A transport that notes what is written to it."""
-
-    def __init__(self, transport):
-        self._transport = transport
-        self.writes = []
-        self.largest_buffer = 0
-
-    def write(self, data):
-        self.writes.append(bytes(data))
-        self._transport.write(data)
-        size = self._transport.get_write_buffer_size()
-        self.largest_buffer = max(self.largest_buffer, size)
-
-    def writelines(self, parts):
-        self.write(b"".join(parts))
-
-    def __getattr__(self, name):
-        return getattr(self._transport, name)
-
-
-def record(client: Any) -> list[bytes]:
-    runner = client._runner
-    recorder = Recorder(runner._transport)
-    runner._transport = recorder
-    return recorder.writes
-
-
-def runner_of(client: Any) -> Any:
-    return client._runner
-
-
-# --- coalescing ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("qos", [0, 1])
-async def test_a_lone_packet_leaves_at_once(version, qos):
-    """In the call's own first step; what follows closely: within a turn of the loop."""
-    async with serve(polite(version)) as server, new_client(server, version) as client:
-        await asyncio.sleep(0.1)
-        writes = record(client)
-        for number in (1, 2, 3):
-            call = asyncio.ensure_future(client.publish("a", bytes([number]), qos))
-            await turns(1 if number == 1 else 2)
-            assert len(writes) == number
-            assert writes[-1][-1] == number
-            await within(call)
-
-
-@pytest.mark.parametrize("qos", [0, 1, 2])
-async def test_need_15_a_burst_leaves_in_few_writes_and_begins_at_once(version, qos):
-    """Need 15: the first byte of a burst of 100 leaves before the last call."""
-    count = 100
-
-    async def script(peer):
-        await accept(peer, version)
-        for number in range(count):
-            published = await expect_publish(peer, version)
-            assert published.payload == bytes([number])
-            if qos:
-                peer.send(ack_bytes(PUBACK if qos == 1 else PUBREC, number + 1))
-        if qos == 2:
-            for _ in range(count):
-                answer(peer, version, *await peer.read_packet())
-        await goodbye(peer)
-
-    async with serve(script) as server:
-        client = new_client(server, version, max_inflight_messages=count)
-        async with client:
-            writes = record(client)
-            if qos:
-                tasks = [
-                    asyncio.create_task(client.publish("a", bytes([n]), qos))
-                    for n in range(count)
-                ]
-                await turns(2)
-                assert writes[0][-1] == 0
-                sent = b"".join(writes)
-                assert len(writes) <= 3
-                await within(asyncio.gather(*tasks))
-            else:
-                for number in range(count):
-                    await client.publish("a", bytes([number]))
-                    assert writes  # the first has left
-                await turns()
-                sent = b"".join(writes)
-                assert len(writes) <= 3
-            size = 5 + 2 * bool(qos) + (version == 5) + 1
-            assert len(sent) == count * size
-
-
-async def test_a_big_burst_leaves_in_parts(version):
-    """Packets do not gather without a bound."""
-    async with serve(polite(version)) as server, new_client(server, version) as client:
-        writes = record(client)
-        for _ in range(300):
-            await client.publish("a", bytes(1000))
-        assert len(b"".join(writes)) > 200_000
-        assert max(map(len, writes)) < 200_000
-
-
-async def test_the_acks_of_a_chunk_leave_in_one_write(version):
-    async def script(peer):
-        await accept(peer, version)
-        for number in range(1, 51):
-            assert await peer.expect(PUBACK) == (0x40, bytes([0, number]))
-        await goodbye(peer)
-
-    async with serve(script) as server, new_client(server, version) as client:
-        writes = record(client)
-        chunk = [publish_bytes("t", b"", 1, n, version) for n in range(1, 51)]
-        assert client._runner is not None
-        client._runner.data_received(b"".join(chunk))
-        assert len(writes) == 1
-        assert writes[0] == b"".join(ack_bytes(PUBACK, n) for n in range(1, 51))
-
-
-@pytest.mark.conformance("5.0", "MQTT-4.6.0-2", "MQTT-4.6.0-3", "MQTT-4.6.0-4")
-@pytest.mark.conformance("3.1.1", "MQTT-4.6.0-2", "MQTT-4.6.0-3", "MQTT-4.6.0-4")
-async def test_acks_leave_in_the_order_of_what_they_answer(version):
-    async def script(peer):
-        await accept(peer, version)
-        ids = [3, 1, 2, 9, 8]
-        for packet_id in ids:
-            peer.send(publish_bytes("t", b"", 1, packet_id, version))
-            peer.send(publish_bytes("t", b"", 2, packet_id + 100, version))
-        for packet_id in ids:
-            assert await peer.expect(PUBACK) == (0x40, bytes([0, packet_id]))
-            assert await peer.read_packet() == (0x50, bytes([0, packet_id + 100]))
-        # PUBREL in the order of the PUBRECs.
-        came = [await expect_publish(peer, version) for _ in range(3)]
-        for number in (2, 0, 1):
-            peer.packet(0x50, came[number].packet_id.to_bytes(2, "big"))
-        for number in (2, 0, 1):
-            expected = came[number].packet_id.to_bytes(2, "big")
-            assert await peer.read_packet() == (0x62, expected)
-            peer.packet(0x70, expected)
-        await goodbye(peer)
-
-    async with serve(script) as server, new_client(server, version) as client:
-        for _ in range(10):
-            await within(anext(client.messages))
-        await within(asyncio.gather(*(client.publish("a", b"", 2) for _ in range(3))))
-
 
 # --- nobody starves ------------------------------------------------------------
 
@@ -242,7 +96,7 @@ async def test_need_9_publishers_wait_for_a_peer_that_does_not_read():
         await goodbye(peer)
 
     async with serve(script) as server, new_client(server) as client:
-        transport: Any = runner_of(client)._transport
+        transport: Any = driver_of(client).transport
 
         async def publisher():
             for number in range(count):
@@ -296,7 +150,7 @@ async def test_blocked_publishers_do_not_all_write_at_once():
 
     async with serve(script) as server, new_client(server) as client:
         record(client)
-        transport: Any = runner_of(client)._transport
+        transport: Any = driver_of(client).transport
         tasks = [
             asyncio.create_task(client.publish("a", bytes(100_000)))
             for _ in range(count)
@@ -330,49 +184,78 @@ async def test_pings_leave_while_publishers_are_blocked():
         assert 0x8D in (error.reason_code, getattr(error.__cause__, "reason_code", 0))
 
 
-# --- the timer -------------------------------------------------------------------
+# --- connection after connection ----------------------------------------------------
 
 
-async def test_the_timer_stands_at_the_deadline_of_the_engine(version):
-    """After each call: what comes from the broker moves it too."""
-    go_on = asyncio.Event()
+async def test_calls_outlive_a_connection(version):
+    """What waits is told of its end, and the next one serves new calls."""
+    calls, engine = new_calls(version)
+    connect(calls, engine, version)
+    waits = calls.waiter(10)
+    queues = calls.queue(1, 10)
+    calls.driver.pause_writing()
+    calls.driver.connection_lost(None)
+    for waiter in (waits, queues):
+        error = await within(waiter)
+        assert "the broker closed it" in str(error)
+    calls.forget(waits)
+    calls.leave_queue(queues)
+    assert calls.error is not None
+    # Between the connections too.
+    assert str(await within(calls.waiter(10))) == str(calls.error)
+    calls.connect()
+    assert calls.error is None
+    transport = connect(calls, engine, version)
+    assert await calls.connected is None
+    assert not calls.is_congested
+    waits = calls.waiter(10)
+    delivery = calls.publish("t", b"x", 1, False, None)
+    assert delivery is not None
+    delivery.waiter = waits
+    assert b"".join(transport.written) == publish_bytes("t", b"x", 1, 1, version)
+    calls.driver.data_received(ack_bytes(PUBACK, 1))
+    assert await within(waits) is None
+    calls.driver.connection_lost(None)
 
+
+async def test_what_leaves_accepts_nothing_on_the_next_connection_either(version):
+    calls, engine = new_calls(version)
+    connect(calls, engine, version)
+    calls.leave()
+    calls.driver.connection_lost(None)
+    calls.connect()
+    connect(calls, engine, version)
+    with pytest.raises(MqttError, match="being left"):
+        calls.queue(1, 10)
+    with pytest.raises(MqttError, match="being left"):
+        calls.publish_watched("t", b"", 1, False, None, ReceiptWaiters())
+    calls.driver.connection_lost(None)
+
+
+async def test_an_end_that_nobody_has_waited_for_leaves_nothing_behind(version):
+    calls, engine = new_calls(version)
+    connect(calls, engine, version)
+    calls.driver.connection_lost(None)
+    assert calls.waiting == 0
+    assert await within(calls.idle()) is None
+
+
+async def test_the_calls_of_a_client_live_from_entering_to_leaving(version):
     async def script(peer):
         await accept(peer, version)
-        await peer.expect(PINGREQ)
-        await within(go_on.wait())
-        peer.packet(PINGRESP << 4)
-        await goodbye(peer)
+        peer.close()
 
-    async with (
-        serve(script) as server,
-        new_client(server, version, keepalive=600) as client,
-    ):
-        runner = runner_of(client)
-        engine: Any = client._engine
-        entered_at = engine.deadline()
-        assert runner._timer.when() == pytest.approx(entered_at, abs=1)
-        # As if it were that late.
-        runner._timer.cancel()
-        runner._tick(entered_at)
-        assert engine.awaits_pingresp
-        assert entered_at < engine.deadline()
-        assert runner._timer.when() == pytest.approx(engine.deadline(), abs=1)
-        go_on.set()
-        async with asyncio.timeout(CEILING):
-            while engine.awaits_pingresp:
-                await turns(1)
-        assert engine.deadline() == pytest.approx(entered_at + 540, abs=1)
-        assert runner._timer.when() == pytest.approx(engine.deadline(), abs=1)
-
-
-async def test_without_a_keep_alive_there_is_no_timer(version):
-    async with (
-        serve(polite(version)) as server,
-        new_client(server, version, keepalive=0) as client,
-    ):
-        await client.publish("a", b"", 2)
-        assert runner_of(client)._timer is None
+    async with serve(script) as server:
+        client = new_client(server, version)
+        assert client._calls is None
+        async with client:
+            calls = calls_of(client)
+            with pytest.raises(MqttError):
+                await within(anext(client.messages))
+            # The connection is over, and the client is still entered.
+            assert calls_of(client) is calls
+            assert calls.is_over
+        assert client._calls is None
 
 
 # --- how a delivery ends ---------------------------------------------------------
@@ -403,8 +286,8 @@ async def test_who_watches_a_delivery_is_told_that_its_session_has_ended(end, qo
         await gone(peer)
 
     async with serve(script) as server, new_client(server) as client:
-        watchers = Waiters()
-        delivery = runner_of(client).publish_watched(
+        watchers = ReceiptWaiters()
+        delivery = calls_of(client).publish_watched(
             "t", b"", qos, False, None, watchers
         )
         told = asyncio.get_running_loop().create_future()

@@ -1,0 +1,446 @@
+"""The calls that wait for a connection: for an answer, for room to write, for its end.
+
+They live from the client's entering to its leaving, while a connection comes and goes
+beneath them.
+"""
+
+import asyncio
+import logging
+import math
+from asyncio import _get_running_loop
+from typing import Final, cast
+
+from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.log import SafeLogger
+from aiomqtt.net.coalescing import GATHERING_LIMIT
+from aiomqtt.net.driver import Driver
+from aiomqtt.net.owner import CONNECTED, Owner
+from aiomqtt.net.sink import Room, Sink
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
+from aiomqtt.protocol.events import Arrived, Closed, Connected, Happening, Request
+from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.standard.names import FIRST_FAILURE, KEEP_ALIVE_TIMEOUT
+
+from .deadlines import Deadlines
+from .waiters import DeliveryObserver, Waiter, copy_error, expire, resolve
+from .write_queue import WriteQueue
+
+# To explain and to log a failure takes modules that most programs never load.
+
+INFO: Final = logging.INFO
+# What a packet has besides its payload, roughly, to tell when enough has gathered.
+OVERHEAD: Final = 64
+# What may be unfinished, in messages and bytes, before a publish that does not wait
+# is refused.
+MAXIMUM_UNFINISHED: Final = 65_536
+MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
+# What a message takes as long as it is unfinished, besides its packet.
+DELIVERY_SIZE: Final = 512
+# A timer takes no infinity: a day, in seconds, is as good.
+LONGEST_TIMEOUT: Final = 86_400.0
+
+
+class Calls(Owner):
+    """Tells each call that waits what came of it, and decides when it may go on.
+
+    It outlives connections, of which there is one at a time.
+
+    Args:
+        engine: The engine.
+        sink: Where messages go.
+        logger: Where to write what nobody waits for.
+        target: Host and port, for messages.
+        timeout: How many seconds leaving waits for unfinished calls.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sink: Sink,
+        logger: SafeLogger,
+        target: str,
+        timeout: float,
+    ) -> None:
+        # Valid from entering to leaving.
+        self._loop = asyncio.get_running_loop()
+        self._engine = engine
+        self._sink = sink
+        self._logger = logger
+        self._target = target
+        # Calls that wait for an answer of the broker, and those that wait for room.
+        self._waiters: set[Waiter] = set()
+        self._queue = WriteQueue(self._loop, GATHERING_LIMIT)
+        self._deadlines = Deadlines(expire)
+        # The unfinished deliveries that nobody needs to wait for.
+        self._watched: set[Delivery] = set()
+        # Whether the program is leaving; resolves when it has nothing left to wait for.
+        self._is_leaving = False
+        self._idle: Waiter | None = None
+        self.timeout: float = min(timeout, LONGEST_TIMEOUT)
+        self.follows_progress: bool = False
+        # Valid for the connection: `connect` begins another one.
+        self.room: Room = Room.ENOUGH
+        self.driver: Driver = self._new_driver()
+        # Resolves when the broker has accepted it, or has not.
+        self.connected: Waiter = self._loop.create_future()
+        self._is_accepted = False
+        # Why it is over.
+        self.error: MqttError | None = None
+
+    def _new_driver(self) -> Driver:
+        return Driver(self._engine, self, self._logger, self._target, self.timeout)
+
+    def connect(self) -> Driver:
+        """Begin a connection after the last one is over, and return its driver."""
+        self._queue.resume()
+        self.room = Room.ENOUGH
+        self.driver = self._new_driver()
+        self.connected = self._loop.create_future()
+        self._is_accepted = False
+        self.error = None
+        return self.driver
+
+    # --- what the driver reports --------------------------------------------------
+
+    def handle(self, happening: Happening) -> None:
+        """Handle what happened, in the order in which it did."""
+        if isinstance(happening, Arrived):
+            self.room = self._sink.deliver(happening.messages, happening.size)
+        elif isinstance(happening, Delivery):
+            self._settle_delivery(happening)
+        elif isinstance(happening, Request):
+            self._settle_request(happening)
+        elif isinstance(happening, Connected):
+            self._begin()
+        else:
+            self._end(happening)
+
+    def check_room(self) -> Room:
+        """Return how much room there is for messages.
+
+        While a call waits for an answer, messages that come before it are taken over
+        above the bound, within reason: the program may well wait for that answer
+        before it takes the next message.
+        """
+        room = self.room
+        if room is Room.NONE or room is Room.USED_UP:
+            # The program may have taken some since.
+            room = self.room = self._sink.room()
+        if room is Room.LITTLE and self._waiters:
+            return Room.ENOUGH
+        return room
+
+    def on_progress(self) -> None:
+        """Resolve `idle` if there is nothing left to wait for."""
+        if self._idle is not None and self._is_idle():
+            resolve(self._idle, None)
+
+    def on_pause_writing(self) -> None:
+        """Have publishers wait."""
+        self._queue.pause()
+
+    def on_resume_writing(self) -> None:
+        """Let publishers go on."""
+        self._queue.resume()
+
+    def on_turn_end(self) -> None:
+        """Let publishers go on that waited for the end of the turn."""
+        if self._queue.waiters:
+            self._queue.admit()
+
+    def _begin(self) -> None:
+        """Take note that the broker has accepted the connection."""
+        self._is_accepted = True
+        if not self._engine.session.client_id:
+            self._report_no_identifier()
+        self._sink.open(self.resume_reading)
+        resolve(self.connected, None)
+        if self._logger.isEnabledFor(INFO):
+            from aiomqtt.net.trace import log_connected
+
+            client_id = self._engine.session.client_id
+            log_connected(self._logger, self._target, client_id)
+
+    def _report_no_identifier(self) -> None:
+        # An empty identifier is as good as any other without a session to resume.
+        if self._engine.session.exists:
+            self._logger.warning(
+                "The broker assigned no client identifier: the session can't be resumed"
+            )
+
+    def _end(self, event: Closed) -> None:
+        """Tell everybody, just once, that the connection is over."""
+        error = event.error
+        if event.connack is not None and error is not None:
+            from aiomqtt.net.refusals import refused_connection
+
+            version = self._engine.version
+            error = refused_connection(event.connack, version, self._target)
+        elif self.room is Room.USED_UP and _is_keep_alive_timeout(error):
+            # It is the program that has left no room to read the PINGRESP.
+            error = self._sink.overflow()
+        self.error = error
+        if error is None:
+            error = MqttError("Disconnected")
+        # Those who wait leave the sets themselves when they wake up.
+        for waiter in [self.connected, *self._waiters, *self._queue.waiters]:
+            if not waiter.done():
+                waiter.set_result(copy_error(error))
+        self._deadlines.clear()
+        if self._is_accepted:
+            self._sink.close(self.error)
+            if self._logger.isEnabledFor(INFO):
+                from aiomqtt.net.trace import log_ended
+
+                log_ended(self._logger, self._target, self.error)
+
+    # Behind `Closed` only observers of deliveries are left to tell: `_end` has told
+    # the others.
+
+    def _settle_request(self, request: Request) -> None:
+        """Tell who waits for the answer, and log what was refused."""
+        if request.waiter is not None:
+            resolve(cast("Waiter", request.waiter), None)
+        if request.reason_codes and max(request.reason_codes) >= FIRST_FAILURE:
+            from aiomqtt.net.refusals import log_refused_filters
+
+            log_refused_filters(self._logger, request)
+
+    def _settle_delivery(self, delivery: Delivery) -> None:
+        """Tell who waits for a delivery; log a refusal when nobody does."""
+        watcher = delivery.waiter
+        if isinstance(watcher, DeliveryObserver):
+            if self._watched:
+                self._watched.discard(delivery)
+            if not watcher.settle(delivery):
+                self._log_refusal(delivery)
+            return
+        waiter = cast("Waiter | None", watcher)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        else:
+            self._log_refusal(delivery)
+
+    def _log_refusal(self, delivery: Delivery) -> None:
+        """Log that the broker refused a message when nobody is left to be told."""
+        if delivery.reason_code >= FIRST_FAILURE:
+            from aiomqtt.net.refusals import log_refused_message
+
+            log_refused_message(self._logger, delivery)
+
+    # --- what the client calls ----------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for an answer."""
+        return len(self._waiters)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted the connection, and it is not over."""
+        return self.driver.state is CONNECTED and not self._loop.is_closed()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended."""
+        return self.driver.is_over
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether publishers can't go on at once: they have to `queue`."""
+        return (
+            self._queue.is_paused
+            or self.driver.coalescer.is_turn_full
+            or self._is_leaving
+            or len(self._queue.waiters) > 0
+        ) and not self.driver.is_over
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+    ) -> Delivery | None:
+        """Publish a message; see `Engine.publish`, whose errors it raises."""
+        # Of those that follow in the same turn of the loop it is known.
+        if not self.driver.coalescer.is_gathering:
+            self.check_loop()
+        try:
+            delivery = self._engine.publish(topic, payload, qos, retain, properties)
+        except MqttCodeError as error:
+            # `from` does nothing where it is compiled.
+            error.__cause__ = self.error
+            raise
+        self.driver.push(len(payload) + OVERHEAD)
+        return delivery
+
+    def check_loop(self) -> None:
+        """Refuse a call from another event loop, or from another thread.
+
+        Raises:
+            RuntimeError: It is one.
+        """
+        if _get_running_loop() is not self._loop:
+            if self._loop.is_closed():
+                # There is no connection any more, as the caller will find.
+                self.abandon()
+                return
+            msg = (
+                "The client was entered in another event loop: from another thread call"
+                " asyncio.run_coroutine_threadsafe(client.publish(...), loop).result()"
+            )
+            raise RuntimeError(msg)
+
+    def publish_watched(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+        watcher: DeliveryObserver,
+    ) -> Delivery | None:
+        """Publish a message at once, even where publishers have to wait.
+
+        Raises:
+            MqttCodeError: Too much is waiting to be sent, or the client is left.
+        """
+        if self._is_leaving:
+            raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
+        transport = self.driver.transport
+        outbound = self._engine.session.outbound
+        waiting = outbound.size + DELIVERY_SIZE * len(outbound)
+        if self._queue.is_paused and transport is not None:
+            waiting = max(waiting, transport.get_write_buffer_size())
+        unfinished = len(self._engine.session.outbound)
+        if unfinished >= MAXIMUM_UNFINISHED or waiting >= MAXIMUM_UNSENT:
+            raise MqttCodeError(
+                QUEUE_FULL,
+                f"Could not publish message: {unfinished} messages are unfinished and"
+                f" {waiting} bytes wait already",
+            )
+        delivery = self.publish(topic, payload, qos, retain, properties)
+        if delivery is not None:
+            delivery.waiter = watcher
+            self._watched.add(delivery)
+        return delivery
+
+    def withdraw(self, delivery: Delivery) -> None:
+        """Take back a message that has not been sent.
+
+        The end of the connection leaves it to the session.
+        """
+        if not self.driver.is_over and self._engine.withdraw(delivery):
+            self.driver.hold()
+        self.on_progress()
+
+    def push(self, size: int) -> None:
+        """Let what the engine was given leave: see `Driver.push`."""
+        self.driver.push(size)
+
+    def hold(self) -> None:
+        """Have what follows leave together: see `Driver.hold`."""
+        self.driver.hold()
+
+    def flush(self) -> None:
+        """Let what has gathered leave now."""
+        self.driver.flush()
+
+    def waiter(self, timeout: float) -> Waiter:
+        """Return a future for an answer of the broker, to be given to `forget`.
+
+        Args:
+            timeout: In so many seconds it resolves to an error.
+        """
+        waiter: Waiter = self._loop.create_future()
+        self._waiters.add(waiter)
+        self._limit(waiter, timeout)
+        if self.driver.is_reading_paused:
+            # The answer has to be read.
+            self.driver.pause_or_resume_reading()
+        return waiter
+
+    def forget(self, waiter: Waiter) -> None:
+        """Take back what `waiter` returned: nobody waits for it any more."""
+        self._waiters.discard(waiter)
+        if self._idle is not None:
+            self.on_progress()
+
+    def queue(self, size: int, timeout: float) -> Waiter:
+        """Return a future for room to write, to be given to `leave_queue`.
+
+        First come, first served.
+
+        Args:
+            size: About how many bytes the caller will write.
+            timeout: In so many seconds it resolves to an error.
+
+        Raises:
+            MqttCodeError: The program is leaving the client: nothing more is accepted.
+        """
+        if self._is_leaving:
+            raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
+        waiter = self._queue.add(size)
+        self._limit(waiter, timeout)
+        return waiter
+
+    def leave_queue(self, waiter: Waiter) -> None:
+        """Take back what `queue` returned: nobody waits for it any more."""
+        self._queue.remove(waiter)
+
+    def _limit(self, waiter: Waiter, timeout: float) -> None:
+        """Have a waiter resolve to an error: in so many seconds, or now."""
+        if self.driver.is_over:
+            resolve(waiter, copy_error(self.error or MqttError("Disconnected")))
+        elif timeout != math.inf:
+            self._deadlines.add(waiter, timeout)
+
+    def resume_reading(self) -> None:
+        """The program has taken messages: there is room for more."""
+        self.room = Room.ENOUGH
+        self.driver.pause_or_resume_reading()
+
+    def leave(self) -> None:
+        """Accept nothing more: the program is leaving."""
+        self._is_leaving = True
+
+    def set_timeout(self, timeout: float) -> None:
+        """Set how many seconds leaving waits: for the calls, then for the broker."""
+        self.timeout = min(timeout, LONGEST_TIMEOUT)
+        self.driver.timeout = self.timeout
+
+    def idle(self) -> Waiter:
+        """Return a future for when nobody waits for an answer any more."""
+        if self._idle is None:
+            self._idle = self._loop.create_future()
+            self.follows_progress = True
+        self.on_progress()
+        return self._idle
+
+    def _is_idle(self) -> bool:
+        """Whether nobody waits for an answer and nothing waits to be sent."""
+        return self.driver.is_over or not (
+            self._waiters or self._watched or self._engine.session.outbound.queued
+        )
+
+    def abandon(self) -> None:
+        """Forget all of them: their event loop was closed."""
+        was_over = self.driver.is_over
+        error = MqttError("The event loop was closed")
+        self.driver.abandon(error)
+        if not was_over:
+            self.error = error
+            # What goes on in the session is not to wake anybody of that loop.
+            for delivery in self._engine.session.outbound.unfinished():
+                watcher = delivery.waiter
+                if isinstance(watcher, DeliveryObserver):
+                    watcher.abandon()
+                else:
+                    delivery.waiter = None
+
+
+def _is_keep_alive_timeout(error: MqttError | None) -> bool:
+    return error is not None and error.reason_code == KEEP_ALIVE_TIMEOUT

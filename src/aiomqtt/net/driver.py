@@ -1,0 +1,303 @@
+"""The driver of one connection: moves bytes between a transport and the engine.
+
+It keeps the engine's one timer, and reports to its owner what happened, in order. It
+knows nothing of the calls that wait, which outlive it.
+"""
+
+import asyncio
+from typing import Final, cast
+
+from aiomqtt.escaping import escape
+from aiomqtt.exceptions import MqttError
+from aiomqtt.log import SafeLogger
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.engine import Engine
+from aiomqtt.protocol.events import Closed, Connected, Happening
+
+from .closing import LINGER, Closing
+from .coalescing import Coalescer
+from .owner import CLOSED, CLOSING, CONNECTED, LEAVING, OPENING, DriverState, Owner
+from .packet_log import PacketLog
+from .progress import Progress
+from .sink import Room
+from .writing import write_pieces
+
+ENOUGH: Final = Room.ENOUGH
+
+
+class Driver:
+    """Drives an engine over one connection.
+
+    It has the methods of an asyncio.Protocol and not its base, which would keep it
+    from being compiled. Once the connection is over, whatever the transport, a timer
+    or the owner still calls leaves the engine alone.
+
+    Args:
+        engine: The engine.
+        owner: Receives what happens.
+        logger: Where packets are logged.
+        target: Host and port, for messages.
+        timeout: Seconds that the broker has to take what is written last.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        owner: Owner,
+        logger: SafeLogger,
+        target: str,
+        timeout: float,
+    ) -> None:
+        # All is valid for the connection.
+        self._engine = engine
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self.state: DriverState = OPENING
+        self._target = target
+        self.timeout: float = timeout
+        self.transport: asyncio.Transport | None = None
+        # Resolves when the transport is closed.
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+        # The timer, and the deadline of the engine that it is set to.
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        # When packets leave, and the steps of the end, from the end on.
+        self.coalescer: Coalescer = Coalescer(self._loop, self._end_turn)
+        self._closing: Closing | None = None
+        # What is being handled, and what happened meanwhile.
+        self._happenings: list[Happening] = []
+        # What asyncio was told, and what it has told.
+        self.is_reading_paused: bool = False
+        self._is_writing_paused = False
+        self._progress = Progress()
+        self._packet_log = PacketLog(logger, engine.version)
+
+    # --- what the event loop calls ------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport; `process` lets the CONNECT out."""
+        # Transports of other loops have a base of their own.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Handle a chunk of bytes and all that it causes."""
+        if self.is_over:
+            return
+        self.coalescer.start_turn()
+        now = self._loop.time()
+        self._packet_log.received(data, self._engine.is_inside_packet, now)
+        self._engine.receive(data, now)
+        self.process()
+
+    def eof_received(self) -> None:
+        """The broker writes no more: the transport closes by itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what has not ended yet: the transport is closed."""
+        transport, self.transport = self.transport, None
+        if not self.is_over:
+            is_accepted = self.state is CONNECTED
+            reason = "the broker closed it"
+            if exc or not is_accepted:
+                from .explain import explain_loss
+
+                reason = explain_loss(exc, transport, is_accepted)
+            error = MqttError(f"Connection to {self._target} lost: {escape(reason)}")
+            error.__cause__ = exc
+            self._engine.connection_lost(error)
+            self.process()
+        if self._closing is not None:
+            self._closing.stop()
+        self.state = CLOSED
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        self._is_writing_paused = True
+        if not self.is_over:
+            self._owner.on_pause_writing()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has drained."""
+        self._is_writing_paused = False
+        if not self.is_over:
+            self._owner.on_resume_writing()
+        elif self.state is LEAVING:
+            self._loop.call_soon(self._half_close)
+
+    # --- what the owner calls -----------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended."""
+        return self.state is not CONNECTED and self.state is not OPENING
+
+    def push(self, size: int) -> None:
+        """Let what the engine was given leave, about so many bytes: see `Coalescer`."""
+        if self.coalescer.add(size):
+            self.process()
+
+    def hold(self) -> None:
+        """Have what follows leave together: at the end of this turn, or at `flush`."""
+        if not self.is_over:
+            self.coalescer.hold()
+
+    def flush(self) -> None:
+        """Let what has gathered leave now."""
+        self.coalescer.reset()
+        self.process()
+
+    def disconnect(self, reason_code: int, properties: Properties | None) -> None:
+        """Send the DISCONNECT, and close the connection when it is written."""
+        if not self.is_over:
+            self._engine.disconnect(reason_code, properties)
+            self.process()
+
+    def abort(self) -> None:
+        """Cut the connection, if it is still there; nothing more is written."""
+        transport, self.transport = self.transport, None
+        if not self.is_over:
+            self._engine.connection_lost(MqttError("The connection was cut"))
+            self.process()
+        if transport is not None:
+            transport.abort()
+
+    def abandon(self, error: MqttError) -> None:
+        """Forget the connection: its event loop was closed while it was there."""
+        transport, self.transport = self.transport, None
+        if not self.is_over:
+            self.state = CLOSED
+            self._engine.connection_lost(error)
+            self._engine.take()
+        if transport is not None:
+            from .abandon import abandon
+
+            abandon(transport)
+
+    def pause_or_resume_reading(self) -> None:
+        """Read, unless there is too little room for messages.
+
+        A PINGRESP, which has a deadline, is read as long as there is any room at all.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.is_over:
+            return
+        room = self._owner.check_room()
+        pause = room is Room.USED_UP or (
+            room is not ENOUGH and not self._engine.awaits_pingresp
+        )
+        if pause and not self.is_reading_paused:
+            self.is_reading_paused = True
+            transport.pause_reading()
+        elif not pause and self.is_reading_paused:
+            self.is_reading_paused = False
+            transport.resume_reading()
+
+    def process(self) -> None:
+        """Do what the engine hands over: write, then report what happened."""
+        if self.is_over:
+            return
+        output = self._engine.take()
+        if output.data:
+            self._write(output.data)
+        if output.happenings:
+            self._report(output.happenings)
+        self._arm()
+        owner = self._owner
+        if owner.room is not ENOUGH or self.is_reading_paused:
+            self.pause_or_resume_reading()
+        if owner.follows_progress:
+            owner.on_progress()
+
+    # --- between the engine and the transport ---------------------------------------
+
+    def _write(self, data: list[bytes]) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        self._progress.add(write_pieces(transport, data))
+        # Not before: a handler that publishes would overtake them.
+        self._packet_log.sent(data)
+        if self._is_writing_paused and self._progress.check_acks(
+            self._engine, transport, data
+        ):
+            self._loop.call_soon(self.process)
+
+    def _report(self, happenings: list[Happening]) -> None:
+        if self._happenings:
+            # The program has called from its queue or from its log: that goes first.
+            self._happenings.extend(happenings)
+            return
+        self._happenings = happenings
+        try:
+            # The list may grow meanwhile.
+            for happening in happenings:
+                if isinstance(happening, Connected):
+                    self.state = CONNECTED
+                elif isinstance(happening, Closed):
+                    self._end(happening)
+                    continue
+                self._owner.handle(happening)
+        finally:
+            self._happenings = []
+
+    def _end(self, event: Closed) -> None:
+        """Report the end, and close the transport."""
+        self.state = LEAVING
+        self._cancel_timer()
+        self._owner.handle(event)
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if self.is_reading_paused:
+            self.is_reading_paused = False
+            transport.resume_reading()
+        self._closing = Closing(transport)
+        # Only a clean exit has to flush what was accepted.
+        if not self._closing.flush(self.timeout if event.error is None else LINGER):
+            self._half_close()
+
+    def _half_close(self) -> None:
+        if self._closing is not None and self.transport is not None:
+            self.state = CLOSING
+            self._closing.half_close()
+
+    def _end_turn(self) -> None:
+        self.coalescer.end_turn()
+        if not self.is_over:
+            self.process()
+            self._owner.on_turn_end()
+
+    # --- the timer ------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Set the timer to the engine's deadline, if that has moved."""
+        deadline = self._engine.deadline()
+        if deadline is self._deadline or self.is_over:
+            return
+        self._deadline = deadline
+        self._cancel_timer()
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._tick, deadline)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self, deadline: float) -> None:
+        if self.is_over:
+            return
+        self._timer = self._deadline = None
+        # The loop may be early by the resolution of its clock.
+        now = max(deadline, self._loop.time())
+        engine, progress = self._engine, self._progress
+        progress.tick(engine, self.transport, now)
+        was_awaited = engine.awaits_pingresp
+        engine.tick(now)
+        self.process()
+        if engine.awaits_pingresp and not was_awaited:
+            progress.on_pingreq()
+            progress.tick(engine, self.transport, now)
+        self._arm()

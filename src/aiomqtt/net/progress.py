@@ -1,0 +1,61 @@
+"""What has left of what was written: a PINGREQ, acknowledgements."""
+
+import asyncio
+
+from aiomqtt.protocol.engine import Engine
+
+from .unread import ACKS_UNREAD, UnreadAcks
+
+
+class Progress:
+    """Counts the bytes that were written to a transport, and those that have left."""
+
+    def __init__(self) -> None:
+        # Valid for the connection.
+        self._written = 0
+        self._unread = UnreadAcks()
+        # Where a PINGREQ ends that waits to leave the transport (0: none does), and how
+        # many bytes had left when that was last checked.
+        self._pingreq_end = 0
+        self._left = 0
+
+    def add(self, size: int) -> None:
+        """Count what was written."""
+        self._written += size
+
+    def check_acks(
+        self, engine: Engine, transport: asyncio.Transport, pieces: list[bytes]
+    ) -> bool:
+        """End the connection if the broker reads none of its acknowledgements.
+
+        Args:
+            engine: The engine.
+            transport: Its transport, whose buffer is above its high-water mark.
+            pieces: What was written last.
+
+        Returns:
+            Whether it did.
+        """
+        left = self._written - transport.get_write_buffer_size()
+        if not self._unread.are_too_many(pieces, self._written, left):
+            return False
+        engine.fail(*ACKS_UNREAD)
+        return True
+
+    def tick(
+        self, engine: Engine, transport: asyncio.Transport | None, now: float
+    ) -> None:
+        """Tell the engine of a PINGREQ that waits whether anything has left."""
+        if not self._pingreq_end or transport is None:
+            return
+        left = self._written - transport.get_write_buffer_size()
+        if left >= self._pingreq_end:
+            self._pingreq_end = 0
+            engine.pingreq_left(now)
+        else:
+            engine.pingreq_waits(left > self._left, now)
+            self._left = left
+
+    def on_pingreq(self) -> None:
+        """Take note that what was written last is a PINGREQ."""
+        self._pingreq_end = self._written
