@@ -31,28 +31,28 @@ class Target:
     """The core of a broker, without sockets."""
 
     def __init__(self, maximum: int) -> None:
-        self.core = BrokerState(
+        self.state = BrokerState(
             Limits(maximum_memory=maximum), lambda: "x", self._note, 0.0
         )
-        self.peers: set[ClientConnection] = set()
+        self.connections: set[ClientConnection] = set()
 
     def _note(self, line: str) -> None:
         """Keep no log."""
 
     def open(self) -> ClientConnection:
-        peer = ClientConnection(self.core, "attacker", None, None, 0.0)
-        self.peers.add(peer)
-        return peer
+        connection = ClientConnection(self.state, "attacker", None, None, 0.0)
+        self.connections.add(connection)
+        return connection
 
     def client(self, name: str, **fields: Any) -> ClientConnection:
-        peer = self.open()
+        connection = self.open()
         version = fields.pop("version", V5)
-        self.say(peer, Connect(version, name, **fields), version=version)
-        return peer
+        self.say(connection, Connect(version, name, **fields), version=version)
+        return connection
 
     def say(
         self,
-        peer: ClientConnection,
+        connection: ClientConnection,
         *packets: Packet | bytes,
         version: ProtocolVersion = V5,
     ) -> None:
@@ -60,25 +60,25 @@ class Target:
             data = (
                 packet if isinstance(packet, bytes) else encode(packet, version, CLIENT)
             )
-            peer.receive(data, 0.0)
-            while peer.has_more:
-                peer.go_on(0.0)
-                self.clean(peer)
-            self.clean(peer)
+            connection.receive(data, 0.0)
+            while connection.has_more:
+                connection.go_on(0.0)
+                self.clean(connection)
+            self.clean(connection)
 
-    def clean(self, peer: ClientConnection) -> None:
+    def clean(self, connection: ClientConnection) -> None:
         """Take what the broker writes: it is what it keeps that counts."""
-        for outlet in self.core.ready:
-            outlet.data = []
-            outlet.wait_with(0)
-        self.core.ready.clear()
-        peer.events.clear()
-        if peer.is_closed:
-            self.peers.discard(peer)
+        for send_buffer in self.state.ready:
+            send_buffer.data = []
+            send_buffer.set_unsent(0)
+        self.state.ready.clear()
+        connection.events.clear()
+        if connection.is_closed:
+            self.connections.discard(connection)
 
-    def leave(self, peer: ClientConnection) -> None:
-        peer.connection_lost("it left", 0.0)
-        self.clean(peer)
+    def leave(self, connection: ClientConnection) -> None:
+        connection.connection_lost("it left", 0.0)
+        self.clean(connection)
 
 
 def publish(topic: str, payload: bytes = b"x", **fields: Any) -> Publish:
@@ -195,9 +195,9 @@ def pending_retained(target: Target) -> None:
 def questions(target: Target) -> None:
     """A hook that never answers."""
     for number in range(300):
-        target.core.asks_for_topics = False
+        target.state.asks_for_topics = False
         client = target.client(f"{number}")
-        target.core.asks_for_topics = True
+        target.state.asks_for_topics = True
         message = encode(publish("t", bytes(500_000), qos=1, mid=1), V5, CLIENT)
         for at in range(0, len(message), 100_000):
             target.say(client, message[at : at + 100_000])
@@ -221,9 +221,9 @@ async def unread_answers(maximum: int) -> BrokerState:
                 pass
             else:
                 raise AssertionError("the broker read all of it")
-        core = broker._core
-        assert core is not None
-        return core
+        state = broker._state
+        assert state is not None
+        return state
 
 
 ATTACKS: dict[str, Callable[[Target], None]] = {
@@ -261,12 +261,12 @@ def main(name: str, maximum: int) -> None:
         warm.say(client, publish(f"{number}"))
     before = grown(0)
     if name == "unread_answers":
-        core = asyncio.run(unread_answers(maximum))
+        state = asyncio.run(unread_answers(maximum))
     else:
         target = Target(maximum)
         ATTACKS[name](target)
-        core = target.core
-    print(grown(before), core.memory.used)
+        state = target.state
+    print(grown(before), state.memory.used)
 
 
 if __name__ == "__main__":

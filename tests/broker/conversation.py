@@ -37,7 +37,7 @@ class World:
         self.now = 1000.0
         self.notes: list[str] = []
         self.names = iter(f"assigned-{number}" for number in range(1000))
-        self.core = BrokerState(
+        self.state = BrokerState(
             Limits(**limits), lambda: next(self.names), self.notes.append, self.now
         )
 
@@ -50,11 +50,11 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Let time pass, with everything that is due on the way."""
         end = self.now + seconds
-        while (due := self.core.deadline()) is not None and due <= end:
+        while (due := self.state.deadline()) is not None and due <= end:
             self.now = max(due, self.now)
-            self.core.tick(self.now)
+            self.state.tick(self.now)
         self.now = end
-        self.core.tick(end)
+        self.state.tick(end)
 
 
 class Wire:
@@ -63,8 +63,8 @@ class Wire:
     def __init__(self, world: World, version: int = V5) -> None:
         self.world = world
         self.version = ProtocolVersion(version)
-        self.peer = ClientConnection(world.core, "test", None, self, world.now)
-        self.outlet = self.peer.outlet
+        self.connection = ClientConnection(world.state, "test", None, self, world.now)
+        self.send_buffer = self.connection.send_buffer
         self._decoder = Decoder(self.version, Role.SERVER)
         self._last_id = 0
 
@@ -72,7 +72,7 @@ class Wire:
 
     def send(self, *packets: Packet | bytes) -> None:
         """Send packets, or bytes, in one chunk."""
-        self.peer.receive(
+        self.connection.receive(
             b"".join(
                 packet
                 if isinstance(packet, bytes)
@@ -84,8 +84,8 @@ class Wire:
 
     def read(self) -> list[Packet]:
         """All that the broker has written since the last time."""
-        data, self.outlet.data = b"".join(self.outlet.data), []
-        self.outlet.unsent = 0
+        data, self.send_buffer.data = b"".join(self.send_buffer.data), []
+        self.send_buffer.unsent = 0
         packets = self._decoder.feed(data)
         assert self._decoder.error is None
         assert not self._decoder.is_partial
@@ -99,18 +99,18 @@ class Wire:
     @property
     def ended(self) -> str | None:
         """Why the broker ended the connection; None: it did not."""
-        for event in self.peer.events:
+        for event in self.connection.events:
             if isinstance(event, Ended):
                 return event.reason
         return None
 
     @property
     def accepted(self) -> bool:
-        return any(isinstance(event, Accepted) for event in self.peer.events)
+        return any(isinstance(event, Accepted) for event in self.connection.events)
 
     def lose(self) -> None:
         """The network connection breaks."""
-        self.peer.connection_lost("it broke", self.world.now)
+        self.connection.connection_lost("it broke", self.world.now)
 
     # --- what clients do ------------------------------------------------------
 

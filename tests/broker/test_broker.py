@@ -515,11 +515,11 @@ async def test_a_client_that_never_reads_costs_no_more_than_the_limit(qos):
                     while len(good.messages):
                         await anext(good.messages)
             (lazy,) = (
-                peer
-                for peer in broker._core.peers.values()  # type: ignore[union-attr]
-                if peer.info.client_id == "lazy"
+                connection
+                for connection in broker._state.connections.values()  # type: ignore[union-attr]
+                if connection.info.client_id == "lazy"
             )
-            assert lazy.outlet.unsent < 2_000_000
+            assert lazy.send_buffer.unsent < 2_000_000
             assert lazy.session is not None
             assert lazy.session.outbound.size < 2_000_000
         sock.close()

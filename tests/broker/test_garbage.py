@@ -19,7 +19,7 @@ VERSIONS = st.sampled_from([3, 4, 5])
 def written_by(wire: Wire) -> list[str]:
     """What the broker wrote: whole packets that a client can read."""
     decoder = Decoder(wire.version, Role.SERVER)
-    data, wire.outlet.data = b"".join(wire.outlet.data), []
+    data, wire.send_buffer.data = b"".join(wire.send_buffer.data), []
     found = decoder.feed(data)
     assert decoder.error is None
     assert not decoder.is_partial
@@ -28,8 +28,10 @@ def written_by(wire: Wire) -> list[str]:
 
 def check(world: World, wire: Wire, other: Wire) -> None:
     """The one may be gone, for a reason that was told last; the other is well."""
-    ends = [event for event in wire.peer.events if type(event).__name__ == "Ended"]
-    assert len(ends) == (1 if wire.peer.is_closed else 0)
+    ends = [
+        event for event in wire.connection.events if type(event).__name__ == "Ended"
+    ]
+    assert len(ends) == (1 if wire.connection.is_closed else 0)
     kinds = written_by(wire)
     assert "DISCONNECT" not in kinds[:-1]
     other.read()
@@ -39,11 +41,11 @@ def check(world: World, wire: Wire, other: Wire) -> None:
     found = [p for p in other.read() if isinstance(p, Publish)]
     assert payloads(found)[-1:] == [b"well"]  # type: ignore[arg-type]
     # Nothing is left of a client whose session has ended.
-    if wire.peer.is_closed:
-        assert wire.peer.session is None
+    if wire.connection.is_closed:
+        assert wire.connection.session is None
     wire.lose()
     world.pass_time(100)
-    assert list(world.core.peers) in (["other"], [])
+    assert list(world.state.connections) in (["other"], [])
 
 
 def connected(version: int) -> tuple[World, Wire, Wire]:
@@ -75,9 +77,9 @@ def test_any_bytes_instead_of_a_connect(version, data):
     other.subscribe("other/#")
     wire = Wire(world, version)
     wire.send(data)
-    if not wire.peer.is_closed:
-        assert not wire.outlet.data
-    wire.outlet.data = []
+    if not wire.connection.is_closed:
+        assert not wire.send_buffer.data
+    wire.send_buffer.data = []
     check(world, wire, other)
 
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from aiomqtt.broker import Broker
-from aiomqtt.broker.core.connection import PORTION
-from aiomqtt.broker.core.session import FILTER_WORK, WORK
-from aiomqtt.broker.io.hook_runner import QUESTIONS
+from aiomqtt.broker.core.connection import PACKETS_PER_TURN
+from aiomqtt.broker.core.session import FILTER_COST, WORK_PER_TURN
+from aiomqtt.broker.io.hook_runner import REQUESTS_PER_TURN
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import (
@@ -41,16 +41,16 @@ def publish(qos=0, topic="t", payload=b""):
 def test_a_flood_of_pings_takes_several_turns(version):
     world = World()
     flood = world.client(version)
-    flood.send(PINGREQ * (2 * PORTION + 1))
-    assert len(flood.read()) == PORTION
-    assert flood.peer.is_waiting  # nothing more is read meanwhile
-    assert flood.peer.has_more
-    flood.peer.go_on(world.now)
-    assert len(flood.read()) == PORTION
-    flood.peer.go_on(world.now)
+    flood.send(PINGREQ * (2 * PACKETS_PER_TURN + 1))
+    assert len(flood.read()) == PACKETS_PER_TURN
+    assert flood.connection.is_waiting  # nothing more is read meanwhile
+    assert flood.connection.has_more
+    flood.connection.go_on(world.now)
+    assert len(flood.read()) == PACKETS_PER_TURN
+    flood.connection.go_on(world.now)
     assert [type(packet) for packet in flood.read()] == [Ping]
-    assert not flood.peer.is_waiting
-    assert not flood.peer.has_more
+    assert not flood.connection.is_waiting
+    assert not flood.connection.has_more
 
 
 def test_many_deliveries_of_one_client_take_several_turns(version):
@@ -59,12 +59,12 @@ def test_many_deliveries_of_one_client_take_several_turns(version):
     for listener in listeners:
         listener.subscribe("t")
     speaker = world.client(version, client_id="speaker")
-    count = 3 * WORK // len(listeners)
+    count = 3 * WORK_PER_TURN // len(listeners)
     speaker.send(*[publish() for n in range(count)])
     turns, received = 1, len(listeners[0].read())
     assert received < count
-    while speaker.peer.has_more:
-        speaker.peer.go_on(world.now)
+    while speaker.connection.has_more:
+        speaker.connection.go_on(world.now)
         turns += 1
         received += len(listeners[0].read())
     assert received == count
@@ -74,13 +74,15 @@ def test_many_deliveries_of_one_client_take_several_turns(version):
 def test_many_filters_take_several_turns():
     world = World()
     client = world.client(5)
-    filters = [(f"{n}", SubscribeOptions()) for n in range(WORK // FILTER_WORK)]
+    filters = [
+        (f"{n}", SubscribeOptions()) for n in range(WORK_PER_TURN // FILTER_COST)
+    ]
     client.send(*[Subscribe(number, filters) for number in (1, 2, 3)])
     answers = 0
     for _ in range(2):
         answers += len(client.read())
-        assert client.peer.has_more
-        client.peer.go_on(world.now)
+        assert client.connection.has_more
+        client.connection.go_on(world.now)
     answers += len(client.read())
     assert answers == 3
 
@@ -97,15 +99,15 @@ def portions(client, count):
     """Let a client's work go on to its end; what `count` grew by in each turn."""
     world = client.world
     grown, last = [], count()
-    while client.peer.has_more:
-        client.peer.go_on(world.now)
+    while client.connection.has_more:
+        client.connection.go_on(world.now)
         grown.append(abs(count() - last))
         last = count()
     return grown
 
 
 def levels(world):
-    return world.core.subscriptions._trie.levels
+    return world.state.subscriptions._trie.levels
 
 
 def test_deep_filters_take_several_turns(version):
@@ -113,17 +115,17 @@ def test_deep_filters_take_several_turns(version):
     world = World()
     client = world.client(version)
     client.send(deep())
-    assert 0 < levels(world) <= WORK
+    assert 0 < levels(world) <= WORK_PER_TURN
     assert client.read() == []
     turns = portions(client, lambda: levels(world))
-    assert max(turns) <= WORK
+    assert max(turns) <= WORK_PER_TURN
     assert levels(world) == 119 * len(DEEP) + 1
     suback = client.read_one()
     assert suback.reason_codes == [1] * len(DEEP)
 
     client.send(Unsubscribe(2, [*DEEP[1:], "none"]))
     assert client.read() == []
-    assert max(portions(client, lambda: levels(world))) <= WORK
+    assert max(portions(client, lambda: levels(world))) <= WORK_PER_TURN
     assert levels(world) == 120
     unsuback = client.read_one()
     if version == 5:
@@ -136,13 +138,13 @@ def test_packets_wait_for_filters_that_take_several_turns(version):
     client = world.client(version)
     client.send(deep(1), Unsubscribe(2, DEEP), PINGREQ)
     client.send(publish(1))
-    assert client.peer.is_waiting  # nothing more is read meanwhile
+    assert client.connection.is_waiting  # nothing more is read meanwhile
     answers = client.read()
-    while client.peer.has_more:
-        client.peer.go_on(world.now)
+    while client.connection.has_more:
+        client.connection.go_on(world.now)
         answers += client.read()
     assert [type(answer) for answer in answers] == [Suback, Suback, Ping, Ack]
-    assert not client.peer.is_waiting
+    assert not client.connection.is_waiting
 
 
 def test_messages_arrive_by_filters_that_are_handled_already(version):
@@ -171,8 +173,8 @@ def test_filters_of_a_client_that_leaves_are_handled_no_further(version):
     client = world.client(version)
     client.send(deep(), PINGREQ)
     client.lose()
-    assert not client.peer.has_more
-    client.peer.go_on(world.now)
+    assert not client.connection.has_more
+    client.connection.go_on(world.now)
     assert client.read() == []
     world.pass_time(1)
     assert levels(world) == 0
@@ -190,20 +192,20 @@ def test_an_answer_that_is_too_large_ends_the_connection():
 def test_filters_that_were_asked_about_take_several_turns(version):
     """What a client that has gone had sent is done to its end."""
     world = World()
-    world.core.asks_for_topics = True
+    world.state.asks_for_topics = True
     client = world.client(version, clean_start=False)
     client.send(deep())
     client.lose()
-    client.peer.answer([None] * len(DEEP), world.now)
-    assert not client.peer.is_closed
+    client.connection.answer([None] * len(DEEP), world.now)
+    assert not client.connection.is_closed
     portions(client, lambda: 0)
-    assert client.peer.is_closed
+    assert client.connection.is_closed
     assert isinstance(client.read_one(), Suback)
 
 
 def test_subscriptions_of_a_session_that_ends_go_over_several_turns(version):
     world = World()
-    used = world.core.memory.used
+    used = world.state.memory.used
     client, other = world.client(version), world.client(version, client_id="other")
     client.send(deep())
     portions(client, lambda: 0)
@@ -211,20 +213,20 @@ def test_subscriptions_of_a_session_that_ends_go_over_several_turns(version):
     other.subscribe(DEEP[0])
     client.lose()
     # The session is gone at once, and its memory as it is removed.
-    assert len(world.core.subscriptions) == 1
+    assert len(world.state.subscriptions) == 1
     other.publish(DEEP[0], b"once")
     assert payloads(other.read()) == [b"once"]
     removed, last = [], 119 * len(DEEP) + 1
-    while world.core.deadline() is not None and levels(world) > 120:
+    while world.state.deadline() is not None and levels(world) > 120:
         removed.append(last - levels(world))
         last = levels(world)
         world.pass_time(0.001)
     assert len(removed) > 2
-    assert max(removed) <= WORK
+    assert max(removed) <= WORK_PER_TURN
     other.lose()
     assert levels(world) == 0
-    assert world.core.memory.used == used
-    assert world.core.deadline() is None
+    assert world.state.memory.used == used
+    assert world.state.deadline() is None
 
 
 def test_a_session_begins_anew_while_the_last_one_is_removed(version):
@@ -235,7 +237,7 @@ def test_a_session_begins_anew_while_the_last_one_is_removed(version):
         portions(client, lambda: 0)
         # It takes over from the connection before.
         client = world.client(version)
-        assert len(world.core.subscriptions) == 0
+        assert len(world.state.subscriptions) == 0
     client.subscribe(DEEP[0])
     client.publish(DEEP[0], b"once")
     assert payloads(client.read()) == [b"once"]
@@ -293,7 +295,7 @@ def test_to_find_many_filters_takes_several_turns(version):
     speaker = world.client(version, client_id="speaker")
     speaker.send(publish(1, WIDE_TOPIC, b"1"), publish(1, WIDE_TOPIC, b"2"), PINGREQ)
     assert speaker.read() == []
-    assert speaker.peer.is_waiting
+    assert speaker.connection.is_waiting
     other.send(Unsubscribe(1, ["#"]))
     assert len(portions(speaker, lambda: 0)) >= 1
     assert payloads(listener.read()) == [b"1", b"2"]
@@ -320,7 +322,7 @@ def test_a_publish_of_a_client_that_leaves_is_searched_no_further(version):
     speaker = world.client(version)
     speaker.publish(WIDE_TOPIC)
     speaker.lose()
-    assert not speaker.peer.has_more
+    assert not speaker.connection.has_more
     world.pass_time(1)
     assert listener.read() == []
 
@@ -335,39 +337,39 @@ def test_to_find_retained_topics_takes_several_turns(version):
     client = world.client(version)
     client.subscribe("/".join(["+"] * 119) + "/249")
     assert client.rest == []
-    assert client.peer.has_more
+    assert client.connection.has_more
     # What is retained, or published, meanwhile comes as it is then.
     speaker.publish(topics[249], b"new", retain=True)
     speaker.publish(topics[499], b"", retain=True)
     portions(client, lambda: 0)
     assert payloads(client.read()) == [b"new", b""]
-    assert not client.peer.has_more
+    assert not client.connection.has_more
 
 
 def test_what_is_left_is_forgotten_when_the_connection_ends(version):
     world = World()
     flood = world.client(version)
-    flood.send(PINGREQ * (2 * PORTION))
+    flood.send(PINGREQ * (2 * PACKETS_PER_TURN))
     flood.lose()
-    assert not flood.peer.has_more
-    flood.peer.go_on(world.now)
-    assert len(flood.read()) == PORTION
+    assert not flood.connection.has_more
+    flood.connection.go_on(world.now)
+    assert len(flood.read()) == PACKETS_PER_TURN
 
 
 def test_a_question_is_answered_before_what_is_left(version):
     world = World()
     flood = world.client(version)
-    world.core.asks_for_topics = True
-    flood.send(publish(1), PINGREQ * (2 * PORTION))
+    world.state.asks_for_topics = True
+    flood.send(publish(1), PINGREQ * (2 * PACKETS_PER_TURN))
     assert flood.read() == []
-    assert flood.peer.is_waiting
-    assert not flood.peer.has_more
-    flood.peer.answer([None], world.now)
+    assert flood.connection.is_waiting
+    assert not flood.connection.has_more
+    flood.connection.answer([None], world.now)
     count = len(flood.read())
-    while flood.peer.has_more:
-        flood.peer.go_on(world.now)
+    while flood.connection.has_more:
+        flood.connection.go_on(world.now)
         count += len(flood.read())
-    assert count == 2 * PORTION + 1
+    assert count == 2 * PACKETS_PER_TURN + 1
 
 
 def test_too_many_filters_end_the_connection(version):
@@ -394,13 +396,17 @@ def test_too_many_properties_of_a_connect_are_told():
 
 # Packets, how many of them, and how many of them one turn may answer.
 FLOODS = {
-    "PINGREQ": (PINGREQ, 12_000, PORTION),
-    "PUBLISH": (encoded(publish(1)), 8000, PORTION),
-    "SUBSCRIBE": (encoded(Subscribe(1, [("t", SubscribeOptions())])), 6000, PORTION),
+    "PINGREQ": (PINGREQ, 12_000, PACKETS_PER_TURN),
+    "PUBLISH": (encoded(publish(1)), 8000, PACKETS_PER_TURN),
+    "SUBSCRIBE": (
+        encoded(Subscribe(1, [("t", SubscribeOptions())])),
+        6000,
+        PACKETS_PER_TURN,
+    ),
     "SUBSCRIBE of many": (
         encoded(Subscribe(1, [(f"{n}", SubscribeOptions()) for n in range(1000)])),
         20,
-        WORK // (1000 * FILTER_WORK),
+        WORK_PER_TURN // (1000 * FILTER_COST),
     ),
 }
 
@@ -458,7 +464,7 @@ async def test_a_hook_that_never_waits_does_not_stop_others():
             await talker.hear()
         watching.cancel()
         await talker.close()
-    assert most <= 2 * QUESTIONS
+    assert most <= 2 * REQUESTS_PER_TURN
 
 
 async def test_a_hook_that_never_waits_is_not_asked_about_all_filters_at_once():
@@ -487,4 +493,4 @@ async def test_a_hook_that_never_waits_is_not_asked_about_all_filters_at_once():
         watching.cancel()
         await talker.close()
     assert calls == 2000
-    assert most <= 2 * QUESTIONS
+    assert most <= 2 * REQUESTS_PER_TURN

@@ -41,9 +41,9 @@ from .hooks import (
     check_texts,
 )
 from .io.connection_protocol import ConnectionProtocol
+from .io.connection_set import ConnectionSet
 from .io.hook_runner import Hooks
 from .io.listening import open_sockets
-from .io.server import ConnectionSet
 from .io.tls_listener import TlsListener
 from .limits import Limits
 from .statistics import Statistics
@@ -51,7 +51,7 @@ from .statistics import Statistics
 LOGGER: Final = logging.getLogger("aiomqtt.broker")
 
 # How many seconds clients may take to close their side when the broker stops.
-FAREWELL: Final = 0.5
+SHUTDOWN_GRACE: Final = 0.5
 # How many connections the system may hold until they are accepted.
 BACKLOG: Final = 1024
 
@@ -141,8 +141,8 @@ class Broker:
         )
         self._limits = Limits() if limits is None else limits
         self._sys_interval = sys_interval
-        self._core: BrokerState | None = None
-        self._server: ConnectionSet | None = None
+        self._state: BrokerState | None = None
+        self._connection_set: ConnectionSet | None = None
         self._started = 0.0
         self._sys_timer: Timer | None = None
         self._listeners: list[Listener] = []
@@ -175,21 +175,21 @@ class Broker:
             ValueError: Another broker has the name.
             RuntimeError: It is running.
         """
-        if self._server is not None:
+        if self._connection_set is not None:
             msg = "The broker is running."
             raise RuntimeError(msg)
         ease_reading()
         loop = asyncio.get_running_loop()
-        if self._core is None:
-            self._core = BrokerState(
+        if self._state is None:
+            self._state = BrokerState(
                 self._limits, _new_identifier, self._logger.info, loop.time()
             )
-            self._core.asks_to_connect = self._hooks.decide_who_connects
-            self._core.asks_for_topics = self._hooks.decide_about_topics
-        self._server = ConnectionSet(self._core, self._hooks, self._logger)
+            self._state.asks_to_connect = self._hooks.decide_who_connects
+            self._state.asks_for_topics = self._hooks.decide_about_topics
+        self._connection_set = ConnectionSet(self._state, self._hooks, self._logger)
         try:
             self._memory = memory.listen(
-                self.name, partial(ConnectionProtocol, self._server)
+                self.name, partial(ConnectionProtocol, self._connection_set)
             )
             if self._host is not None:
                 first = await self.listen(
@@ -202,7 +202,7 @@ class Broker:
         self._started = loop.time()
         if self._sys_interval:
             self._show_statistics(self._started)
-        self._server.arm()
+        self._connection_set.arm()
 
     async def listen(
         self,
@@ -251,17 +251,21 @@ class Broker:
         Sessions and retained messages are kept for the next start. A broker that is not
         running is left as it is.
         """
-        server = self._server
-        if server is None:
+        connection_set = self._connection_set
+        if connection_set is None:
             return
         listening = self._close()
-        for peer in [*server.core.peers.values()]:
-            peer.end(SERVER_SHUTTING_DOWN, "the broker is being stopped", server.now)
-        for link in [*server.links, *server.leaving]:
-            link.peer.abandon("the broker is being stopped", server.now)
-            link.flush()
-        server.flush()
-        await server.close(FAREWELL)
+        for connection in [*connection_set.state.connections.values()]:
+            connection.end(
+                SERVER_SHUTTING_DOWN, "the broker is being stopped", connection_set.now
+            )
+        for protocol in [*connection_set.protocols, *connection_set.leaving]:
+            protocol.connection.abandon(
+                "the broker is being stopped", connection_set.now
+            )
+            protocol.flush()
+        connection_set.flush()
+        await connection_set.close(SHUTDOWN_GRACE)
         for one in listening:
             await one.wait_closed()
 
@@ -271,25 +275,25 @@ class Broker:
         Sessions and retained messages are kept for the next start, as by a broker that
         writes them to disk at once. A broker that is not running is left as it is.
         """
-        server = self._server
-        if server is None:
+        connection_set = self._connection_set
+        if connection_set is None:
             return
         self._close()
-        for peer in server.core.peers.values():
-            if peer.session is not None:
-                peer.session.will = None
-        for link in [*server.links, *server.leaving]:
-            link.peer.abandon("the broker was killed", server.now)
-            link.flush()
-            link.abort()
-        server.flush()
-        server.end()
+        for connection in connection_set.state.connections.values():
+            if connection.session is not None:
+                connection.session.will = None
+        for protocol in [*connection_set.protocols, *connection_set.leaving]:
+            protocol.connection.abandon("the broker was killed", connection_set.now)
+            protocol.flush()
+            protocol.abort()
+        connection_set.flush()
+        connection_set.end()
 
     def _close(self) -> list[asyncio.Server | TlsListener]:
         """Accept nothing more; return what listened."""
-        server, self._server = self._server, None
-        assert server is not None
-        server.core.timers.cancel(self._sys_timer)
+        connection_set, self._connection_set = self._connection_set, None
+        assert connection_set is not None
+        connection_set.state.timers.cancel(self._sys_timer)
         if self._memory is not None:
             self._memory.close()
             self._memory = None
@@ -297,19 +301,19 @@ class Broker:
         self._listeners.clear()
         for one in listening:
             one.close()
-        server.pause(False)
+        connection_set.pause(False)
         return listening
 
     def clear(self) -> None:
         """Forget the sessions without a connection, and all that is retained."""
-        if self._core is not None:
-            self._core.clear(self._now())
+        if self._state is not None:
+            self._state.clear(self._now())
 
     def _running(self) -> ConnectionSet:
-        if self._server is None:
+        if self._connection_set is None:
             msg = "The broker is not running."
             raise RuntimeError(msg)
-        return self._server
+        return self._connection_set
 
     # --- what can be read -------------------------------------------------------------
 
@@ -343,21 +347,25 @@ class Broker:
     @property
     def clients(self) -> dict[str, ClientInfo]:
         """The connected clients by client identifier."""
-        core = self._core
-        return {} if core is None else {k: peer.info for k, peer in core.peers.items()}
+        state = self._state
+        return (
+            {}
+            if state is None
+            else {k: connection.info for k, connection in state.connections.items()}
+        )
 
     @property
     def sessions(self) -> set[str]:
         """The client identifiers of all sessions, connected or not."""
-        return set() if self._core is None else set(self._core.sessions)
+        return set() if self._state is None else set(self._state.sessions)
 
     @property
     def retained(self) -> Mapping[str, Message]:
         """The retained messages by topic, without those of the broker (``$SYS``)."""
-        core = self._core
-        if core is None:
+        state = self._state
+        if state is None:
             return {}
-        found = core.retained.all(self._now())
+        found = state.retained.all(self._now())
         return MappingProxyType(
             {
                 message.topic: Message(
@@ -376,10 +384,10 @@ class Broker:
     @property
     def statistics(self) -> Statistics:
         """What it has counted up to now."""
-        if self._core is None:
+        if self._state is None:
             return Statistics()
-        statistics = self._core.count()
-        if self._server is not None:
+        statistics = self._state.count()
+        if self._connection_set is not None:
             statistics.uptime = self._now() - self._started
         return statistics
 
@@ -415,20 +423,20 @@ class Broker:
             MqttError: It can't be retained: there is no room. Nothing was published.
             RuntimeError: The broker is not running.
         """
-        server = self._running()
+        connection_set = self._running()
         check_qos(qos)
         topic = to_text("topic", topic)
         check_topic_name(topic)
         encoded = encode_payload(payload)
         given = to_properties("properties", properties)
         check_properties(given, PacketType.PUBLISH, sender=Role.CLIENT)
-        server.core.shared.now = now = self._now()
+        connection_set.state.shared.now = now = self._now()
         message = ApplicationMessage(topic, encoded, qos, bool(retain), given, now)
-        if retain and not server.core.retained.has_room_for(message):
+        if retain and not connection_set.state.retained.has_room_for(message):
             msg = "Could not retain the message: too much is retained already"
             raise MqttError(msg)
-        count = server.core.publish(message, None)
-        server.flush()
+        count = connection_set.state.publish(message, None)
+        connection_set.flush()
         return count
 
     def disconnect(
@@ -454,16 +462,18 @@ class Broker:
             ValueError: A broker's DISCONNECT has no such code, or can't carry a text.
             RuntimeError: The broker is not running.
         """
-        server = self._running()
+        connection_set = self._running()
         if code_within(PacketType.DISCONNECT, reason_code) != reason_code:
             msg = f"reason_code {reason_code:#04x} is not allowed in DISCONNECT"
             raise ValueError(msg)
         check_texts(reason_string, server_reference)
-        peer = server.core.peers.get(client_id)
-        if peer is None:
+        connection = connection_set.state.connections.get(client_id)
+        if connection is None:
             return False
-        peer.end(reason_code, reason_string or "", server.now, server_reference)
-        server.flush()
+        connection.end(
+            reason_code, reason_string or "", connection_set.now, server_reference
+        )
+        connection_set.flush()
         return True
 
     def abort(self, client_id: str | None = None) -> int:
@@ -475,15 +485,15 @@ class Broker:
         Returns:
             How many were cut.
         """
-        server = self._running()
-        links = [
-            link
-            for link in server.links
-            if client_id is None or link.peer.info.client_id == client_id
+        connection_set = self._running()
+        protocols = [
+            protocol
+            for protocol in connection_set.protocols
+            if client_id is None or protocol.connection.info.client_id == client_id
         ]
-        for link in links:
-            link.abort()
-        return len(links)
+        for protocol in protocols:
+            protocol.abort()
+        return len(protocols)
 
     def redirect(
         self, server_reference: str | None, *, permanent: bool = False
@@ -498,15 +508,15 @@ class Broker:
                 serve clients again.
             permanent: Whether they need not come back.
         """
-        server = self._running()
+        connection_set = self._running()
         if server_reference is None:
-            server.core.redirection = None
+            connection_set.state.redirection = None
             return
         code = SERVER_MOVED if permanent else USE_ANOTHER_SERVER
-        server.core.redirection = Refusal(code, None, server_reference)
-        for peer in [*server.core.peers.values()]:
-            peer.end(code, "", server.now, server_reference)
-        server.flush()
+        connection_set.state.redirection = Refusal(code, None, server_reference)
+        for connection in [*connection_set.state.connections.values()]:
+            connection.end(code, "", connection_set.now, server_reference)
+        connection_set.flush()
 
     def pause(self) -> None:
         """Read and answer nothing, as a host does that hangs, until `resume`."""
@@ -518,13 +528,13 @@ class Broker:
 
     def _show_statistics(self, now: float) -> None:
         """Bring the $SYS topics up to date, and again after the interval."""
-        server = self._server
-        if server is None:
+        connection_set = self._connection_set
+        if connection_set is None:
             return
-        core = server.core
-        core.statistics.uptime = now - self._started
-        core.show_statistics(now)
-        self._sys_timer = core.timers.add(
+        state = connection_set.state
+        state.statistics.uptime = now - self._started
+        state.show_statistics(now)
+        self._sys_timer = state.timers.add(
             now + self._sys_interval, self._show_statistics
         )
 

@@ -39,7 +39,7 @@ def test_a_connect_byte_by_byte_has_no_more_time():
     world = World(connect_timeout=10, packet_timeout=60)
     wire = Wire(world)
     for _ in range(9):
-        wire.send(b"\x10\xff\xff\x7f" if not wire.peer._opening else b"\x00")
+        wire.send(b"\x10\xff\xff\x7f" if not wire.connection._opening else b"\x00")
         world.pass_time(1)
         assert wire.ended is None
     wire.send(b"\x00")
@@ -59,9 +59,9 @@ def test_a_pause_of_the_broker_does_not_count(version, state):
         wire.send(b"\x30\x7f\x00\x01t")
         left = 20.0
     world.pass_time(left - 1)
-    world.core.pause(world.now)
+    world.state.pause(world.now)
     world.pass_time(1000)
-    world.core.resume(world.now)
+    world.state.resume(world.now)
     world.pass_time(0.9)
     assert wire.ended is None
     world.pass_time(31)
@@ -72,12 +72,12 @@ def test_the_timers_rest_while_the_broker_is_paused():
     world = World()
     world.client(keep_alive=1)
     world.pass_time(1.4999)
-    world.core.pause(world.now)
+    world.state.pause(world.now)
     times = 0
     end = world.now + 10
-    while (due := world.core.deadline()) is not None and due < end:
+    while (due := world.state.deadline()) is not None and due < end:
         world.now = due
-        world.core.tick(due)
+        world.state.tick(due)
         times += 1
     assert times <= 50
 
@@ -125,7 +125,7 @@ def test_a_silent_client_is_given_one_and_a_half_keep_alives(version, keep_alive
     assert wire.ended == "nothing came within 1.5 keep alives"
     if version == 5:
         assert wire.read_one().reason_code == 0x8D
-    assert not world.core.peers
+    assert not world.state.connections
 
 
 def test_without_a_keep_alive_it_may_be_silent(version):
@@ -245,7 +245,7 @@ def connect_to_takes(maximum, **limits):
     wire = Wire(World(**limits))
     properties = Properties(maximum_packet_size=maximum)
     wire.send(Connect(V5, "me", properties=properties))
-    data, wire.outlet.data = b"".join(wire.outlet.data), []
+    data, wire.send_buffer.data = b"".join(wire.send_buffer.data), []
     assert len(data) <= maximum
     return wire, data
 
@@ -265,18 +265,18 @@ def test_no_connack_is_larger_than_the_client_takes(maximum):
     else:
         assert len(data) == needed + 3
     assert (wire.ended is None) is (maximum >= needed)
-    assert (list(wire.world.core.sessions) == ["me"]) is (maximum >= needed)
+    assert (list(wire.world.state.sessions) == ["me"]) is (maximum >= needed)
 
 
 @pytest.mark.parametrize("maximum", range(1, 12))
 def test_no_refusal_is_larger_than_the_client_takes(maximum):
     world = World()
-    world.core.asks_to_connect = True
+    world.state.asks_to_connect = True
     wire = Wire(world)
     properties = Properties(maximum_packet_size=maximum)
     wire.send(Connect(V5, "me", properties=properties))
-    wire.peer.answer([Refusal(0x87, "x" * maximum)], world.now)
-    data = b"".join(wire.outlet.data)
+    wire.connection.answer([Refusal(0x87, "x" * maximum)], world.now)
+    data = b"".join(wire.send_buffer.data)
     assert data == (b"\x20\x03\x00\x87\x00" if maximum >= 5 else b"")
     assert wire.ended is not None
 
@@ -286,10 +286,10 @@ def test_an_answer_that_is_larger_than_the_client_takes_ends_the_connection():
     wire, _ = connect_to_takes(16)
     several = [(f"t/{number}", SubscribeOptions()) for number in range(20)]
     wire.send(Subscribe(1, several[:10]))
-    assert len(wire.outlet.data[-1]) == 15
-    wire.outlet.data.clear()
+    assert len(wire.send_buffer.data[-1]) == 15
+    wire.send_buffer.data.clear()
     wire.send(Subscribe(2, several))
-    assert b"".join(wire.outlet.data) == b"\xe0\x01\x95"
+    assert b"".join(wire.send_buffer.data) == b"\xe0\x01\x95"
     assert wire.ended is not None
 
 
@@ -297,8 +297,8 @@ def test_a_challenge_that_is_larger_than_the_client_takes_ends_the_connection():
     wire = Wire(World())
     properties = Properties(authentication_method="m", maximum_packet_size=10)
     wire.send(Connect(V5, "me", properties=properties))
-    wire.peer.challenge(b"x" * 10, wire.world.now)
-    assert b"".join(wire.outlet.data) == b"\x20\x03\x00\x95\x00"
+    wire.connection.challenge(b"x" * 10, wire.world.now)
+    assert b"".join(wire.send_buffer.data) == b"\x20\x03\x00\x95\x00"
     assert wire.ended is not None
 
 
@@ -331,7 +331,7 @@ def test_an_empty_identifier(version, clean_start, code):
     if code:
         assert wire.ended is not None
     else:
-        assert list(world.core.peers) == ["assigned-0"]
+        assert list(world.state.connections) == ["assigned-0"]
     if version == 5:
         assert connack.properties.assigned_client_identifier == "assigned-0"
 
@@ -339,11 +339,11 @@ def test_an_empty_identifier(version, clean_start, code):
 @pytest.mark.parametrize("code", [0x86, 0x87, 0x88, 0x97, 0x9C, 0x8A])
 def test_a_refusal_is_said_as_the_version_can(version, code):
     world = World()
-    world.core.asks_to_connect = True
+    world.state.asks_to_connect = True
     wire = Wire(world, version)
     wire.send(Connect(wire.version, "me"), PINGREQ)
     assert wire.read() == []
-    wire.peer.answer([Refusal(code, "because", "elsewhere")], world.now)
+    wire.connection.answer([Refusal(code, "because", "elsewhere")], world.now)
     connack = wire.read_one()
     if version == 5:
         assert connack.reason_code == code
@@ -353,83 +353,83 @@ def test_a_refusal_is_said_as_the_version_can(version, code):
         expected = {0x86: 4, 0x87: 5, 0x88: 3, 0x97: 3, 0x9C: 3, 0x8A: 5}
         assert connack.reason_code == expected[code]
     assert wire.ended == "refused: because"
-    assert not world.core.sessions
+    assert not world.state.sessions
 
 
 def test_what_is_sent_before_the_answer_waits_for_it(version):
     world = World()
-    world.core.asks_to_connect = True
+    world.state.asks_to_connect = True
     wire = Wire(world, version)
     wire.send(Connect(wire.version, "me"), PINGREQ)
     wire.send(Subscribe(1, [("t", SubscribeOptions())]))
     # It is read, so that its end is noticed, but not without bound.
-    assert not wire.peer.is_waiting
+    assert not wire.connection.is_waiting
     wire.send(b"\x30\xff\xff\x7f" + bytes(64 * 1024))
-    assert wire.peer.is_waiting
+    assert wire.connection.is_waiting
     world.pass_time(100)  # the program may think for as long as it likes
-    wire.peer.answer([None], world.now)
+    wire.connection.answer([None], world.now)
     kinds = [packet.kind for packet in wire.read()]
     assert kinds == [PacketType.CONNACK, PacketType.PINGRESP, PacketType.SUBACK]
-    assert not wire.peer.is_waiting
+    assert not wire.connection.is_waiting
 
 
 def test_what_came_before_the_connection_broke_is_done(version):
     world = World()
     listener = world.client(client_id="listener")
     listener.subscribe("#")
-    world.core.asks_for_topics = True
+    world.state.asks_for_topics = True
     wire = world.client(version)
     for payload in (b"1", b"2"):
         wire.publish(payload=payload)
     wire.disconnect()
     wire.lose()
     assert wire.ended is None
-    wire.peer.answer([None], world.now)
+    wire.connection.answer([None], world.now)
     assert wire.ended is None
-    wire.peer.answer([None], world.now)
+    wire.connection.answer([None], world.now)
     assert wire.ended == ""
     assert payloads(listener.read()) == [b"1", b"2"]
 
 
 def test_who_did_not_say_goodbye_is_lost_after_the_last_answer(version):
     world = World()
-    world.core.asks_for_topics = True
+    world.state.asks_for_topics = True
     wire = world.client(version)
     wire.publish()
     wire.lose()
     assert wire.ended is None
-    wire.peer.answer([None], world.now)
+    wire.connection.answer([None], world.now)
     assert wire.ended == "it broke"
     # Or when the caller has waited long enough.
     wire = world.client(version)
     wire.publish()
     wire.lose()
-    wire.peer.abandon("too long", world.now)
+    wire.connection.abandon("too long", world.now)
     assert wire.ended == "it broke"
-    wire.peer.answer([None], world.now)
+    wire.connection.answer([None], world.now)
 
 
 def test_who_goes_before_the_answer_to_its_connect_is_not_connected(version):
     world = World()
-    world.core.asks_to_connect = True
+    world.state.asks_to_connect = True
     wire = Wire(world, version)
     wire.send(Connect(wire.version, "me"))
     wire.lose()
     assert wire.ended == "it broke"
-    assert not world.core.sessions
+    assert not world.state.sessions
 
 
 def test_an_answer_that_comes_too_late_is_dropped(version):
     world = World()
-    world.core.asks_to_connect = True
+    world.state.asks_to_connect = True
     wire = Wire(world, version)
     wire.send(Connect(wire.version, "me"))
     wire.lose()
-    wire.peer.answer([None], world.now)
-    wire.peer.refuse(Refusal(0x87), world.now)
-    wire.peer.challenge(b"x", world.now)
-    wire.peer.authenticated(None, world.now)
-    assert not world.core.sessions
+    wire.connection.answer([None], world.now)
+    wire.connection.refuse(Refusal(0x87), world.now)
+    wire.connection.challenge(b"x", world.now)
+    wire.connection.authenticated(None, world.now)
+    assert not world.state.sessions
     assert not wire.accepted
 
 
@@ -450,12 +450,12 @@ def test_a_will_that_could_not_be_published_is_refused(limits, will, code):
 
 def test_the_will_needs_a_permission_too():
     world = World()
-    world.core.asks_for_topics = True
+    world.state.asks_for_topics = True
     wire = Wire(world)
     wire.send(Connect(wire.version, "me", will=WillMessage("w", b"")))
-    (question,) = wire.peer.events
+    (question,) = wire.connection.events
     assert (question.action, question.topics) == ("publish", ["w"])  # type: ignore[union-attr]
-    wire.peer.answer([Refusal(0x87)], world.now)
+    wire.connection.answer([Refusal(0x87)], world.now)
     assert wire.read_one().reason_code == 0x87
 
 
@@ -585,7 +585,7 @@ def test_a_session_of_no_time_can_not_be_made_to_last():
     wire = world.client()
     wire.disconnect(properties=Properties(session_expiry_interval=5))
     assert wire.read_one().reason_code == 0x82
-    assert not world.core.sessions
+    assert not world.state.sessions
 
 
 def test_leaving_may_shorten_the_session():
@@ -593,11 +593,11 @@ def test_leaving_may_shorten_the_session():
     wire = world.client(properties=Properties(session_expiry_interval=500))
     wire.disconnect(properties=Properties(session_expiry_interval=5))
     assert wire.ended == ""
-    assert list(world.core.sessions) == ["me"]
+    assert list(world.state.sessions) == ["me"]
     world.pass_time(4.9)
-    assert list(world.core.sessions) == ["me"]
+    assert list(world.state.sessions) == ["me"]
     world.pass_time(0.2)
-    assert not world.core.sessions
+    assert not world.state.sessions
     assert world.notes == ["Expiring client me due to timeout."]
 
 
@@ -612,25 +612,25 @@ def test_a_session_that_the_broker_ends_lasts_from_then_on(how):
     # Nothing comes for a long time, and no timer tells the broker how late it is.
     world.now += 1000
     if how == "end":
-        wire.peer.end(0x98, "administratively", world.now)
+        wire.connection.end(0x98, "administratively", world.now)
     else:
-        wire.peer.refuse(Refusal(0x87), world.now)
+        wire.connection.refuse(Refusal(0x87), world.now)
     world.pass_time(9.9)
     assert listener.read() == []
     world.pass_time(0.2)
     assert payloads(listener.read()) == [b"gone"]
     world.pass_time(9.8)
-    assert "me" in world.core.sessions
+    assert "me" in world.state.sessions
     world.pass_time(0.2)
-    assert "me" not in world.core.sessions
+    assert "me" not in world.state.sessions
 
 
 @pytest.mark.parametrize("version", [ProtocolVersion.V31, V311, V5])
 def test_ended_by_the_broker(version):
     world = World()
     wire = world.client(version)
-    wire.peer.end(0x98, "for a reason", world.now)
-    wire.peer.end(0x98, "again", world.now)
+    wire.connection.end(0x98, "for a reason", world.now)
+    wire.connection.end(0x98, "again", world.now)
     assert wire.ended == "for a reason"
     if version == V5:
         assert wire.read_one().reason_code == 0x98

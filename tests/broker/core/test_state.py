@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
-from aiomqtt.broker.core.patience import PATIENCE, WINDOW
-from aiomqtt.broker.core.session import CROWDED, IN_FLIGHT_V3
+from aiomqtt.broker.core.session import BACKLOG_HIGH, IN_FLIGHT_V3
+from aiomqtt.broker.core.slow_subscriber import (
+    SLOW_SUBSCRIBER_WAIT,
+    SLOW_SUBSCRIBER_WINDOW,
+)
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ping, Publish, Signal, WillMessage
 from aiomqtt.standard.tables import PacketType
@@ -52,7 +55,7 @@ def test_a_clean_start_ends_the_session(version):
     assert not again.connect().session_present
     again.publish()
     assert again.read() == []
-    assert len(world.core.subscriptions) == 0
+    assert len(world.state.subscriptions) == 0
 
 
 def test_another_connection_takes_over(version):
@@ -71,7 +74,7 @@ def test_another_connection_takes_over(version):
     second.publish(payload=b"mine")
     assert payloads(second.read()) == [b"mine"]
     first.lose()
-    assert list(world.core.peers) == ["me"]
+    assert list(world.state.connections) == ["me"]
 
 
 def test_there_are_only_so_many_sessions():
@@ -79,7 +82,7 @@ def test_there_are_only_so_many_sessions():
     world.client(client_id="one")
     wire = Wire(world)
     assert wire.connect(client_id="two").reason_code == 0x97
-    assert list(world.core.sessions) == ["one"]
+    assert list(world.state.sessions) == ["one"]
 
 
 def test_a_session_outlasts_as_long_as_it_may():
@@ -88,9 +91,9 @@ def test_a_session_outlasts_as_long_as_it_may():
         wire = world.client(version, **lasting(version, 0xFFFF_FFFF))
         wire.lose()
         world.pass_time(9)
-        assert list(world.core.sessions) == ["me"]
+        assert list(world.state.sessions) == ["me"]
         world.pass_time(2)
-        assert not world.core.sessions
+        assert not world.state.sessions
 
 
 def test_a_session_that_is_resumed_does_not_expire():
@@ -100,10 +103,10 @@ def test_a_session_that_is_resumed_does_not_expire():
         world.pass_time(100)
         wire.lose()
         world.pass_time(9)
-    assert list(world.core.sessions) == ["me"]
+    assert list(world.state.sessions) == ["me"]
     world.pass_time(2)
-    assert not world.core.sessions
-    assert world.core.deadline() is None
+    assert not world.state.sessions
+    assert world.state.deadline() is None
 
 
 @pytest.mark.parametrize(("first", "then"), [(V311, V5), (V5, V311)])
@@ -205,10 +208,10 @@ def test_clearing_publishes_no_will():
     world = World()
     watcher, wire = watched(world, delay=5, expiry=100)
     wire.lose()
-    world.core.clear(world.now)
+    world.state.clear(world.now)
     world.pass_time(100)
     assert watcher.read() == []
-    assert list(world.core.sessions) == ["watcher"]
+    assert list(world.state.sessions) == ["watcher"]
 
 
 # --- who gets what -------------------------------------------------------------------
@@ -298,7 +301,7 @@ def test_a_shared_subscription_avoids_who_is_behind():
     wires = [world.client(client_id=f"worker-{number}") for number in range(2)]
     for wire in wires:
         wire.subscribe("$share/workers/jobs", 1)
-    wires[0].outlet.is_paused = True
+    wires[0].send_buffer.is_paused = True
     other = world.client(client_id="other")
     for _ in range(10):
         other.publish("jobs")
@@ -312,8 +315,8 @@ def test_the_last_one_to_leave_ends_a_shared_subscription():
         wire.subscribe("$share/workers/jobs")
     for number, wire in enumerate(wires):
         wire.lose()
-        assert len(world.core.subscriptions) == 1 - number
-    assert world.core.subscriptions.find("jobs").groups == []
+        assert len(world.state.subscriptions) == 1 - number
+    assert world.state.subscriptions.find("jobs").groups == []
 
 
 # --- retained messages ----------------------------------------------------------------
@@ -346,7 +349,7 @@ def test_a_retained_message_expires():
     world.pass_time(6)
     wire.subscribe("a")
     assert wire.rest == []
-    assert len(world.core.retained) == 0
+    assert len(world.state.retained) == 0
 
 
 def test_only_so_much_is_retained():
@@ -363,29 +366,29 @@ def test_only_so_much_is_retained():
     assert retain("c", 10) == 0x97
     # What is refused has not been said: the last one stays.
     assert retain("a", 95) == 0x97
-    assert [len(m.payload) for m in world.core.retained.all(world.now)] == [10, 10]
+    assert [len(m.payload) for m in world.state.retained.all(world.now)] == [10, 10]
     # Below QoS 1, and below 5.0, it can't be refused. It is passed on, and it would be
     # wrong to keep what "a" said before.
     wire.subscribe("a")
     wire.publish("a", bytes(95), retain=True)
     assert payloads(wire.read()) == [bytes(95)]
-    assert [m.topic for m in world.core.retained.all(world.now)] == ["b"]
+    assert [m.topic for m in world.state.retained.all(world.now)] == ["b"]
     assert retain("b", 0) == 0x10
     wire.publish("a", bytes(95), retain=True)
-    assert len(world.core.retained) == 1
+    assert len(world.state.retained) == 1
 
 
 def test_the_counts_are_retained_but_do_not_count():
     world = World(maximum_retained_messages=1)
-    world.core.show_statistics(world.now)
+    world.state.show_statistics(world.now)
     wire = world.client()
     wire.publish("a", retain=True)
-    assert len(world.core.retained) == 1
+    assert len(world.state.retained) == 1
     wire.subscribe("#")
     assert payloads(wire.rest) == [b"x"]
     wire.subscribe("$SYS/broker/clients/+")
     assert payloads(wire.rest) == [b"0", b"0"]
-    world.core.show_statistics(world.now)
+    world.state.show_statistics(world.now)
     # Just what has changed.
     assert len(wire.read()) == 2
 
@@ -415,7 +418,7 @@ def test_what_a_leaving_member_has_not_acknowledged_goes_to_another(how):
     if how == "expiry":
         world.pass_time(6)
     elif how == "clear":
-        world.core.clear(world.now)
+        world.state.clear(world.now)
     else:
         world.client(client_id="leaving")
     packets = other.read()
@@ -436,7 +439,7 @@ def test_a_bridge_tells_whether_it_is_connected():
     listener.subscribe("$SYS/broker/connection/#")
     assert payloads(listener.rest) == [b"1"]
     # It counts as any other message does.
-    assert len(world.core.retained) == 1
+    assert len(world.state.retained) == 1
     bridge.lose()
     assert payloads(listener.read()) == [b"0"]
 
@@ -447,7 +450,7 @@ def test_the_last_member_leaves():
     leaving.subscribe("$share/g/t", 1)
     world.client(client_id="speaker").publish(qos=1)
     leaving.lose()
-    assert "leaving" not in world.core.sessions
+    assert "leaving" not in world.state.sessions
 
 
 # --- message expiry ------------------------------------------------------------------
@@ -501,7 +504,7 @@ def test_a_message_expires_in_the_queue():
     (packet,) = again.rest
     assert isinstance(packet, Publish)
     assert packet.properties == Properties(message_expiry_interval=490)
-    assert world.core.statistics.messages_expired == 1
+    assert world.state.statistics.messages_expired == 1
 
 
 def test_what_was_sent_once_does_not_expire():
@@ -533,7 +536,7 @@ def test_a_queue_holds_only_so_many(version, is_there):
     other = world.client(version, client_id="other")
     for number in range(50):
         other.publish(payload=bytes((number,)), qos=1)
-    assert world.core.statistics.messages_dropped == 40
+    assert world.state.statistics.messages_dropped == 40
     if not is_there:
         again = Wire(world, version)
         again.connect(**(lasting(version) | {"clean_start": False}))
@@ -548,7 +551,7 @@ def test_a_queue_holds_only_so_many_bytes(version):
     other = world.client(version, client_id="other")
     for _ in range(50):
         other.publish(payload=bytes(1000), qos=1)
-    assert 40 <= world.core.statistics.messages_dropped <= 42
+    assert 40 <= world.state.statistics.messages_dropped <= 42
 
 
 def test_what_is_not_written_is_bounded_at_qos_0(version):
@@ -558,8 +561,8 @@ def test_what_is_not_written_is_bounded_at_qos_0(version):
     other = world.client(version, client_id="other")
     for _ in range(50):
         other.publish(payload=bytes(1000))
-    assert world.core.statistics.messages_dropped >= 39
-    assert wire.outlet.unsent < 12_000
+    assert world.state.statistics.messages_dropped >= 39
+    assert wire.send_buffer.unsent < 12_000
 
 
 def test_the_receive_maximum_of_the_client_is_kept(version):
@@ -588,7 +591,7 @@ def test_what_is_too_large_for_a_client_is_not_sent():
         other.publish(payload=bytes(200), qos=qos)
         other.publish(payload=bytes(50), qos=qos)
     assert payloads(wire.read()) == [bytes(50)] * 2
-    assert world.core.statistics.messages_dropped == 2
+    assert world.state.statistics.messages_dropped == 2
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -606,12 +609,12 @@ def test_what_has_become_too_large_for_a_client_is_counted(qos, was_sent):
     wire.read()
     if was_sent:
         wire.lose()
-    assert world.core.statistics.messages_dropped == 0
+    assert world.state.statistics.messages_dropped == 0
     again = Wire(world)
     properties = Properties(session_expiry_interval=600, maximum_packet_size=100)
     again.connect(clean_start=False, properties=properties)
     assert payloads(again.rest) == [bytes(50)]
-    assert world.core.statistics.messages_dropped == 2
+    assert world.state.statistics.messages_dropped == 2
 
 
 def test_who_publishes_to_a_slow_client_waits_for_it(version):
@@ -619,16 +622,16 @@ def test_who_publishes_to_a_slow_client_waits_for_it(version):
     slow = world.client(version, client_id="slow")
     slow.subscribe("t")
     other = world.client(version, client_id="other")
-    slow.outlet.is_paused = True
+    slow.send_buffer.is_paused = True
     other.publish()
     other.publish()
-    assert other.peer.is_waiting
-    world.core.ready.clear()
-    slow.outlet.is_paused = False
-    slow.outlet.release_if_drained(world.now)
-    assert not other.peer.is_waiting
+    assert other.connection.is_waiting
+    world.state.ready.clear()
+    slow.send_buffer.is_paused = False
+    slow.send_buffer.release_if_drained(world.now)
+    assert not other.connection.is_waiting
     # Its owner is told.
-    assert other.outlet in world.core.ready
+    assert other.send_buffer in world.state.ready
 
 
 def test_nobody_waits_for_long(version):
@@ -636,27 +639,27 @@ def test_nobody_waits_for_long(version):
     slow = world.client(version, client_id="slow")
     slow.subscribe("t")
     other = world.client(version, client_id="other", keep_alive=1)
-    slow.outlet.is_paused = True
+    slow.send_buffer.is_paused = True
     other.publish()
-    assert other.peer.is_waiting
-    world.pass_time(PATIENCE + 0.1)
-    assert not other.peer.is_waiting
+    assert other.connection.is_waiting
+    world.pass_time(SLOW_SUBSCRIBER_WAIT + 0.1)
+    assert not other.connection.is_waiting
     assert other.ended is None  # its silence was ours
     other.publish()
-    assert not other.peer.is_waiting
+    assert not other.connection.is_waiting
     # A client that has caught up is waited for again, but not soon.
-    slow.outlet.is_paused = False
-    slow.outlet.release_if_drained(world.now)
-    slow.outlet.is_paused = True
+    slow.send_buffer.is_paused = False
+    slow.send_buffer.release_if_drained(world.now)
+    slow.send_buffer.is_paused = True
     other.publish()
-    assert not other.peer.is_waiting
-    for _ in range(int(WINDOW)):
+    assert not other.connection.is_waiting
+    for _ in range(int(SLOW_SUBSCRIBER_WINDOW)):
         world.pass_time(1)
         other.send(Ping(PacketType.PINGREQ))
     other.publish()
-    assert other.peer.is_waiting
+    assert other.connection.is_waiting
     slow.lose()
-    assert not other.peer.is_waiting
+    assert not other.connection.is_waiting
 
 
 @pytest.mark.parametrize("pause", [0.2, 0.5, 0.9, 1.1, 3.0])
@@ -668,19 +671,19 @@ def test_a_client_that_reads_in_bursts_slows_nobody_for_over_a_second_in_ten(pau
     waited: list[float] = []
     step = 0.05
     for number in range(600):
-        if not other.peer.is_waiting:
+        if not other.connection.is_waiting:
             other.publish()
-        slow.outlet.is_paused = number * step % pause < pause - step
-        slow.outlet.release_if_drained(world.now)
-        if other.peer.is_waiting:
+        slow.send_buffer.is_paused = number * step % pause < pause - step
+        slow.send_buffer.release_if_drained(world.now)
+        if other.connection.is_waiting:
             waited.append(world.now)
         world.pass_time(step)
-        slow.outlet.data.clear()
+        slow.send_buffer.data.clear()
     assert waited
     for began in waited:
         inside = [time for time in waited if began <= time < began + 10]
         # Seen in steps, a wait may seem longer by one of them.
-        assert len(inside) * step <= PATIENCE + 20 * step
+        assert len(inside) * step <= SLOW_SUBSCRIBER_WAIT + 20 * step
 
 
 def test_a_client_that_keeps_reading_is_waited_for_each_time():
@@ -690,12 +693,12 @@ def test_a_client_that_keeps_reading_is_waited_for_each_time():
     slow.subscribe("t")
     other = world.client(client_id="other")
     for _ in range(1000):
-        slow.outlet.is_paused = True
+        slow.send_buffer.is_paused = True
         other.publish()
-        assert other.peer.is_waiting
+        assert other.connection.is_waiting
         world.pass_time(0.03)
-        slow.outlet.is_paused = False
-        slow.outlet.release_if_drained(world.now)
+        slow.send_buffer.is_paused = False
+        slow.send_buffer.release_if_drained(world.now)
 
 
 def test_who_does_not_acknowledge_is_slow_too(version):
@@ -705,18 +708,18 @@ def test_who_does_not_acknowledge_is_slow_too(version):
     other = world.client(version, client_id="other")
     window = 0xFFFF if version == 5 else IN_FLIGHT_V3
     if version == 5:
-        slow.world.core.sessions["slow"].outbound.open(V5, 10)
+        slow.world.state.sessions["slow"].outbound.open(V5, 10)
         window = 10
-    for number in range(window + CROWDED + 2):
+    for number in range(window + BACKLOG_HIGH + 2):
         other.publish(qos=1, mid=number + 1)
-    assert other.peer.is_waiting
-    while other.peer.is_waiting:
+    assert other.connection.is_waiting
+    while other.connection.is_waiting:
         packets = slow.read()
         assert packets
         for packet in packets:
             assert isinstance(packet, Publish)
             slow.ack(PacketType.PUBACK, packet.mid)
-    assert not slow.outlet.is_crowded
+    assert not slow.send_buffer.has_backlog
 
 
 def test_a_client_that_leaves_while_it_waits(version):
@@ -724,12 +727,12 @@ def test_a_client_that_leaves_while_it_waits(version):
     slow = world.client(version, client_id="slow")
     slow.subscribe("t")
     other = world.client(version, client_id="other")
-    slow.outlet.is_paused = True
+    slow.send_buffer.is_paused = True
     other.publish()
     other.lose()
-    slow.outlet.is_paused = False
-    slow.outlet.release_if_drained(world.now)
-    assert list(world.core.peers) == ["slow"]
+    slow.send_buffer.is_paused = False
+    slow.send_buffer.release_if_drained(world.now)
+    assert list(world.state.connections) == ["slow"]
 
 
 # --- topic aliases -------------------------------------------------------------------

@@ -48,8 +48,8 @@ async def test_all_addresses_on_one_port(monkeypatch):
 
 
 async def test_a_port_that_is_free_on_one_of_them_only(monkeypatch):
-    with socket.create_server(("127.0.0.2", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.2", 0)) as bytes_taken:
+        port = bytes_taken.getsockname()[1]
         resolve_to(monkeypatch, "127.0.0.1", "127.0.0.2")
         with pytest.raises(OSError, match=rf"127.0.0.2, port {port}") as caught:
             await open_sockets("a.name", port, 10)

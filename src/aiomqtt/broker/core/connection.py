@@ -6,7 +6,6 @@ calls back.
 """
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any, Final
 
 from aiomqtt.broker.hooks import ClientInfo, Refusal
@@ -39,6 +38,7 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
+from .client_timeout import ClientTimeout
 from .connack import (
     OPENING,
     answer_to_undecodable,
@@ -56,17 +56,22 @@ from .events import (
     Accepted,
     AuthenticationContinued,
     AuthenticationStarted,
+    ConnectionPhase,
     Ended,
     Event,
     PermissionRequest,
 )
-from .filter_handlers import FilterRequest, SubscribeRequest, UnsubscribeRequest
-from .handlers import PublishRequest, publish, refusal_of_publish, refusal_of_will
-from .memory import PACKET, size_of_connect, size_of_properties
+from .memory_account import PACKET_SIZE, size_of_connect, size_of_properties
+from .publish_handlers import (
+    PublishRequest,
+    publish,
+    refusal_of_publish,
+    refusal_of_will,
+)
 from .send_buffer import SendBuffer
-from .session import WORK, Session
-from .silence import Silence
+from .session import WORK_PER_TURN, Session
 from .state import BrokerState
+from .subscribe_handlers import FilterRequest, SubscribeRequest, UnsubscribeRequest
 from .subscriptions import Matches, split_shared
 
 CLIENT: Final = Role.CLIENT
@@ -74,22 +79,13 @@ SERVER: Final = Role.SERVER
 PUBREL: Final = PacketType.PUBREL
 
 # With so little kept of what came, a connection goes on also when memory is short.
-UNCOUNTED: Final = 16 * 1024
+ALWAYS_ALLOWED: Final = 16 * 1024
 # So many packets of a client are decoded at once, before it is the turn of others.
-PORTION: Final = 2000
+PACKETS_PER_TURN: Final = 2000
 # So many bytes of a client are read while what it sent before waits for an answer: only
 # who reads knows that a client has gone.
 READ_AHEAD: Final = 64 * 1024
 _PINGRESP: Final = b"\xd0\x00"
-
-
-class PeerState(Enum):
-    """The states of a connection, as the broker sees it."""
-
-    CONNECTING = "connecting"
-    AUTHENTICATING = "authenticating"
-    CONNECTED = "connected"
-    CLOSED = "closed"
 
 
 class ClientConnection:
@@ -102,24 +98,24 @@ class ClientConnection:
         owner: What the outlet is to have as its owner.
 
     Attributes:
-        outlet: What to write.
+        send_buffer: The bytes to write.
         events: What happened since the caller last looked; the caller clears it.
         session: The session; None until the client is connected.
     """
 
     def __init__(
         self,
-        core: BrokerState,
+        state: BrokerState,
         address: str,
         certificate: Mapping[str, object] | None,
         owner: object,
         now: float,
     ) -> None:
         """Wait for the CONNECT."""
-        self._core = core
-        limits = core.limits
-        self.outlet: SendBuffer = SendBuffer(
-            core.ready, core.timers, core.memory, owner
+        self._state = state
+        limits = state.limits
+        self.send_buffer: SendBuffer = SendBuffer(
+            state.ready, state.timers, state.memory, owner
         )
         self.events: list[Event] = []
         self.session: Session | None = None
@@ -131,9 +127,9 @@ class ClientConnection:
             CLIENT,
             limits.maximum_packet_size,
             limits.maximum_packet_items,
-            PORTION,
+            PACKETS_PER_TURN,
         )
-        self._enter(PeerState.CONNECTING)
+        self._enter(ConnectionPhase.CONNECTING)
         self._version = ProtocolVersion.V311
         self._connect = Connect(ProtocolVersion.V311)
         self._is_assigned = False
@@ -153,26 +149,26 @@ class ClientConnection:
         # The first bytes, which tell the version of a CONNECT that can't be decoded.
         self._opening = b""
         # Before the CONNECT it counts from the beginning, whatever comes.
-        self._silence = Silence(
-            limits.connect_timeout, limits.packet_timeout, core.reading_time(now)
+        self._timeout = ClientTimeout(
+            limits.connect_timeout, limits.packet_timeout, state.reading_time(now)
         )
-        self._timer = core.timers.add(self._next_check(now), self._check)
+        self._timer = state.timers.add(self._next_check(now), self._check)
 
-    def _enter(self, state: PeerState) -> None:
-        self.state = state
-        self._is_connected = state is PeerState.CONNECTED
-        self._handlers = _HANDLERS_OF[state]
+    def _enter(self, phase: ConnectionPhase) -> None:
+        self.phase = phase
+        self._is_connected = phase is ConnectionPhase.CONNECTED
+        self._handlers = _HANDLERS_OF[phase]
 
     @property
     def is_closed(self) -> bool:
         """Whether the connection is over."""
-        return self.state is PeerState.CLOSED
+        return self.phase is ConnectionPhase.CLOSED
 
     @property
     def is_waiting(self) -> bool:
         """Whether something has to be done before more is read."""
-        outlet = self.outlet
-        if outlet.held > 0 or outlet.is_clogged or self._decoder.has_more:
+        send_buffer = self.send_buffer
+        if send_buffer.waits_for > 0 or send_buffer.is_full or self._decoder.has_more:
             return True
         if self._question is not None:
             return self._later_size >= READ_AHEAD
@@ -189,8 +185,8 @@ class ClientConnection:
             (len(self._later) > 0 or self._decoder.has_more)
             and self._question is None
             and self._request is None
-            and self.outlet.held == 0
-            and not self.outlet.is_clogged
+            and self.send_buffer.waits_for == 0
+            and not self.send_buffer.is_full
             and not self.is_closed
         )
 
@@ -207,33 +203,33 @@ class ClientConnection:
     # --- time ---------------------------------------------------------------------
 
     def _next_check(self, now: float) -> float:
-        core = self._core
-        return now + self._silence.wait(core.reading_time(now), core.is_paused)
+        state = self._state
+        return now + self._timeout.next_check(state.reading_time(now), state.is_paused)
 
     def _check(self, now: float) -> None:
         """Give up a client that has been silent for too long (§3.1.2.10)."""
         if self.is_closed:
             return
-        time = self._core.reading_time(now)
-        silence = self._silence
-        if self.outlet.is_clogged and self.outlet.has_stopped(
-            self._core.limits.packet_timeout, time
+        time = self._state.reading_time(now)
+        timeout = self._timeout
+        if self.send_buffer.is_full and self.send_buffer.has_stalled(
+            self._state.limits.packet_timeout, time
         ):
             self._fail(QUOTA_EXCEEDED, "it takes nothing of what is sent to it")
             return
         # Nothing of it is being read, or it has to wait for its CONNACK.
         if self.is_waiting or (self._question is not None and not self._is_connected):
-            silence.excuse(time)
-        elif silence.is_too_long(time):
+            timeout.restart(time)
+        elif timeout.has_expired(time):
             if self._is_connected:
                 self._fail(KEEP_ALIVE_TIMEOUT, "nothing came within 1.5 keep alives")
             else:
                 self._close("it did not connect in time")
             return
-        elif silence.is_stuck(time):
+        elif timeout.is_packet_overdue(time):
             self._fail(PROTOCOL_ERROR, "the rest of a packet did not come in time")
             return
-        self._timer = self._core.timers.add(self._next_check(now), self._check)
+        self._timer = self._state.timers.add(self._next_check(now), self._check)
 
     # --- what comes from the client -----------------------------------------------
 
@@ -246,8 +242,8 @@ class ClientConnection:
         """
         if self.is_closed:
             return
-        self._core.shared.now = now
-        self._core.shared.work = 0
+        self._state.shared.now = now
+        self._state.shared.work = 0
         packets = self._decode(data)
         if self._question is not None or self._request is not None or self._later:
             self._later += packets
@@ -263,25 +259,29 @@ class ClientConnection:
             return
         size = self._decoder.size + self._connect_size + 2 * self._aliases.size
         if self._later:
-            size += PACKET * len(self._later) + 2 * self._later_size
+            size += PACKET_SIZE * len(self._later) + 2 * self._later_size
         question = self._question
         if question is not None:
             packet = question.packet
-            size += PACKET * len(question.topics)
+            size += PACKET_SIZE * len(question.topics)
             if isinstance(packet, Publish):
                 size += len(packet.payload) + size_of_properties(packet.carried)
         request = self._request
         if request is not None:
             size += request.size
-        memory = self._core.memory
-        self.outlet.keep(size)
-        if size > UNCOUNTED and not memory.has_room(0) and self._decoder.is_partial:
+        memory = self._state.memory
+        self.send_buffer.count_received(size)
+        if (
+            size > ALWAYS_ALLOWED
+            and not memory.has_room(0)
+            and self._decoder.is_partial
+        ):
             self._fail(QUOTA_EXCEEDED, "there is no memory for a large packet")
 
     def go_on(self, now: float) -> None:
         """Do more of what is to do: one client's flood must not stop the others."""
-        self._core.shared.now = now
-        self._core.shared.work = 0
+        self._state.shared.now = now
+        self._state.shared.work = 0
         self._go_on_with_request()
         if self._has_packets:
             packets, self._later = self._later, []
@@ -293,18 +293,18 @@ class ClientConnection:
         self._count()
 
     def _decode(self, data: bytes) -> list[Packet]:
-        time = self._core.reading_time(self._core.shared.now)
+        time = self._state.reading_time(self._state.shared.now)
         decoder = self._decoder
-        if self.state is PeerState.CONNECTING:
+        if self.phase is ConnectionPhase.CONNECTING:
             self._opening += data[: OPENING - len(self._opening)]
         else:
-            self._silence.hear(time)
+            self._timeout.on_activity(time)
         packets = decoder.feed(data)
-        self._silence.note_partial(decoder.is_partial, len(packets) > 0, time)
+        self._timeout.note_partial(decoder.is_partial, len(packets) > 0, time)
         return packets
 
     def _handle(self, packets: list[Packet]) -> None:
-        shared = self._core.shared
+        shared = self._state.shared
         try:
             for index, packet in enumerate(packets):
                 # The two rows of the table that every message takes, without it.
@@ -317,14 +317,14 @@ class ClientConnection:
                     if handler is None:
                         raise PacketError(
                             PROTOCOL_ERROR,
-                            f"{packet.kind.name} while {self.state.value}",
+                            f"{packet.kind.name} while {self.phase.value}",
                         )
                     handler(self, packet)
                 shared.work += 1
                 if self.is_closed:
                     return
                 # What is done in part has worked as much as it may.
-                if self._question is not None or shared.work >= WORK:
+                if self._question is not None or shared.work >= WORK_PER_TURN:
                     self._later = packets[index + 1 :]
                     if self._later or self._is_busy:
                         return
@@ -348,8 +348,8 @@ class ClientConnection:
     def abandon(self, reason: str, now: float) -> None:
         """End at once, whatever is still to be done for the client."""
         if not self.is_closed:
-            self._core.shared.now = now
-            self._core.shared.work = 0
+            self._state.shared.now = now
+            self._state.shared.work = 0
             self._close(self._lost or reason)
 
     def end(
@@ -361,7 +361,7 @@ class ClientConnection:
     ) -> None:
         """End the connection with a DISCONNECT, below 5.0 without a word."""
         if not self.is_closed:
-            self._core.shared.now = now
+            self._state.shared.now = now
             self._write_disconnect(reason_code, text, server_reference)
             self._close(text)
 
@@ -369,35 +369,35 @@ class ClientConnection:
         """End the connection because the client broke a rule (§4.13)."""
         if self._is_connected:
             self._write_disconnect(reason_code, text)
-        elif self.state is PeerState.CONNECTING:
+        elif self.phase is ConnectionPhase.CONNECTING:
             answer = answer_to_undecodable(self._opening, reason_code, text)
             if answer:
-                self.outlet.wake()
-                self.outlet.data.append(answer)
+                self.send_buffer.wake()
+                self.send_buffer.data.append(answer)
         else:
             self._write_connack(Refusal(reason_code, text))
         self._close(text)
 
     def _close(self, reason: str, is_will_due: bool = True) -> None:
-        self._enter(PeerState.CLOSED)
-        self._core.timers.cancel(self._timer)
+        self._enter(ConnectionPhase.CLOSED)
+        self._state.timers.cancel(self._timer)
         self._question = None
         self._request = None
         self._later = []
         # The client may take its time to close its side.
         self._decoder = Decoder(ProtocolVersion.V5, CLIENT)
         self._connect = Connect(ProtocolVersion.V311)
-        outlet, session = self.outlet, self.session
-        outlet.wake()
-        outlet.close(self._core.shared.now)
+        send_buffer, session = self.send_buffer, self.session
+        send_buffer.wake()
+        send_buffer.close(self._state.shared.now)
         self.events.append(Ended(reason))
         if session is not None:
             self.session = None
-            self._core.detach(session, is_will_due)
+            self._state.detach(session, is_will_due)
 
     def _write(self, packet: Packet) -> None:
         data = encode(packet, self._version, SERVER)
-        maximum = self.outlet.maximum_packet_size
+        maximum = self.send_buffer.maximum_packet_size
         if maximum and len(data) > maximum:
             # [MQTT-3.1.2-24]
             raise PacketError(
@@ -405,16 +405,16 @@ class ClientConnection:
                 f"the answer, {packet.kind.name}, of {len(data)} bytes exceeds"
                 f" the client's Maximum Packet Size of {maximum}",
             )
-        self.outlet.wake()
-        self.outlet.data.append(data)
+        self.send_buffer.wake()
+        self.send_buffer.data.append(data)
 
     def _write_within(self, packet: Connack | Signal) -> None:
         """Write a CONNACK or DISCONNECT, with what the client takes of it."""
-        maximum = self.outlet.maximum_packet_size
+        maximum = self.send_buffer.maximum_packet_size
         data = encode_within(packet, self._version, maximum)
         if data:
-            self.outlet.wake()
-            self.outlet.data.append(data)
+            self.send_buffer.wake()
+            self.send_buffer.data.append(data)
 
     def _write_disconnect(
         self, reason_code: int, text: str, server_reference: str | None = None
@@ -431,30 +431,30 @@ class ClientConnection:
     # --- connecting ---------------------------------------------------------------
 
     def _on_connect(self, packet: Connect) -> None:
-        core = self._core
-        self._silence.hear(core.reading_time(core.shared.now))
+        state = self._state
+        self._timeout.on_activity(state.reading_time(state.shared.now))
         self._connect = packet
         self._connect_size = size_of_connect(packet)
         self._version = packet.version
-        limits = core.limits
+        limits = state.limits
         properties = packet.properties or Properties()
-        self._enter(PeerState.AUTHENTICATING)
+        self._enter(ConnectionPhase.AUTHENTICATING)
         maximum = properties.maximum_packet_size or 0
-        self.outlet.open(
+        self.send_buffer.open(
             packet.version,
             maximum,
             min(limits.topic_alias_maximum, properties.topic_alias_maximum or 0),
         )
         self._aliases = InboundAliases(limits.topic_alias_maximum)
-        refusal = core.redirection or refusal_of(packet, limits)
+        refusal = state.redirection or refusal_of(packet, limits)
         if refusal is None and packet.will is not None:
-            refusal = refusal_of_will(core, packet.will)
+            refusal = refusal_of_will(state, packet.will)
         if refusal is not None:
-            self.refuse(refusal, core.shared.now)
+            self.refuse(refusal, state.shared.now)
             return
         client_id = packet.client_id
         if not client_id:
-            client_id = core.new_identifier()
+            client_id = state.new_identifier()
             self._is_assigned = True
         self.info = ClientInfo(
             client_id,
@@ -471,7 +471,7 @@ class ClientConnection:
             self.events.append(
                 AuthenticationStarted(method, properties.authentication_data)
             )
-        elif core.asks_to_connect:
+        elif state.asks_to_connect:
             self._ask(PermissionRequest("connect", [], packet))
         else:
             self._go_on()
@@ -496,10 +496,10 @@ class ClientConnection:
         question = self._take_question()
         if question is None or self.is_closed:
             return
-        self._core.shared.now = now
-        self._core.shared.work = 0
+        self._state.shared.now = now
+        self._state.shared.work = 0
         # Its own waiting does not count against the client.
-        self._silence.hear(self._core.reading_time(now))
+        self._timeout.on_activity(self._state.reading_time(now))
         try:
             packet = question.packet
             if isinstance(packet, Publish):
@@ -534,14 +534,14 @@ class ClientConnection:
     def challenge(self, data: bytes | None, now: float) -> None:
         """Send the client an AUTH that continues its authentication."""
         if not self.is_closed:
-            self._core.shared.now = now
+            self._state.shared.now = now
             self._write_auth(CONTINUE_AUTHENTICATION, data)
 
     def authenticated(self, data: bytes | None, now: float) -> None:
         """End an authentication of several steps: the client is who it says."""
         if self.is_closed or not self._is_authenticating:
             return
-        self._core.shared.now = now
+        self._state.shared.now = now
         self._is_authenticating = False
         if self._is_connected:
             self._write_auth(0, data)
@@ -561,7 +561,7 @@ class ClientConnection:
         """Refuse the client, or what it is when it is connected already (§4.12.1)."""
         if self.is_closed:
             return
-        self._core.shared.now = now
+        self._state.shared.now = now
         text = refusal.reason_string or ReasonCode(refusal.reason_code).name
         if self._is_connected:
             self.end(refusal.reason_code, text, now)
@@ -573,56 +573,56 @@ class ClientConnection:
         """Go on with a client that is who it says: may it have its will?"""
         self._final_data = data
         will = self._connect.will
-        if will is not None and self._core.asks_for_topics:
+        if will is not None and self._state.asks_for_topics:
             self._ask(PermissionRequest("publish", [will.topic], self._connect))
         else:
             self._accept()
 
     def _accept(self) -> None:
-        core, connect = self._core, self._connect
+        state, connect = self._state, self._connect
         properties = connect.properties or Properties()
         expiry = session_expiry(
-            connect, properties.session_expiry_interval, core.limits
+            connect, properties.session_expiry_interval, state.limits
         )
         connack = Connack(
             False,
             ReasonCode(0),
             connack_properties(
                 connect,
-                core.limits,
+                state.limits,
                 self.info.client_id if self._is_assigned else None,
                 expiry,
                 self._final_data,
             ),
         )
-        maximum = self.outlet.maximum_packet_size
+        maximum = self.send_buffer.maximum_packet_size
         if not encode_within(connack, self._version, maximum):
             raise PacketError(PACKET_TOO_LARGE, f"no CONNACK fits into {maximum} bytes")
-        is_present = core.attach(self, self.info.client_id, connect.clean_start)
+        is_present = state.attach(self, self.info.client_id, connect.clean_start)
         session = self.session
         assert session is not None
         session.expiry = expiry
         session.will = connect.will
         keep_alive = connect.keep_alive
-        if self._version >= V5 and core.limits.server_keep_alive is not None:
-            keep_alive = core.limits.server_keep_alive
-        self._silence.patience = 1.5 * keep_alive
+        if self._version >= V5 and state.limits.server_keep_alive is not None:
+            keep_alive = state.limits.server_keep_alive
+        self._timeout.seconds = 1.5 * keep_alive
         session.attach(
-            self.outlet,
+            self.send_buffer,
             self._version,
             properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
         )
         if not is_present:
             session.inbound.clear()
-        self._enter(PeerState.CONNECTED)
+        self._enter(ConnectionPhase.CONNECTED)
         connack.session_present = is_present and self._version > V31
         self._write(connack)
         self.events.append(Accepted(self.info, connect.clean_start, keep_alive))
         session.resume()
         if keep_alive:
-            core.timers.cancel(self._timer)
-            self._timer = core.timers.add(
-                self._next_check(core.shared.now), self._check
+            state.timers.cancel(self._timer)
+            self._timer = state.timers.add(
+                self._next_check(state.shared.now), self._check
             )
 
     def _write_connack(self, refusal: Refusal) -> None:
@@ -631,43 +631,43 @@ class ClientConnection:
     # --- packets of a connected client ----------------------------------------------
 
     def _on_publish(self, packet: Publish) -> None:
-        core = self._core
-        core.statistics.messages_received += 1
+        state = self._state
+        state.statistics.messages_received += 1
         if packet.carried is not None:
             self._aliases.resolve(packet)
-        code = refusal_of_publish(core, packet)
-        if not code and core.asks_for_topics:
+        code = refusal_of_publish(state, packet)
+        if not code and state.asks_for_topics:
             self._ask(PermissionRequest("publish", [packet.topic.value], packet))
         else:
             self._publish(packet, code)
 
     def _publish(self, packet: Publish, code: int) -> None:
-        session, core = self.session, self._core
+        session, state = self.session, self._state
         assert session is not None
         matches: Matches | None = None
         if not code:
             topic = packet.topic.value
-            matches = core.subscriptions.known(topic)
+            matches = state.subscriptions.known(topic)
             if matches is None:
-                search = core.subscriptions.search(topic)
-                matches = search.go_on(core.shared)
+                search = state.subscriptions.search(topic)
+                matches = search.go_on(state.shared)
                 if matches is None:
                     self._request = PublishRequest(session, packet, search)
                     return
-        publish(core, session, packet, code, matches)
+        publish(state, session, packet, code, matches)
 
     def _on_ack(self, ack: Ack) -> None:
         session = self.session
         assert session is not None
         if ack.kind is PUBREL:
-            self.outlet.wake()
-            session.inbound.release(ack, self.outlet.data)
+            self.send_buffer.wake()
+            session.inbound.release(ack, self.send_buffer.data)
             session.count()
         else:
             session.acknowledge(ack)
 
     def _on_subscribe(self, packet: Subscribe) -> None:
-        if self._core.asks_for_topics:
+        if self._state.asks_for_topics:
             filters = [split_shared(name)[1] for name, _ in packet.subscriptions]
             self._ask(PermissionRequest("subscribe", filters, packet))
         else:
@@ -685,9 +685,9 @@ class ClientConnection:
 
     def _work_on(self, request: FilterRequest | PublishRequest) -> None:
         if isinstance(request, PublishRequest):
-            self._request = None if request.go_on(self._core) else request
+            self._request = None if request.go_on(self._state) else request
             return
-        answer = request.go_on(self._core)
+        answer = request.go_on(self._state)
         if answer is None:
             self._request = request
             return
@@ -708,12 +708,12 @@ class ClientConnection:
                 self._fail(error.reason_code, error.text)
 
     def _on_pingreq(self, packet: Ping) -> None:
-        self.outlet.wake()
-        self.outlet.data.append(_PINGRESP)
+        self.send_buffer.wake()
+        self.send_buffer.data.append(_PINGRESP)
 
     def _on_disconnect(self, packet: Signal) -> None:
         session = self.session
-        expiry = expiry_at_disconnect(self._connect, packet, self._core.limits)
+        expiry = expiry_at_disconnect(self._connect, packet, self._state.limits)
         if session is not None and expiry >= 0:
             session.expiry = expiry
         self._close("", is_will_due=bool(packet.reason_code))
@@ -738,26 +738,32 @@ def _code_of(verdict: Refusal | None) -> int:
 
 # What each state accepts; what is absent is a protocol error.
 _Handler = Callable[[ClientConnection, Any], None]
-_HANDLERS: Final[dict[tuple[PeerState, PacketType], _Handler]] = {
-    (PeerState.CONNECTING, PacketType.CONNECT): ClientConnection._on_connect,
-    (PeerState.AUTHENTICATING, PacketType.AUTH): ClientConnection._on_auth,
-    (PeerState.AUTHENTICATING, PacketType.DISCONNECT): ClientConnection._on_disconnect,
-    (PeerState.CONNECTED, PacketType.PUBLISH): ClientConnection._on_publish,
-    (PeerState.CONNECTED, PacketType.PUBACK): ClientConnection._on_ack,
-    (PeerState.CONNECTED, PacketType.PUBREC): ClientConnection._on_ack,
-    (PeerState.CONNECTED, PacketType.PUBREL): ClientConnection._on_ack,
-    (PeerState.CONNECTED, PacketType.PUBCOMP): ClientConnection._on_ack,
-    (PeerState.CONNECTED, PacketType.SUBSCRIBE): ClientConnection._on_subscribe,
-    (PeerState.CONNECTED, PacketType.UNSUBSCRIBE): ClientConnection._on_unsubscribe,
-    (PeerState.CONNECTED, PacketType.PINGREQ): ClientConnection._on_pingreq,
-    (PeerState.CONNECTED, PacketType.DISCONNECT): ClientConnection._on_disconnect,
-    (PeerState.CONNECTED, PacketType.AUTH): ClientConnection._on_auth,
+_HANDLERS: Final[dict[tuple[ConnectionPhase, PacketType], _Handler]] = {
+    (ConnectionPhase.CONNECTING, PacketType.CONNECT): ClientConnection._on_connect,
+    (ConnectionPhase.AUTHENTICATING, PacketType.AUTH): ClientConnection._on_auth,
+    (
+        ConnectionPhase.AUTHENTICATING,
+        PacketType.DISCONNECT,
+    ): ClientConnection._on_disconnect,
+    (ConnectionPhase.CONNECTED, PacketType.PUBLISH): ClientConnection._on_publish,
+    (ConnectionPhase.CONNECTED, PacketType.PUBACK): ClientConnection._on_ack,
+    (ConnectionPhase.CONNECTED, PacketType.PUBREC): ClientConnection._on_ack,
+    (ConnectionPhase.CONNECTED, PacketType.PUBREL): ClientConnection._on_ack,
+    (ConnectionPhase.CONNECTED, PacketType.PUBCOMP): ClientConnection._on_ack,
+    (ConnectionPhase.CONNECTED, PacketType.SUBSCRIBE): ClientConnection._on_subscribe,
+    (
+        ConnectionPhase.CONNECTED,
+        PacketType.UNSUBSCRIBE,
+    ): ClientConnection._on_unsubscribe,
+    (ConnectionPhase.CONNECTED, PacketType.PINGREQ): ClientConnection._on_pingreq,
+    (ConnectionPhase.CONNECTED, PacketType.DISCONNECT): ClientConnection._on_disconnect,
+    (ConnectionPhase.CONNECTED, PacketType.AUTH): ClientConnection._on_auth,
 }
 # The same by packet type, for each state.
 _HANDLERS_OF: Final = {
-    state: [
-        _HANDLERS.get((state, PacketType(number))) if number else None
+    phase: [
+        _HANDLERS.get((phase, PacketType(number))) if number else None
         for number in range(PacketType.WILL)
     ]
-    for state in PeerState
+    for phase in ConnectionPhase
 }

@@ -1,9 +1,19 @@
-"""What a peer asks of its caller, and tells it."""
+"""The states of a connection, and the events that it reports to its caller."""
 
+from enum import Enum
 from typing import NamedTuple
 
 from aiomqtt.broker.hooks import ClientInfo
 from aiomqtt.protocol.packets import Connect, Publish, Subscribe
+
+
+class ConnectionPhase(Enum):
+    """The states of a connection, as the broker sees it."""
+
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+    CONNECTED = "connected"
+    CLOSED = "closed"
 
 
 class PermissionRequest(NamedTuple):

@@ -8,7 +8,7 @@ from aiomqtt.protocol.codec.fast import encode_publish
 from aiomqtt.standard.names import V5, V311
 from aiomqtt.standard.tables import Role
 
-from .memory import MESSAGE, Memory, size_of_properties
+from .memory_account import MESSAGE_SIZE, MemoryAccount, size_of_properties
 
 SERVER: Final = Role.SERVER
 
@@ -62,7 +62,7 @@ class ApplicationMessage:
         self.expires: float | None = None
         self.number: int = 0
         # The payload stands in what is encoded once more.
-        self.size: int = MESSAGE + 2 * (len(topic) + len(payload))
+        self.size: int = MESSAGE_SIZE + 2 * (len(topic) + len(payload))
         if properties is not None:
             self.size += size_of_properties(properties)
         # How many keep it.
@@ -90,13 +90,13 @@ class ApplicationMessage:
         """Return how many bytes it takes to keep it: none if it is kept already."""
         return 0 if self._keepers else self.size
 
-    def keep(self, memory: Memory) -> None:
+    def keep(self, memory: MemoryAccount) -> None:
         """Count it, as something refers to it from now on."""
         if not self._keepers:
             memory.used += self.size
         self._keepers += 1
 
-    def let_go(self, memory: Memory) -> None:
+    def let_go(self, memory: MemoryAccount) -> None:
         """Count it no more, when nothing else refers to it."""
         self._keepers -= 1
         if not self._keepers:

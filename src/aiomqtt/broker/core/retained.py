@@ -5,7 +5,7 @@ from typing import Final
 from aiomqtt.broker.limits import Limits
 from aiomqtt.routing.trie import TopicSearch, Trie
 
-from .memory import LEVEL, Memory
+from .memory_account import LEVEL_SIZE, MemoryAccount
 from .message import ApplicationMessage
 
 # Topics that only the broker publishes to; what is retained there does not count.
@@ -26,7 +26,7 @@ class RetainedMessages:
         last_number: The number of the message that was retained last: they count up.
     """
 
-    def __init__(self, limits: Limits, memory: Memory) -> None:
+    def __init__(self, limits: Limits, memory: MemoryAccount) -> None:
         """Start without any."""
         self._limits = limits
         self._memory = memory
@@ -60,7 +60,7 @@ class RetainedMessages:
             self._by_topic[topic] = message
             levels = self._trie.levels
             self._trie.set(topic, message)
-            self._memory.used += LEVEL * (self._trie.levels - levels)
+            self._memory.used += LEVEL_SIZE * (self._trie.levels - levels)
             self._tally(message, 1)
             message.keep(self._memory)
             return True
@@ -83,7 +83,7 @@ class RetainedMessages:
             count -= 1
             size -= last.size
         elif not self._memory.has_room(
-            message.extra() + LEVEL * (message.topic.count("/") + 1)
+            message.extra() + LEVEL_SIZE * (message.topic.count("/") + 1)
         ):
             return False
         limits = self._limits
@@ -140,7 +140,7 @@ class RetainedMessages:
         """Remove all of them."""
         for message in self._by_topic.values():
             message.let_go(self._memory)
-        self._memory.used -= LEVEL * self._trie.levels
+        self._memory.used -= LEVEL_SIZE * self._trie.levels
         self._by_topic.clear()
         self._trie = Trie()
         self._count = self._size = 0
@@ -154,4 +154,4 @@ class RetainedMessages:
     def _remove_levels(self, topic: str) -> None:
         levels = self._trie.levels
         self._trie.remove(topic)
-        self._memory.used -= LEVEL * (levels - self._trie.levels)
+        self._memory.used -= LEVEL_SIZE * (levels - self._trie.levels)

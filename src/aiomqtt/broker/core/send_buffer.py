@@ -5,17 +5,17 @@ from typing import Any, Final
 
 from aiomqtt.standard.names import V5
 
-from .memory import CONNECTION, FOUND, Memory
+from .memory_account import CONNECTION_SIZE, FOUND_SIZE, MemoryAccount
 from .message import ApplicationMessage
-from .patience import Patience
+from .slow_subscriber import WaitAllowance
 from .timers import Timer, Timers
 
 # A client that has so many bytes waiting for it is not read from: it would cause more.
-UNREAD: Final = 1024 * 1024
+UNSENT_MAX: Final = 1024 * 1024
 # What a topic alias adds to a packet.
 ALIAS_SIZE: Final = 3
 # An identifier of a subscription in a PUBLISH, at the most.
-IDENTIFIER_SIZE: Final = 5
+SUBSCRIPTION_IDENTIFIER_SIZE: Final = 5
 
 
 class SendBuffer:
@@ -23,12 +23,12 @@ class SendBuffer:
 
     Attributes:
         data: The bytes to write. Call `wake` before adding to them.
-        unsent: How many bytes wait to be sent, roughly; `wait_with` says so.
-        taken: Returns how many bytes the client's end has taken so far; None: that
-            can't be told.
+        unsent: How many bytes wait to be sent, roughly; `set_unsent` says so.
+        bytes_taken: Returns how many bytes the operating system has taken so far; None:
+            nobody can tell.
         is_paused: Whether the network takes no more for now.
-        is_crowded: Whether very many messages wait for the client's acknowledgements.
-        held: How many clients this one has to wait for before it may publish more.
+        has_backlog: Whether very many messages wait for the client's acknowledgements.
+        waits_for: How many clients this one has to wait for before it may publish more.
         owner: Whatever the caller wants to find here to write the data.
     """
 
@@ -36,32 +36,36 @@ class SendBuffer:
         "_alias_maximum",
         "_alias_size",
         "_aliases",
+        "_bytes_taken",
         "_counted",
         "_gave_up",
-        "_held_since",
         "_is_open",
         "_kept",
         "_memory",
-        "_patience",
         "_ready",
-        "_taken",
-        "_taken_since",
+        "_stalled_since",
+        "_throttling_since",
         "_timer",
         "_timers",
+        "_wait_allowance",
         "_waiting",
+        "bytes_taken",
         "data",
-        "held",
-        "is_crowded",
+        "has_backlog",
         "is_paused",
         "is_v5",
         "maximum_packet_size",
         "owner",
-        "taken",
         "unsent",
+        "waits_for",
     )
 
     def __init__(
-        self, ready: "list[SendBuffer]", timers: Timers, memory: Memory, owner: Any
+        self,
+        ready: "list[SendBuffer]",
+        timers: Timers,
+        memory: MemoryAccount,
+        owner: Any,
     ) -> None:
         """Announce itself in a list when there is something to do for the owner."""
         self._memory = memory
@@ -70,25 +74,25 @@ class SendBuffer:
         self._kept = 0
         self._alias_size = 0
         self._counted = 0
-        self.taken: Callable[[], int] | None = None
+        self.bytes_taken: Callable[[], int] | None = None
         # How much it had taken, since when it has taken no more.
-        self._taken = 0
-        self._taken_since: float | None = None
+        self._bytes_taken = 0
+        self._stalled_since: float | None = None
         self._ready = ready
         self._timers = timers
         self.owner: Any = owner
         self.data: list[bytes] = []
         self.unsent: int = 0
         self.is_paused: bool = False
-        self.is_crowded: bool = False
-        self.held: int = 0
+        self.has_backlog: bool = False
+        self.waits_for: int = 0
         # Those who publish to this client and have to wait until it has caught up,
         # and until when; whether they have waited long enough.
         self._waiting: set[SendBuffer] = set()
         self._timer: Timer | None = None
         self._gave_up = False
-        self._held_since = 0.0
-        self._patience: Patience | None = None
+        self._throttling_since = 0.0
+        self._wait_allowance: WaitAllowance | None = None
         self.is_v5: bool = False
         self.maximum_packet_size: int = 0
         self._alias_maximum = 0
@@ -116,44 +120,44 @@ class SendBuffer:
 
     def _count(self) -> None:
         if self._is_open:
-            size = CONNECTION + self._kept + self._alias_size + self.unsent
+            size = CONNECTION_SIZE + self._kept + self._alias_size + self.unsent
             self._memory.used += size - self._counted
             self._counted = size
 
-    def keep(self, size: int) -> None:
+    def count_received(self, size: int) -> None:
         """Count so many bytes that the connection keeps of what it has received."""
         if size != self._kept:
             self._kept = size
             self._count()
 
-    def wait_with(self, size: int) -> None:
+    def set_unsent(self, size: int) -> None:
         """Take note that so many bytes wait to be sent."""
-        if size <= UNREAD:
-            self._taken_since = None
+        if size <= UNSENT_MAX:
+            self._stalled_since = None
         self.unsent = size
         self._count()
 
     @property
-    def is_clogged(self) -> bool:
+    def is_full(self) -> bool:
         """Whether so much waits to be sent that nothing more is to be caused."""
-        return self.unsent > UNREAD
+        return self.unsent > UNSENT_MAX
 
-    def has_stopped(self, seconds: float, time: float) -> bool:
+    def has_stalled(self, seconds: float, time: float) -> bool:
         """Whether a clogged client has taken nothing for so long."""
-        taken = 0 if self.taken is None else self.taken()
-        if self._taken_since is None or taken != self._taken:
-            self._taken, self._taken_since = taken, time
+        bytes_taken = 0 if self.bytes_taken is None else self.bytes_taken()
+        if self._stalled_since is None or bytes_taken != self._bytes_taken:
+            self._bytes_taken, self._stalled_since = bytes_taken, time
             return False
-        return time >= self._taken_since + seconds
+        return time >= self._stalled_since + seconds
 
     # --- slow clients -------------------------------------------------------------
 
     @property
     def is_behind(self) -> bool:
         """Whether the client is slower than those who publish to it."""
-        return self.is_paused or self.is_crowded
+        return self.is_paused or self.has_backlog
 
-    def hold(self, publisher: "SendBuffer", now: float) -> None:
+    def throttle(self, publisher: "SendBuffer", now: float) -> None:
         """Have a client that publishes to this one wait until it has caught up.
 
         Not for long, and not for long in all: a client that takes nothing, or something
@@ -163,16 +167,16 @@ class SendBuffer:
         if self._gave_up or publisher in self._waiting:
             return
         if self._timer is None:
-            patience = self._patience
-            if patience is None:
-                patience = self._patience = Patience()
-            left = patience.left(now)
+            allowance = self._wait_allowance
+            if allowance is None:
+                allowance = self._wait_allowance = WaitAllowance()
+            left = allowance.remaining(now)
             if left <= 0:
                 return
-            self._held_since = now
+            self._throttling_since = now
             self._timer = self._timers.add(now + left, self._give_up)
         self._waiting.add(publisher)
-        publisher.held += 1
+        publisher.waits_for += 1
 
     def release_if_drained(self, now: float) -> None:
         """Let those go on who wait, now that the client may have caught up."""
@@ -193,13 +197,13 @@ class SendBuffer:
         self._release(now)
 
     def _release(self, now: float) -> None:
-        patience = self._patience
-        if self._timer is not None and patience is not None:
+        allowance = self._wait_allowance
+        if self._timer is not None and allowance is not None:
             self._timers.cancel(self._timer)
             self._timer = None
-            patience.spend(self._held_since, now)
+            allowance.spend(self._throttling_since, now)
         for publisher in self._waiting:
-            publisher.held -= 1
+            publisher.waits_for -= 1
             publisher.wake()
         self._waiting.clear()
 
@@ -236,7 +240,7 @@ class SendBuffer:
         alias = self._aliases.get(topic, 0)
         if alias:
             return alias, True
-        size = FOUND + len(topic)
+        size = FOUND_SIZE + len(topic)
         if len(self._aliases) >= self._alias_maximum or not self._memory.has_room(size):
             return 0, False
         self._alias_size += size

@@ -10,11 +10,17 @@ from aiomqtt.protocol.packets import Ack, WillMessage
 from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, PACKET_TOO_LARGE, V5
 from aiomqtt.standard.tables import ProtocolVersion
 
-from .memory import IDENTIFIER, QUEUED, SESSION, Memory, size_of_will
+from .memory_account import (
+    IDENTIFIER_SIZE,
+    QUEUED_SIZE,
+    SESSION_SIZE,
+    MemoryAccount,
+    size_of_will,
+)
 from .message import ApplicationMessage
-from .replay import Replay
+from .pending_retained import PendingRetained
 from .retained import RetainedMessages
-from .send_buffer import ALIAS_SIZE, IDENTIFIER_SIZE, SendBuffer
+from .send_buffer import ALIAS_SIZE, SUBSCRIPTION_IDENTIFIER_SIZE, SendBuffer
 from .timers import Timer
 
 # A Session Expiry Interval that means never.
@@ -22,20 +28,20 @@ FOREVER: Final = 0xFFFF_FFFF
 # Below 5.0 a client announces no Receive Maximum.
 IN_FLIGHT_V3: Final = 100
 # With so many messages waiting, those who publish to a client have to wait for it.
-CROWDED: Final = 1000
+BACKLOG_HIGH: Final = 1000
 # So much is done for one client, counted in messages that are sent, before it is the
 # turn of others.
-WORK: Final = 10_000
+WORK_PER_TURN: Final = 10_000
 # What it costs to add or to remove a topic filter, besides 1 for each of its levels.
-FILTER_WORK: Final = 10
+FILTER_COST: Final = 10
 # So many nodes of a tree are looked at for what a message that is sent costs.
-NODES: Final = 4
+NODES_PER_UNIT: Final = 4
 # When memory is short, messages with QoS 0 are dropped for a client that has so many
 # bytes waiting to be written.
-UNSENT: Final = 64 * 1024
+UNSENT_HIGH: Final = 64 * 1024
 # So many bytes of retained messages count as one: with `WORK` about as much as may wait
 # to be written.
-RETAINED_BYTES: Final = 32
+BYTES_PER_UNIT: Final = 32
 
 
 class Shared:
@@ -56,13 +62,13 @@ class Shared:
         limits: Limits,
         statistics: Statistics,
         retained: RetainedMessages,
-        memory: Memory,
+        memory: MemoryAccount,
         now: float,
     ) -> None:
         """Take them."""
         self.limits: Limits = limits
         self.retained: RetainedMessages = retained
-        self.memory: Memory = memory
+        self.memory: MemoryAccount = memory
         self.statistics: Statistics = statistics
         self.now: float = now
         self.work: int = 0
@@ -123,18 +129,20 @@ class Letter:
     def render(self) -> tuple[bytes, bytes] | None:
         """Encode it for the connection that there is; None: it has expired."""
         session = self.session
-        outlet = session.outlet
+        send_buffer = session.send_buffer
         now = session.shared.now
-        if outlet is None or self.message.is_expired(now):
+        if send_buffer is None or self.message.is_expired(now):
             session.shared.statistics.messages_expired += 1
             self.forget()
             return None
-        return outlet.render(self.message, self.qos, self.retain, self.identifiers, now)
+        return send_buffer.render(
+            self.message, self.qos, self.retain, self.identifiers, now
+        )
 
     def forget(self) -> None:
         """Count it no more: it has left the session."""
         memory = self.session.shared.memory
-        memory.used -= QUEUED
+        memory.used -= QUEUED_SIZE
         self.message.let_go(memory)
 
 
@@ -143,12 +151,12 @@ class Session:
 
     Attributes:
         client_id: What it is filed under.
-        outlet: Where to write to the client; None while it is not connected.
+        send_buffer: Where to write to the client; None while it is not connected.
         subscriptions: Its subscriptions by topic filter.
         is_over: Whether it has ended.
         is_v5: Whether its client speaks 5.0, or did when it was connected last.
         expiry: How many seconds it lasts without a connection.
-        replay: The retained messages that it still gets; None: there are none.
+        pending_retained: The retained messages still to be sent; None: none.
         will_timer: When a will that is delayed is due.
         expiry_timer: When the session ends.
     """
@@ -163,8 +171,8 @@ class Session:
         "is_over",
         "is_v5",
         "outbound",
-        "outlet",
-        "replay",
+        "pending_retained",
+        "send_buffer",
         "shared",
         "subscriptions",
         "will_timer",
@@ -178,7 +186,7 @@ class Session:
         self.outbound: Outbound = Outbound()
         self.inbound: Inbound = Inbound()
         self.subscriptions: dict[str, Subscription] = {}
-        self.replay: Replay | None = None
+        self.pending_retained: PendingRetained | None = None
         self.expiry: int = 0
         self._will: WillMessage | None = None
         self.will_timer: Timer | None = None
@@ -186,7 +194,7 @@ class Session:
         self.is_v5: bool = False
         self.is_over: bool = False
         # Valid for the connection.
-        self.outlet: SendBuffer | None = None
+        self.send_buffer: SendBuffer | None = None
         # What of it the broker's account of memory has.
         self._counted = 0
         self.count()
@@ -205,7 +213,9 @@ class Session:
 
     def count(self) -> None:
         """Count the memory that it takes, without subscriptions and messages."""
-        size = SESSION + 2 * len(self.client_id) + IDENTIFIER * len(self.inbound)
+        size = (
+            SESSION_SIZE + 2 * len(self.client_id) + IDENTIFIER_SIZE * len(self.inbound)
+        )
         will = self._will
         if will is not None:
             size += size_of_will(will)
@@ -216,9 +226,9 @@ class Session:
         """Forget all; its subscriptions are gone already."""
         for delivery in self.outbound.clear():
             self._forget(delivery)
-        replay = self.replay
-        if replay is not None:
-            replay.end()
+        pending_retained = self.pending_retained
+        if pending_retained is not None:
+            pending_retained.end()
         self.shared.memory.used -= self._counted
         self._counted = 0
 
@@ -230,40 +240,40 @@ class Session:
     # --- connections --------------------------------------------------------------
 
     def attach(
-        self, outlet: SendBuffer, version: ProtocolVersion, receive_maximum: int
+        self, send_buffer: SendBuffer, version: ProtocolVersion, receive_maximum: int
     ) -> None:
         """Begin a connection; `resume` writes what waits, after the CONNACK."""
-        self.outlet = outlet
+        self.send_buffer = send_buffer
         limits = self.shared.limits
         self.inbound.open(
             version,
             limits.receive_maximum if version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
         )
         self.outbound.open(version, receive_maximum if version >= V5 else IN_FLIGHT_V3)
-        if self.is_v5 != outlet.is_v5:
-            self.is_v5 = outlet.is_v5
+        if self.is_v5 != send_buffer.is_v5:
+            self.is_v5 = send_buffer.is_v5
             self._encode_anew()
 
     def resume(self) -> None:
         """Go on where the last connection ended (§4.4)."""
-        outlet = self.outlet
-        assert outlet is not None
-        outlet.wake()
-        for delivery in self.outbound.resume(outlet.data, self._refusal):
+        send_buffer = self.send_buffer
+        assert send_buffer is not None
+        send_buffer.wake()
+        for delivery in self.outbound.resume(send_buffer.data, self._refusal):
             self.shared.statistics.messages_dropped += 1
             self._forget(delivery)
-        replay = self.replay
-        if replay is not None:
-            replay.is_blocked = False
+        pending_retained = self.pending_retained
+        if pending_retained is not None:
+            pending_retained.is_blocked = False
             self.send_more_retained()
 
     def detach(self) -> None:
         """End the connection; what is not done waits for the next one."""
-        self.outlet = None
+        self.send_buffer = None
         self.outbound.close()
-        replay = self.replay
-        if replay is not None:
-            replay.interrupt()
+        pending_retained = self.pending_retained
+        if pending_retained is not None:
+            pending_retained.interrupt()
 
     def _encode_anew(self) -> None:
         """Take what waits from one version of MQTT to another."""
@@ -276,10 +286,10 @@ class Session:
 
     def _refusal(self, first: int, size: int) -> int:
         """Return with which reason the client does not take a packet ([3.1.2-24])."""
-        outlet = self.outlet
-        if outlet is None or not outlet.maximum_packet_size:
+        send_buffer = self.send_buffer
+        if send_buffer is None or not send_buffer.maximum_packet_size:
             return 0
-        return PACKET_TOO_LARGE if size > outlet.maximum_packet_size else 0
+        return PACKET_TOO_LARGE if size > send_buffer.maximum_packet_size else 0
 
     # --- messages -----------------------------------------------------------------
 
@@ -302,36 +312,38 @@ class Session:
             publisher: Who is to wait when this client does not keep up; None: nobody.
             share: The shared subscription that it comes by; "": none.
         """
-        outlet = self.outlet
+        send_buffer = self.send_buffer
         shared = self.shared
-        if outlet is not None and publisher is not None and outlet.is_behind:
-            outlet.hold(publisher, shared.now)
+        if send_buffer is not None and publisher is not None and send_buffer.is_behind:
+            send_buffer.throttle(publisher, shared.now)
         if qos:
             self._deliver_surely(message, qos, retain, identifiers, share)
             return
-        if outlet is None:
+        if send_buffer is None:
             return
-        if outlet.unsent > shared.limits.maximum_queued_bytes or (
-            outlet.unsent > UNSENT and not shared.memory.has_room(0)
+        if send_buffer.unsent > shared.limits.maximum_queued_bytes or (
+            send_buffer.unsent > UNSENT_HIGH and not shared.memory.has_room(0)
         ):
             shared.statistics.messages_dropped += 1
             return
         # An alias would be set by what is not written.
-        if outlet.maximum_packet_size:
-            head, tail = message.parts(outlet.is_v5, 0, retain)
-            size = len(head) + len(tail) + _extra(outlet, identifiers)
-            if size > outlet.maximum_packet_size:
+        if send_buffer.maximum_packet_size:
+            head, tail = message.parts(send_buffer.is_v5, 0, retain)
+            size = len(head) + len(tail) + _extra(send_buffer, identifiers)
+            if size > send_buffer.maximum_packet_size:
                 shared.statistics.messages_dropped += 1
                 return
-        if not (identifiers or outlet.uses_aliases or message.has_aged(shared.now)):
-            head, tail = message.parts(outlet.is_v5, 0, retain)
+        if not (
+            identifiers or send_buffer.uses_aliases or message.has_aged(shared.now)
+        ):
+            head, tail = message.parts(send_buffer.is_v5, 0, retain)
         else:
-            head, tail = outlet.render(message, 0, retain, identifiers, shared.now)
-        if not outlet.data:
-            outlet.wake()
-        outlet.data.append(head)
-        outlet.data.append(tail)
-        outlet.unsent += len(head) + len(tail)
+            head, tail = send_buffer.render(message, 0, retain, identifiers, shared.now)
+        if not send_buffer.data:
+            send_buffer.wake()
+        send_buffer.data.append(head)
+        send_buffer.data.append(tail)
+        send_buffer.unsent += len(head) + len(tail)
         shared.statistics.messages_sent += 1
         if message.retain:
             self._has_got(message)
@@ -347,43 +359,43 @@ class Session:
         outbound = self.outbound
         shared = self.shared
         limits = shared.limits
-        outlet = self.outlet
+        send_buffer = self.send_buffer
         head, tail = message.parts(self.is_v5, qos, retain)
         if (
             outbound.size + len(tail) > limits.maximum_queued_bytes
             or len(outbound) >= limits.maximum_queued_messages
-            or not shared.memory.has_room(QUEUED + message.extra())
+            or not shared.memory.has_room(QUEUED_SIZE + message.extra())
         ):
             shared.statistics.messages_dropped += 1
             return
-        if outlet is not None and outlet.maximum_packet_size:
-            size = len(head) + len(tail) + 2 + _extra(outlet, identifiers)
-            if size > outlet.maximum_packet_size:
+        if send_buffer is not None and send_buffer.maximum_packet_size:
+            size = len(head) + len(tail) + 2 + _extra(send_buffer, identifiers)
+            if size > send_buffer.maximum_packet_size:
                 shared.statistics.messages_dropped += 1
                 return
         delivery = Delivery(head, tail, qos)
         letter = Letter(self, message, qos, retain, identifiers, share)
         delivery.waiter = letter
-        shared.memory.used += QUEUED
+        shared.memory.used += QUEUED_SIZE
         message.keep(shared.memory)
         if (
             identifiers
             or message.expires is not None
-            or (outlet is not None and outlet.uses_aliases)
+            or (send_buffer is not None and send_buffer.uses_aliases)
         ):
             delivery.render = letter.render
         if message.retain:
             self._has_got(message)
-        if outlet is None:
+        if send_buffer is None:
             outbound.send(delivery, [])
             return
-        if not outlet.data:
-            outlet.wake()
-        outbound.send(delivery, outlet.data)
-        outlet.unsent += len(tail)
+        if not send_buffer.data:
+            send_buffer.wake()
+        outbound.send(delivery, send_buffer.data)
+        send_buffer.unsent += len(tail)
         shared.statistics.messages_sent += 1
-        if not outlet.is_crowded and outbound.queued > CROWDED:
-            outlet.is_crowded = True
+        if not send_buffer.has_backlog and outbound.queued > BACKLOG_HIGH:
+            send_buffer.has_backlog = True
 
     def acknowledge(self, ack: Ack) -> None:
         """Handle a PUBACK, PUBREC or PUBCOMP of the client.
@@ -391,19 +403,19 @@ class Session:
         Raises:
             PacketError: The packet identifier is that of another kind of flow.
         """
-        outlet, outbound = self.outlet, self.outbound
-        assert outlet is not None
-        outlet.wake()
-        delivery = outbound.acknowledge(ack, outlet.data)
+        send_buffer, outbound = self.send_buffer, self.outbound
+        assert send_buffer is not None
+        send_buffer.wake()
+        delivery = outbound.acknowledge(ack, send_buffer.data)
         if delivery is not None:
             self._forget(delivery)
-            outbound.pump(outlet.data)
-        if outlet.is_crowded and outbound.queued < CROWDED // 2:
-            outlet.is_crowded = False
-            outlet.release_if_drained(self.shared.now)
-        replay = self.replay
-        if replay is not None:
-            replay.is_blocked = False
+            outbound.pump(send_buffer.data)
+        if send_buffer.has_backlog and outbound.queued < BACKLOG_HIGH // 2:
+            send_buffer.has_backlog = False
+            send_buffer.release_if_drained(self.shared.now)
+        pending_retained = self.pending_retained
+        if pending_retained is not None:
+            pending_retained.is_blocked = False
             self.send_more_retained()
 
     def letters_for_others(self) -> list[Letter]:
@@ -424,20 +436,22 @@ class Session:
 
     def send_retained(self, topic_filter: str) -> None:
         """Send the retained messages of a subscription (§3.3.1.3), as they fit."""
-        if self.replay is None:
-            self.replay = Replay(self.shared.retained, self.shared.memory)
-        self.replay.add(topic_filter)
+        if self.pending_retained is None:
+            self.pending_retained = PendingRetained(
+                self.shared.retained, self.shared.memory
+            )
+        self.pending_retained.add(topic_filter)
 
     def send_no_retained(self, topic_filter: str) -> None:
         """Send no more retained messages of a subscription, which is at an end."""
-        replay = self.replay
-        if replay is not None:
-            replay.drop(topic_filter)
+        pending_retained = self.pending_retained
+        if pending_retained is not None:
+            pending_retained.drop(topic_filter)
 
     def _has_got(self, message: ApplicationMessage) -> None:
-        replay = self.replay
-        if replay is not None:
-            replay.leave_out(message.topic)
+        pending_retained = self.pending_retained
+        if pending_retained is not None:
+            pending_retained.leave_out(message.topic)
 
     def _has_room_for(self, message: ApplicationMessage) -> bool:
         _, tail = message.parts(self.is_v5, message.qos, True)
@@ -446,9 +460,18 @@ class Session:
     @property
     def has_more_retained(self) -> bool:
         """Whether `send_more_retained` would send something."""
-        outlet, outbound, limits = self.outlet, self.outbound, self.shared.limits
-        replay = self.replay
-        if replay is None or outlet is None or outlet.is_paused or replay.is_blocked:
+        send_buffer, outbound, limits = (
+            self.send_buffer,
+            self.outbound,
+            self.shared.limits,
+        )
+        pending_retained = self.pending_retained
+        if (
+            pending_retained is None
+            or send_buffer is None
+            or send_buffer.is_paused
+            or pending_retained.is_blocked
+        ):
             return False
         # One may wait for the client's acknowledgements, no more.
         return len(outbound) == 0 or (
@@ -458,22 +481,24 @@ class Session:
     def send_more_retained(self) -> None:
         """Send retained messages: as many as fit, and as is the client's turn."""
         shared = self.shared
-        while shared.work < WORK and self.has_more_retained:
-            replay = self.replay
-            assert replay is not None
-            message = replay.next(shared.now)
-            subscription = self.subscriptions.get(replay.topic_filter)
+        while shared.work < WORK_PER_TURN and self.has_more_retained:
+            pending_retained = self.pending_retained
+            assert pending_retained is not None
+            message = pending_retained.next(shared.now)
+            subscription = self.subscriptions.get(pending_retained.topic_filter)
             if message is None:
-                if replay.is_done:
-                    self.replay = None
+                if pending_retained.is_done:
+                    self.pending_retained = None
                 else:
-                    most = (WORK - shared.work) * NODES
-                    shared.work += replay.search(most, shared.now) // NODES + 1
+                    most = (WORK_PER_TURN - shared.work) * NODES_PER_UNIT
+                    shared.work += (
+                        pending_retained.search(most, shared.now) // NODES_PER_UNIT + 1
+                    )
             elif len(self.outbound) and not self._has_room_for(message):
                 # The next acknowledgement makes room.
-                replay.put_back(message)
+                pending_retained.put_back(message)
             elif subscription is not None:
-                shared.work += 1 + len(message.payload) // RETAINED_BYTES
+                shared.work += 1 + len(message.payload) // BYTES_PER_UNIT
                 identifier = subscription.identifier
                 self.deliver(
                     message,
@@ -484,8 +509,8 @@ class Session:
                 )
 
 
-def _extra(outlet: SendBuffer, identifiers: tuple[int, ...]) -> int:
+def _extra(send_buffer: SendBuffer, identifiers: tuple[int, ...]) -> int:
     """Return how much larger a packet gets by what is this client's own, at most."""
-    return (ALIAS_SIZE if outlet.uses_aliases else 0) + IDENTIFIER_SIZE * len(
-        identifiers
-    )
+    return (
+        ALIAS_SIZE if send_buffer.uses_aliases else 0
+    ) + SUBSCRIPTION_IDENTIFIER_SIZE * len(identifiers)

@@ -13,7 +13,7 @@ from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
 
-from .memory import Memory
+from .memory_account import MemoryAccount
 from .message import ApplicationMessage, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .connection import ClientConnection
 
 # What takes several turns of the loop goes on after so many seconds.
-BREATHER: Final = 0.001
+PORTION_INTERVAL: Final = 0.001
 
 
 class BrokerState:
@@ -58,7 +58,7 @@ class BrokerState:
         self.limits = limits
         self.new_identifier = new_identifier
         self.statistics: Statistics = Statistics()
-        self.memory: Memory = Memory(limits.maximum_memory)
+        self.memory: MemoryAccount = MemoryAccount(limits.maximum_memory)
         self.retained: RetainedMessages = RetainedMessages(limits, self.memory)
         self.shared: Shared = Shared(
             limits, self.statistics, self.retained, self.memory, now
@@ -66,7 +66,7 @@ class BrokerState:
         self.timers: Timers = Timers()
         self.subscriptions: Subscriptions = Subscriptions(self.memory)
         self.sessions: dict[str, Session] = {}
-        self.peers: dict[str, ClientConnection] = {}
+        self.connections: dict[str, ClientConnection] = {}
         self.ready: list[SendBuffer] = []
         self.asks_to_connect = False
         self.asks_for_topics = False
@@ -134,11 +134,11 @@ class BrokerState:
             self.retained.keep(message)
         if matches is None:
             matches = self.subscriptions.find(message.topic)
-        publisher = None if sender is None else sender.outlet
-        for target in matches.targets:
-            wanted: Recipient | None = target
-            if target.session is sender:
-                wanted = target.for_publisher
+        publisher = None if sender is None else sender.send_buffer
+        for recipient in matches.recipients:
+            wanted: Recipient | None = recipient
+            if recipient.session is sender:
+                wanted = recipient.for_publisher
                 if wanted is None:
                     continue
             assert wanted is not None
@@ -151,7 +151,7 @@ class BrokerState:
             )
         for group in matches.groups:
             self._send_to_one(group, message, publisher)
-        count = len(matches.targets) + len(matches.groups)
+        count = len(matches.recipients) + len(matches.groups)
         self.shared.work += count
         return count
 
@@ -191,7 +191,7 @@ class BrokerState:
     def count(self) -> Statistics:
         """Bring the counts of what there is up to date."""
         statistics = self.statistics
-        statistics.clients_connected = len(self.peers)
+        statistics.clients_connected = len(self.connections)
         statistics.clients_total = len(self.sessions)
         statistics.subscriptions = len(self.subscriptions)
         statistics.retained_messages = len(self.retained)
@@ -200,7 +200,7 @@ class BrokerState:
     # --- sessions -----------------------------------------------------------------
 
     def attach(
-        self, peer: "ClientConnection", client_id: str, clean_start: bool
+        self, connection: "ClientConnection", client_id: str, clean_start: bool
     ) -> bool:
         """Give a connection its session, and take that from any other (§3.1.4).
 
@@ -210,7 +210,7 @@ class BrokerState:
         Raises:
             PacketError: There are too many sessions (0x97).
         """
-        other = self.peers.get(client_id)
+        other = self.connections.get(client_id)
         if other is not None:
             # [MQTT-3.1.4-3]
             other.end(
@@ -233,15 +233,15 @@ class BrokerState:
         # The client is back before its will was due ([MQTT-3.1.3-9]).
         self.timers.cancel(session.will_timer)
         session.will = None
-        peer.session = session
-        self.peers[client_id] = peer
+        connection.session = session
+        self.connections[client_id] = connection
         return is_present
 
     def detach(self, session: Session, is_will_due: bool) -> None:
         """End a session's connection; publish its will, unless it was taken back."""
         now = self.shared.now
         session.detach()
-        del self.peers[session.client_id]
+        del self.connections[session.client_id]
         will, expiry = session.will, session.expiry
         if will is not None and is_will_due:
             delay = _delay_of(will)
@@ -280,7 +280,7 @@ class BrokerState:
         """Remove the subscriptions of sessions that have ended, a portion at a time."""
         self._is_sweeping = not self.subscriptions.sweep(self.shared)
         if self._is_sweeping:
-            self.timers.add(self.shared.now + BREATHER, self._sweep_on)
+            self.timers.add(self.shared.now + PORTION_INTERVAL, self._sweep_on)
 
     def _sweep_on(self, now: float) -> None:
         self._sweep()
@@ -290,7 +290,7 @@ class BrokerState:
         self.shared.now = now
         self.shared.work = 0
         for session in [*self.sessions.values()]:
-            if session.outlet is None:
+            if session.send_buffer is None:
                 session.will = None
                 self.end_session(session)
         self.retained.clear()

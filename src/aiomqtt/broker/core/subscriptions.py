@@ -4,8 +4,21 @@ from typing import Final
 
 from aiomqtt.routing.trie import FilterSearch, Trie
 
-from .memory import FOUND, LEVEL, SUBSCRIPTION, TARGET, Memory
-from .session import FILTER_WORK, NODES, WORK, Session, Shared, Subscription
+from .memory_account import (
+    FOUND_SIZE,
+    LEVEL_SIZE,
+    RECIPIENT_SIZE,
+    SUBSCRIPTION_SIZE,
+    MemoryAccount,
+)
+from .session import (
+    FILTER_COST,
+    NODES_PER_UNIT,
+    WORK_PER_TURN,
+    Session,
+    Shared,
+    Subscription,
+)
 
 # Topics repeat: what was found for so many of them is kept, in so many bytes.
 CACHED: Final = 4096
@@ -76,10 +89,10 @@ class ShareGroup:
         for step in range(count):
             index = (self._next + step) % count
             session = self.members[index].session
-            outlet = session.outlet
+            send_buffer = session.send_buffer
             rank = 0
-            if outlet is not None:
-                rank = 1 if outlet.is_behind else 2
+            if send_buffer is not None:
+                rank = 1 if send_buffer.is_behind else 2
             elif session.is_over:
                 continue
             if rank > best_rank:
@@ -93,11 +106,11 @@ class ShareGroup:
 class Matches:
     """Who gets the messages of one topic."""
 
-    __slots__ = ("groups", "targets")
+    __slots__ = ("groups", "recipients")
 
-    def __init__(self, targets: list[Recipient], groups: list[ShareGroup]) -> None:
+    def __init__(self, recipients: list[Recipient], groups: list[ShareGroup]) -> None:
         """Take the sessions, and the groups of which one member each gets it."""
-        self.targets: list[Recipient] = targets
+        self.recipients: list[Recipient] = recipients
         self.groups: list[ShareGroup] = groups
 
 
@@ -119,7 +132,7 @@ class Subscriptions:
         version: Changes with them.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: MemoryAccount) -> None:
         """Start without any."""
         self._memory = memory
         self.version: int = 0
@@ -147,7 +160,7 @@ class Subscriptions:
             found = _Filter()
             levels = self._trie.levels
             self._trie.set(topic_filter, found)
-            self._memory.used += LEVEL * (self._trie.levels - levels)
+            self._memory.used += LEVEL_SIZE * (self._trie.levels - levels)
         session = subscription.session
         is_new = subscription.topic_filter not in session.subscriptions
         if is_new:
@@ -195,7 +208,7 @@ class Subscriptions:
         if not found.subscriptions and not found.groups:
             levels = self._trie.levels
             self._trie.remove(topic_filter)
-            self._memory.used -= LEVEL * (levels - self._trie.levels)
+            self._memory.used -= LEVEL_SIZE * (levels - self._trie.levels)
 
     def end(self, session: Session) -> None:
         """Leave out a session that has ended; `sweep` removes its subscriptions."""
@@ -214,10 +227,10 @@ class Subscriptions:
         while self._ended:
             left = self._ended[-1].subscriptions
             while left:
-                if shared.work >= WORK:
+                if shared.work >= WORK_PER_TURN:
                     return False
                 full_filter, subscription = left.popitem()
-                shared.work += FILTER_WORK + full_filter.count("/")
+                shared.work += FILTER_COST + full_filter.count("/")
                 self._remove(subscription)
             self._ended.pop()
         return True
@@ -251,7 +264,7 @@ class Subscriptions:
         if len(self._found) >= CACHED or self._found_size >= CACHED_BYTES:
             self._forget_found()
         found = self._found[topic] = _matches_of(filters)
-        size = FOUND + 2 * len(topic) + TARGET * len(found.targets)
+        size = FOUND_SIZE + 2 * len(topic) + RECIPIENT_SIZE * len(found.recipients)
         self._found_size += size
         self._memory.used += size
         return found
@@ -264,7 +277,7 @@ class Subscriptions:
 
     def has_room_for(self, topic_filter: str) -> bool:
         """Whether there is memory for one more subscription."""
-        levels = LEVEL * (topic_filter.count("/") + 1)
+        levels = LEVEL_SIZE * (topic_filter.count("/") + 1)
         return self._memory.has_room(_size_of(topic_filter) + levels)
 
 
@@ -285,8 +298,8 @@ class SubscriberSearch:
     def go_on(self, shared: Shared) -> Matches | None:
         """Search on; None: there is more to do in another turn."""
         search = self._search
-        looked = search.go_on((WORK - shared.work) * NODES)
-        shared.work += looked // NODES
+        looked = search.go_on((WORK_PER_TURN - shared.work) * NODES_PER_UNIT)
+        shared.work += looked // NODES_PER_UNIT
         if not search.is_done:
             return None
         if self._version != self._subscriptions.version:
@@ -314,7 +327,7 @@ def _matches_of(filters: list[_Filter]) -> Matches:
 
 def _size_of(topic_filter: str) -> int:
     """Return about how many bytes a subscription takes, besides its levels."""
-    return SUBSCRIPTION + 3 * len(topic_filter)
+    return SUBSCRIPTION_SIZE + 3 * len(topic_filter)
 
 
 def split_shared(topic_filter: str) -> tuple[str, str]:

@@ -23,23 +23,23 @@ from aiomqtt.net.writing import write_pieces
 from aiomqtt.standard.names import UNSPECIFIED_ERROR
 from aiomqtt.standard.tables import Role
 
-from .hook_runner import QUESTIONS, Exchange
+from .hook_runner import REQUESTS_PER_TURN, Exchange
 
 if TYPE_CHECKING:
-    from .server import ConnectionSet
+    from .connection_set import ConnectionSet
 
 # So much may wait to be written to a client before those who publish to it wait.
 HIGH_WATER: Final = 256 * 1024
 # Of a client that has gone, the hooks are asked about what it had sent for so many
 # seconds; one that takes longer is cancelled.
-LAST_QUESTIONS: Final = 5.0
+HOOK_GRACE: Final = 5.0
 
 
 class ConnectionProtocol(asyncio.Protocol):
-    """Moves bytes between a transport and a peer."""
+    """Moves bytes between a transport and the rules of one connection."""
 
     def __init__(
-        self, server: "ConnectionSet", accepted_at: float | None = None
+        self, connection_set: "ConnectionSet", accepted_at: float | None = None
     ) -> None:
         """Wait for `connection_made`.
 
@@ -47,7 +47,7 @@ class ConnectionProtocol(asyncio.Protocol):
             server: Whose connection it is.
             accepted_at: When it was accepted, by the loop's clock; None: just now.
         """
-        self._server = server
+        self._connection_set = connection_set
         self._accepted_at = accepted_at
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -74,40 +74,40 @@ class ConnectionProtocol(asyncio.Protocol):
         """Keep the transport, and wait for a CONNECT."""
         self._transport = cast(asyncio.Transport, transport)
         self._closing = Closing(self._transport)
-        server = self._server
-        if server.is_over or server.is_full:
-            if not server.is_over:
-                server.refused(address_of(transport))
+        connection_set = self._connection_set
+        if connection_set.is_over or connection_set.is_full:
+            if not connection_set.is_over:
+                connection_set.refused(address_of(transport))
             self._transport.abort()
             return
         address = address_of(transport)
         certificate = _certificate(transport.get_extra_info("ssl_object"))
         since = self._loop.time() if self._accepted_at is None else self._accepted_at
-        self.peer: ClientConnection = ClientConnection(
-            server.core, address, certificate, self, since
+        self.connection: ClientConnection = ClientConnection(
+            connection_set.state, address, certificate, self, since
         )
-        self.peer.outlet.taken = self._taken
-        server.links.add(self)
-        server.core.statistics.connections += 1
-        if server.logger.isEnabledFor(logging.DEBUG):
-            self._trace = Trace(server.logger, Role.SERVER)
+        self.connection.send_buffer.bytes_taken = self._bytes_taken
+        connection_set.protocols.add(self)
+        connection_set.state.statistics.connections += 1
+        if connection_set.logger.isEnabledFor(logging.DEBUG):
+            self._trace = Trace(connection_set.logger, Role.SERVER)
         self._transport.set_write_buffer_limits(HIGH_WATER)
         self.read_or_not()
-        server.arm()
+        connection_set.arm()
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes and all that they cause."""
-        if self._server.is_paused:
+        if self._connection_set.is_paused:
             self._early.append(data)
             self._loop.call_soon(self.read_or_not)
             return
-        server = self._server
-        server.core.statistics.bytes_received += len(data)
+        connection_set = self._connection_set
+        connection_set.state.statistics.bytes_received += len(data)
         if self._trace is not None:
             self._trace.received(data)
-        self.peer.receive(data, self._loop.time())
+        self.connection.receive(data, self._loop.time())
         self.flush()
-        server.flush()
+        connection_set.flush()
 
     def eof_received(self) -> None:
         """The client writes no more: the transport closes by itself."""
@@ -115,95 +115,98 @@ class ConnectionProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is left of the connection."""
         self._transport = None
-        server = self._server
-        if self not in server.links:
+        connection_set = self._connection_set
+        if self not in connection_set.protocols:
             return
         if self._closing is not None:
             self._closing.stop()
         reason = str(exc) or type(exc).__name__ if exc else "the client closed it"
-        self.peer.connection_lost(reason, self._loop.time())
-        self.peer.outlet.data = []
-        server.forget(self)
-        if not self.peer.is_closed:
+        self.connection.connection_lost(reason, self._loop.time())
+        self.connection.send_buffer.data = []
+        connection_set.forget(self)
+        if not self.connection.is_closed:
             self._finish_soon()
-        server.flush()
+        connection_set.flush()
 
     def _finish_soon(self) -> None:
         """Ask on for a while about what the client sent before it went."""
-        server = self._server
-        if len(server.leaving) >= server.core.limits.maximum_connections:
+        connection_set = self._connection_set
+        if (
+            len(connection_set.leaving)
+            >= connection_set.state.limits.maximum_connections
+        ):
             self._abandon()
             return
-        server.leaving.add(self)
-        self._last_questions = self._loop.call_later(LAST_QUESTIONS, self._abandon)
+        connection_set.leaving.add(self)
+        self._last_questions = self._loop.call_later(HOOK_GRACE, self._abandon)
 
     def _abandon(self) -> None:
-        self.peer.abandon("a hook took too long", self._loop.time())
+        self.connection.abandon("a hook took too long", self._loop.time())
         self.flush()
-        self._server.flush()
+        self._connection_set.flush()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""
-        self.peer.outlet.is_paused = True
+        self.connection.send_buffer.is_paused = True
 
     def resume_writing(self) -> None:
         """What was written has left."""
-        outlet = self.peer.outlet
-        outlet.is_paused = False
-        if self.peer.is_closed:
+        send_buffer = self.connection.send_buffer
+        send_buffer.is_paused = False
+        if self.connection.is_closed:
             self._loop.call_soon(self._half_close)
         else:
             transport = self._transport
             size = 0 if transport is None else transport.get_write_buffer_size()
-            outlet.wait_with(size)
-            outlet.release_if_drained(self._loop.time())
-            self._server.flush()
+            send_buffer.set_unsent(size)
+            send_buffer.release_if_drained(self._loop.time())
+            self._connection_set.flush()
             self.read_or_not()
 
     # --- what the server calls --------------------------------------------------------
 
     def flush(self) -> None:
         """Write what there is, then do what happened."""
-        peer, transport = self.peer, self._transport
-        outlet = peer.outlet
-        data = outlet.data
+        connection, transport = self.connection, self._transport
+        send_buffer = connection.send_buffer
+        data = send_buffer.data
         if data:
-            outlet.data = []
+            send_buffer.data = []
             if transport is not None:
                 self._write(transport, data)
-        if peer.events:
-            events, peer.events = peer.events, []
+        if connection.events:
+            events, connection.events = connection.events, []
             for event in events:
                 self._handle(event)
-        if self._is_reading == peer.is_waiting:
+        if self._is_reading == connection.is_waiting:
             self.read_or_not()
         self._go_on_soon()
 
     def _go_on_soon(self) -> None:
-        if self.peer.has_more and not self._goes_on:
+        if self.connection.has_more and not self._goes_on:
             self._goes_on = True
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         """Handle more of what came in an earlier turn of the loop."""
         self._goes_on = False
-        server = self._server
-        is_there = self._transport is not None or self in server.leaving
-        if is_there and not server.is_paused:
-            self.peer.go_on(self._loop.time())
+        connection_set = self._connection_set
+        is_there = self._transport is not None or self in connection_set.leaving
+        if is_there and not connection_set.is_paused:
+            self.connection.go_on(self._loop.time())
             self.flush()
-            server.flush()
+            connection_set.flush()
 
     def _write(self, transport: asyncio.Transport, data: list[bytes]) -> None:
         size = sum(map(len, data))
-        self._server.core.statistics.bytes_sent += size
+        self._connection_set.state.statistics.bytes_sent += size
         if self._trace is not None:
             self._trace.sent(data)
         write_pieces(transport, data)
         self._written += size
-        self.peer.outlet.wait_with(transport.get_write_buffer_size())
+        self.connection.send_buffer.set_unsent(transport.get_write_buffer_size())
 
-    def _taken(self) -> int:
+    def _bytes_taken(self) -> int:
         """Return how many bytes the system has taken."""
         transport = self._transport
         return self._written - (transport.get_write_buffer_size() if transport else 0)
@@ -215,8 +218,8 @@ class ConnectionProtocol(asyncio.Protocol):
             return
         self._take_early()
         self._go_on_soon()
-        wanted = self.peer.is_closed or not (
-            self.peer.is_waiting or self._server.is_paused
+        wanted = self.connection.is_closed or not (
+            self.connection.is_waiting or self._connection_set.is_paused
         )
         if wanted != self._is_reading:
             self._is_reading = wanted
@@ -226,7 +229,7 @@ class ConnectionProtocol(asyncio.Protocol):
                 transport.pause_reading()
 
     def _take_early(self) -> None:
-        if self._early and not self._server.is_paused:
+        if self._early and not self._connection_set.is_paused:
             early, self._early = self._early, []
             self.data_received(b"".join(early))
 
@@ -243,11 +246,13 @@ class ConnectionProtocol(asyncio.Protocol):
     # --- what happens -----------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        logger = self._server.logger
+        logger = self._connection_set.logger
         if isinstance(event, PermissionRequest):
             self._start_asking(event)
         elif isinstance(event, AuthenticationStarted):
-            self._exchange = Exchange(self.peer, self._server.flush, event)
+            self._exchange = Exchange(
+                self.connection, self._connection_set.flush, event
+            )
             self._start_authenticating(self._exchange)
         elif isinstance(event, AuthenticationContinued):
             if self._exchange is not None:
@@ -270,17 +275,19 @@ class ConnectionProtocol(asyncio.Protocol):
             self._end(event)
 
     def _end(self, event: Ended) -> None:
-        info = self.peer.info
+        info = self.connection.info
         name = escape(info.client_id) or info.address
         if event.reason:
             reason = escape(event.reason)
-            self._server.logger.info("Client %s disconnected: %s.", name, reason)
+            self._connection_set.logger.info(
+                "Client %s disconnected: %s.", name, reason
+            )
         else:
-            self._server.logger.info("Client %s disconnected.", name)
+            self._connection_set.logger.info("Client %s disconnected.", name)
         for task in self._tasks:
             task.cancel()
-        if self in self._server.leaving:
-            self._server.leaving.discard(self)
+        if self in self._connection_set.leaving:
+            self._connection_set.leaving.discard(self)
             if self._last_questions is not None:
                 self._last_questions.cancel()
         transport = self._transport
@@ -311,48 +318,52 @@ class ConnectionProtocol(asyncio.Protocol):
 
     async def _ask(self, asked: list[PermissionRequest]) -> None:
         """Ask the program, as long as there is something to ask."""
-        peer = self.peer
+        connection = self.connection
         count = 0
         while asked:
             question = asked[0]
             count += 1
-            if count % QUESTIONS == 0:
+            if count % REQUESTS_PER_TURN == 0:
                 # The same for many packets as for many topics of one.
                 await asyncio.sleep(0)
-            verdicts = await self._server.hooks.decide(peer.info, question)
+            verdicts = await self._connection_set.hooks.decide(
+                connection.info, question
+            )
             self._log_denied(question, verdicts)
             asked.clear()
-            peer.answer(verdicts, self._loop.time())
+            connection.answer(verdicts, self._loop.time())
             # What comes next, without a task of its own.
-            if len(peer.events) == 1:
-                event = peer.events[0]
+            if len(connection.events) == 1:
+                event = connection.events[0]
                 if isinstance(event, PermissionRequest):
-                    peer.events.clear()
+                    connection.events.clear()
                     asked.append(event)
         self.flush()
-        self._server.flush()
+        self._connection_set.flush()
 
     def _log_denied(
         self, question: PermissionRequest, verdicts: list[Refusal | None]
     ) -> None:
         for topic, verdict in zip(question.topics, verdicts, strict=False):
             if verdict is not None:
-                self._server.logger.info(
+                self._connection_set.logger.info(
                     "Denied %s from %s (%s)",
                     question.packet.kind.name,
-                    escape(self.peer.info.client_id),
+                    escape(self.connection.info.client_id),
                     quote(topic),
                 )
 
     def _deny(self, question: PermissionRequest) -> None:
         """Answer a question that the program can't answer any more."""
-        if not self.peer.is_closed:
-            self._server.logger.warning("A hook was cancelled: the client is denied")
+        if not self.connection.is_closed:
+            self._connection_set.logger.warning(
+                "A hook was cancelled: the client is denied"
+            )
             denied: list[Refusal | None] = [Refusal(UNSPECIFIED_ERROR)]
             denied *= max(1, len(question.topics))
-            self.peer.answer(denied, self._loop.time())
+            self.connection.answer(denied, self._loop.time())
             self.flush()
-            self._server.flush()
+            self._connection_set.flush()
 
     def _start_authenticating(self, exchange: Exchange) -> None:
         task = self._loop.create_task(self._authenticate(exchange))
@@ -366,7 +377,7 @@ class ConnectionProtocol(asyncio.Protocol):
         task.add_done_callback(end)
 
     async def _authenticate(self, exchange: Exchange) -> None:
-        refusal, data = await self._server.hooks.authenticate(exchange)
+        refusal, data = await self._connection_set.hooks.authenticate(exchange)
         self._conclude(exchange, refusal, data)
 
     def _conclude(
@@ -374,11 +385,11 @@ class ConnectionProtocol(asyncio.Protocol):
     ) -> None:
         exchange.is_over = True
         if refusal is None:
-            self.peer.authenticated(data, self._loop.time())
+            self.connection.authenticated(data, self._loop.time())
         else:
-            self.peer.refuse(refusal, self._loop.time())
+            self.connection.refuse(refusal, self._loop.time())
         self.flush()
-        self._server.flush()
+        self._connection_set.flush()
 
 
 def address_of(transport: asyncio.BaseTransport) -> str:

@@ -27,8 +27,8 @@ from aiomqtt.standard.names import (
 
 ENHANCED: Final = "enhanced_authentication"
 # So many of one client's topics are asked about before it is the turn of others.
-QUESTIONS: Final = 100
-FAILED: Final = "The hook %s failed: the client is denied"
+REQUESTS_PER_TURN: Final = 100
+HOOK_FAILED: Final = "The hook %s failed: the client is denied"
 _ACTIONS: Final[dict[str, Action]] = {"publish": "publish", "subscribe": "subscribe"}
 
 
@@ -37,15 +37,15 @@ class Exchange:
 
     def __init__(
         self,
-        peer: ClientConnection,
+        connection: ClientConnection,
         flush: Callable[[], None],
         began: AuthenticationStarted,
     ) -> None:
         """Begin with what the client sent first."""
-        self.client: ClientInfo = peer.info
+        self.client: ClientInfo = connection.info
         self.method: str = began.method
         self.data: bytes | None = began.data
-        self._peer = peer
+        self._connection = connection
         self._flush = flush
         self._answer: asyncio.Future[bytes | None] | None = None
         # Whether there is a verdict.
@@ -60,7 +60,7 @@ class Exchange:
             data: The Authentication Data to send; ``None``: none.
         """
         self._answer = asyncio.get_running_loop().create_future()
-        self._peer.challenge(data, asyncio.get_running_loop().time())
+        self._connection.challenge(data, asyncio.get_running_loop().time())
         self._flush()
         return await self._answer
 
@@ -101,13 +101,13 @@ class Hooks:
     async def decide(
         self, client: ClientInfo, question: PermissionRequest
     ) -> list[Refusal | None]:
-        """Answer a question of a peer."""
+        """Answer what a connection asks."""
         if question.action == "connect":
             return [await self._may_connect(client)]
         action = _ACTIONS[question.action]
         verdicts: list[Refusal | None] = []
         for topic in question.topics:
-            if len(verdicts) % QUESTIONS == QUESTIONS - 1:
+            if len(verdicts) % REQUESTS_PER_TURN == REQUESTS_PER_TURN - 1:
                 # A hook that never waits must not stop the others.
                 await asyncio.sleep(0)
             verdicts.append(await self._may(client, action, topic))
@@ -163,9 +163,9 @@ class Hooks:
             if task is None or task.cancelling():
                 raise
             # It is something that the hook waited for that was cancelled.
-            self._logger.exception(FAILED, name)
+            self._logger.exception(HOOK_FAILED, name)
         except Exception:
-            self._logger.exception(FAILED, name)
+            self._logger.exception(HOOK_FAILED, name)
         return Refusal(UNSPECIFIED_ERROR), None
 
     async def authenticate(

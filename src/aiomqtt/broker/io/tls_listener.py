@@ -1,4 +1,4 @@
-"""Where connections with TLS come in: the handshake, before there is a link."""
+"""Accept connections with TLS, and complete their handshakes."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,10 @@ from aiomqtt.escaping import escape
 from .connection_protocol import ConnectionProtocol
 
 if TYPE_CHECKING:
-    from .server import ConnectionSet
+    from .connection_set import ConnectionSet
 
 # After an error of the system, such as too many open files, in seconds.
-PAUSE = 0.1
+ACCEPT_RETRY_DELAY = 0.1
 
 
 class TlsListener:
@@ -26,10 +26,13 @@ class TlsListener:
     """
 
     def __init__(
-        self, server: "ConnectionSet", context: ssl.SSLContext, sock: socket.socket
+        self,
+        connection_set: "ConnectionSet",
+        context: ssl.SSLContext,
+        sock: socket.socket,
     ) -> None:
         """Accept the connections of a socket that listens; close it at the end."""
-        self._server = server
+        self._connection_set = connection_set
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._socket = sock
@@ -47,36 +50,38 @@ class TlsListener:
         self._socket.close()
 
     async def _accept(self) -> None:
-        server = self._server
+        connection_set = self._connection_set
         while True:
             try:
                 accepted, address = await self._loop.sock_accept(self._socket)
             except OSError as error:
-                server.logger.warning("A connection could not be accepted: %s", error)
-                await asyncio.sleep(PAUSE)
+                connection_set.logger.warning(
+                    "A connection could not be accepted: %s", error
+                )
+                await asyncio.sleep(ACCEPT_RETRY_DELAY)
                 continue
             name = f"{address[0]}:{address[1]}"
-            if server.is_full:
-                server.refused(name)
+            if connection_set.is_full:
+                connection_set.refused(name)
                 accepted.close()
                 continue
             task = self._loop.create_task(self._greet(accepted, name))
-            server.handshakes.add(task)
-            task.add_done_callback(server.handshakes.discard)
+            connection_set.handshakes.add(task)
+            task.add_done_callback(connection_set.handshakes.discard)
 
     async def _greet(self, accepted: socket.socket, name: str) -> None:
         """Complete a handshake."""
-        server = self._server
+        connection_set = self._connection_set
         try:
             await self._loop.connect_accepted_socket(
-                partial(ConnectionProtocol, server, self._loop.time()),
+                partial(ConnectionProtocol, connection_set, self._loop.time()),
                 accepted,
                 ssl=self._context,
-                ssl_handshake_timeout=server.core.limits.connect_timeout,
+                ssl_handshake_timeout=connection_set.state.limits.connect_timeout,
             )
         except OSError as error:
             accepted.close()
-            server.logger.info(
+            connection_set.logger.info(
                 "TLS handshake with %s failed: %s",
                 name,
                 escape(str(error) or repr(error)),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from aiomqtt.broker.core.memory import Memory
-from aiomqtt.broker.core.send_buffer import UNREAD
-from aiomqtt.broker.core.session import UNSENT
+from aiomqtt.broker.core.memory_account import MemoryAccount
+from aiomqtt.broker.core.send_buffer import UNSENT_MAX
+from aiomqtt.broker.core.session import UNSENT_HIGH
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe, Unsubscribe, WillMessage
 from aiomqtt.standard.tables import PacketType
@@ -56,7 +56,7 @@ def full(world=None):
 
 
 def test_an_eighth_is_for_connections():
-    memory = Memory(80_000)
+    memory = MemoryAccount(80_000)
     assert memory.has_room(70_000)
     assert not memory.has_room(70_001)
     memory.used = 69_000
@@ -88,7 +88,7 @@ def test_a_session_and_a_will_are_refused():
         if client.ended is not None:
             break
     assert "memory" in client.ended
-    assert f"{number}" not in world.core.sessions
+    assert f"{number}" not in world.state.sessions
 
 
 def test_who_comes_back_takes_what_waits_for_it():
@@ -123,10 +123,10 @@ def test_messages_with_qos_0_pass_all_the_same():
     speaker.publish("t", b"1")
     assert payloads(listener.read()) == [b"1"]
     # But not when it takes none of them.
-    listener.outlet.wait_with(UNSENT + 1)
+    listener.send_buffer.set_unsent(UNSENT_HIGH + 1)
     speaker.publish("t", b"2")
     assert payloads(listener.read()) == []
-    assert world.core.statistics.messages_dropped == 1
+    assert world.state.statistics.messages_dropped == 1
 
 
 def test_a_message_for_many_sessions_counts_once():
@@ -136,23 +136,23 @@ def test_a_message_for_many_sessions_counts_once():
         client.subscribe("t", 1)
         client.lose()
     speaker = world.client(5, client_id="speaker")
-    before = world.core.memory.used
+    before = world.state.memory.used
     speaker.publish("t", bytes(20_000), 1)
     assert speaker.read_one().reason_code == 0
-    assert world.core.memory.used - before < 2 * 20_000 + 20 * 1000
-    assert world.core.statistics.messages_dropped == 0
+    assert world.state.memory.used - before < 2 * 20_000 + 20 * 1000
+    assert world.state.statistics.messages_dropped == 0
 
 
 @pytest.mark.parametrize("end", ["acknowledged", "expired", "ended", "refused"])
 def test_all_is_given_back(end):
     """Whatever came has been counted as often as it is given back."""
     world = World()
-    start = world.core.memory.used
+    start = world.state.memory.used
     client = world.client(
         5, client_id="a", will=WillMessage("w", b"1"), properties=LASTING
     )
     speaker = world.client(5, client_id="speaker")
-    base = world.core.memory.used
+    base = world.state.memory.used
     client.subscribe("t/#", 2)
     client.subscribe("$share/g/u", 1)
     client.lose()
@@ -165,7 +165,7 @@ def test_all_is_given_back(end):
     if end == "expired":
         world.pass_time(10)
     speaker.read()
-    assert world.core.memory.used > base + 9 * 1000
+    assert world.state.memory.used > base + 9 * 1000
     if end != "ended":
         properties = Properties(
             session_expiry_interval=1000,
@@ -188,12 +188,12 @@ def test_all_is_given_back(end):
         client.lose()
     for number in range(1, 10):
         speaker.publish(f"t/{number}", b"", 0, True)
-    world.core.retained.matching("#", world.now)
+    world.state.retained.matching("#", world.now)
     speaker.lose()
     world.pass_time(2000)
-    assert world.core.sessions == {}
-    world.core.subscriptions._forget_found()
-    assert world.core.memory.used == start
+    assert world.state.sessions == {}
+    world.state.subscriptions._forget_found()
+    assert world.state.memory.used == start
 
 
 def test_replaced_filters_and_pending_retained_are_given_back():
@@ -201,31 +201,31 @@ def test_replaced_filters_and_pending_retained_are_given_back():
     speaker = world.client(5, client_id="speaker")
     for number in range(200):
         speaker.publish(f"t/{number}", b"1", 0, True)
-    world.core.subscriptions._forget_found()
-    before = world.core.memory.used
+    world.state.subscriptions._forget_found()
+    before = world.state.memory.used
     client = world.client(5, client_id="a", properties=Properties(receive_maximum=5))
     for _ in range(3):
         client.send(Subscribe(1, [("t/#", SubscribeOptions(1))] * 2))
     client.send(Unsubscribe(2, ["t/#"]))
     client.send(Subscribe(1, [("t/#", SubscribeOptions(1))]))
     client.lose()
-    assert world.core.memory.used == before
-    world.core.clear(world.now)
+    assert world.state.memory.used == before
+    world.state.clear(world.now)
     speaker.lose()
-    assert world.core.memory.used == 0
+    assert world.state.memory.used == 0
 
 
 def test_who_takes_no_answers_is_not_read_from_and_then_cut():
     world = World(packet_timeout=20)
     client = world.client(5, client_id="a")
-    client.outlet.wait_with(UNREAD + 1)
-    taken = 0
-    client.outlet.taken = lambda: taken
-    assert client.peer.is_waiting
+    client.send_buffer.set_unsent(UNSENT_MAX + 1)
+    bytes_taken = 0
+    client.send_buffer.bytes_taken = lambda: bytes_taken
+    assert client.connection.is_waiting
     # Slowly is fast enough.
     for _ in range(10):
         world.pass_time(15)
-        taken += 1
+        bytes_taken += 1
     assert client.ended is None
     world.pass_time(100)
     assert client.ended == "it takes nothing of what is sent to it"
@@ -234,9 +234,9 @@ def test_who_takes_no_answers_is_not_read_from_and_then_cut():
 def test_who_takes_its_answers_is_read_from_again():
     world = World(packet_timeout=20)
     client = world.client(5, client_id="a")
-    client.outlet.wait_with(UNREAD + 1)
+    client.send_buffer.set_unsent(UNSENT_MAX + 1)
     world.pass_time(15)
-    client.outlet.wait_with(1000)
-    assert not client.peer.is_waiting
+    client.send_buffer.set_unsent(1000)
+    assert not client.connection.is_waiting
     world.pass_time(100)
     assert client.ended is None

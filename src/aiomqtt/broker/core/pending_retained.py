@@ -4,7 +4,7 @@ from typing import Final
 
 from aiomqtt.routing.trie import TopicSearch
 
-from .memory import PENDING, Memory
+from .memory_account import PENDING_SIZE, MemoryAccount
 from .message import ApplicationMessage
 from .retained import RetainedMessages
 
@@ -14,7 +14,7 @@ NEWEST: Final = 1 << 62
 FOUND: Final = 4
 
 
-class Replay:
+class PendingRetained:
     """The retained messages that one session still gets, for all its subscriptions.
 
     It holds topics, not messages: what is sent is what is retained when its turn comes.
@@ -37,7 +37,7 @@ class Replay:
         "topic_filter",
     )
 
-    def __init__(self, retained: RetainedMessages, memory: Memory) -> None:
+    def __init__(self, retained: RetainedMessages, memory: MemoryAccount) -> None:
         """Start with no subscription."""
         self._memory = memory
         self._retained = retained
@@ -61,20 +61,20 @@ class Replay:
         """Send the retained messages of a subscription, from the first one."""
         self.drop(topic_filter)
         self._waiting[topic_filter] = self._retained.last_number
-        self._memory.used += PENDING
+        self._memory.used += PENDING_SIZE
 
     def drop(self, topic_filter: str) -> None:
         """Send no more for a subscription."""
         if self._waiting.pop(topic_filter, None) is not None:
-            self._memory.used -= PENDING
+            self._memory.used -= PENDING_SIZE
         if topic_filter == self.topic_filter:
-            self._memory.used -= PENDING * len(self._topics)
+            self._memory.used -= PENDING_SIZE * len(self._topics)
             self._topics = {}
             self._search = None
 
     def end(self) -> None:
         """Send no more for any."""
-        self._memory.used -= PENDING * (len(self._topics) + len(self._waiting))
+        self._memory.used -= PENDING_SIZE * (len(self._topics) + len(self._waiting))
         self._topics = {}
         self._waiting = {}
         self._search = None
@@ -83,7 +83,7 @@ class Replay:
         """Take note that the session has got what is retained of a topic now."""
         if topic in self._topics:
             del self._topics[topic]
-            self._memory.used -= PENDING
+            self._memory.used -= PENDING_SIZE
 
     def interrupt(self) -> None:
         """Take note that what is published from now on may not reach the session."""
@@ -108,7 +108,7 @@ class Replay:
         if search is None:
             self.topic_filter = next(iter(self._waiting))
             self._last = self._waiting.pop(self.topic_filter)
-            self._memory.used -= PENDING
+            self._memory.used -= PENDING_SIZE
             search = self._search = self._retained.search(self.topic_filter)
         looked = search.go_on(most)
         if search.is_done:
@@ -118,7 +118,7 @@ class Replay:
         return looked
 
     def _take(self, found: list[ApplicationMessage]) -> None:
-        if self._memory.has_room(PENDING * len(found)):
+        if self._memory.has_room(PENDING_SIZE * len(found)):
             found.reverse()
             retained, last = self._retained, self._last
             self._topics = {
@@ -128,13 +128,13 @@ class Replay:
                 if last == NEWEST
                 or (message.number <= last and retained.is_there(message))
             }
-            self._memory.used += PENDING * len(self._topics)
+            self._memory.used += PENDING_SIZE * len(self._topics)
 
     def next(self, now: float) -> ApplicationMessage | None:
         """Return the next message of this subscription; None: there are no more."""
         while self._topics:
             topic, _ = self._topics.popitem()
-            self._memory.used -= PENDING
+            self._memory.used -= PENDING_SIZE
             message = self._retained.get(topic, now)
             if message is not None:
                 return message
@@ -143,5 +143,5 @@ class Replay:
     def put_back(self, message: ApplicationMessage) -> None:
         """Keep a message for later: there is no room for it now."""
         self._topics[message.topic] = None
-        self._memory.used += PENDING
+        self._memory.used += PENDING_SIZE
         self.is_blocked = True

@@ -4,14 +4,14 @@ from collections import deque
 from typing import Final
 
 # So many seconds, in so many.
-PATIENCE: Final = 1.0
-WINDOW: Final = 10.0
+SLOW_SUBSCRIBER_WAIT: Final = 1.0
+SLOW_SUBSCRIBER_WINDOW: Final = 10.0
 # A wait that ends as soon as this is not counted: the client keeps reading, and others
 # publish as fast as it reads.
-SHORT: Final = 0.05
+NEGLIGIBLE_WAIT: Final = 0.05
 
 
-class Patience:
+class WaitAllowance:
     """What others have waited for one client, in the last seconds."""
 
     __slots__ = ("_spent", "_waits")
@@ -22,17 +22,17 @@ class Patience:
         self._waits: deque[tuple[float, float]] = deque()
         self._spent = 0.0
 
-    def left(self, now: float) -> float:
+    def remaining(self, now: float) -> float:
         """Return for how many seconds others may wait from now on."""
         waits = self._waits
-        while waits and waits[0][0] <= now - WINDOW:
+        while waits and waits[0][0] <= now - SLOW_SUBSCRIBER_WINDOW:
             self._spent -= waits.popleft()[1]
-        return PATIENCE - self._spent if waits else PATIENCE
+        return SLOW_SUBSCRIBER_WAIT - self._spent if waits else SLOW_SUBSCRIBER_WAIT
 
     def spend(self, since: float, now: float) -> None:
         """Take note of a wait."""
         seconds = now - since
-        if seconds > SHORT:
+        if seconds > NEGLIGIBLE_WAIT:
             if not self._waits:
                 self._spent = 0.0
             self._waits.append((now, seconds))

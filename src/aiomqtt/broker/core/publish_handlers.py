@@ -14,7 +14,7 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType
 
 from .connack import code_within
-from .memory import PACKET, size_of_properties
+from .memory_account import PACKET_SIZE, size_of_properties
 from .message import ApplicationMessage, for_others
 from .retained import is_own
 from .session import Session
@@ -22,13 +22,13 @@ from .state import BrokerState
 from .subscriptions import Matches, SubscriberSearch
 
 
-def refusal_of_publish(core: BrokerState, packet: Publish) -> int:
+def refusal_of_publish(state: BrokerState, packet: Publish) -> int:
     """Return with which reason code a PUBLISH is refused, or 0.
 
     Raises:
         PacketError: It asks for what the CONNACK said there is not.
     """
-    limits = core.limits
+    limits = state.limits
     if packet.qos > limits.maximum_qos:
         raise PacketError(QOS_NOT_SUPPORTED, f"QoS {packet.qos} is not supported")
     if packet.retain and not limits.retain_available:
@@ -36,12 +36,12 @@ def refusal_of_publish(core: BrokerState, packet: Publish) -> int:
     topic = packet.topic.value
     if is_own(topic):
         return NOT_AUTHORIZED
-    return TOPIC_NAME_INVALID if core.is_too_deep(topic) else 0
+    return TOPIC_NAME_INVALID if state.is_too_deep(topic) else 0
 
 
-def refusal_of_will(core: BrokerState, will: WillMessage) -> Refusal | None:
+def refusal_of_will(state: BrokerState, will: WillMessage) -> Refusal | None:
     """Return why a will can't be published, or None."""
-    if core.is_too_deep(will.topic):
+    if state.is_too_deep(will.topic):
         return Refusal(TOPIC_NAME_INVALID, "the will's topic has too many levels")
     if is_own(will.topic):
         return Refusal(NOT_AUTHORIZED, "the broker's own topics")
@@ -61,23 +61,23 @@ class PublishRequest:
         self, session: Session, packet: Publish, search: SubscriberSearch
     ) -> None:
         """Take the packet, which nobody has anything against."""
-        self.size: int = PACKET + len(packet.payload)
+        self.size: int = PACKET_SIZE + len(packet.payload)
         self.size += size_of_properties(packet.carried)
         self._session = session
         self._packet = packet
         self._search = search
 
-    def go_on(self, core: BrokerState) -> bool:
+    def go_on(self, state: BrokerState) -> bool:
         """Search as much as is due; return whether it is published."""
-        matches = self._search.go_on(core.shared)
+        matches = self._search.go_on(state.shared)
         if matches is None:
             return False
-        publish(core, self._session, self._packet, 0, matches)
+        publish(state, self._session, self._packet, 0, matches)
         return True
 
 
 def publish(
-    core: BrokerState,
+    state: BrokerState,
     session: Session,
     packet: Publish,
     code: int,
@@ -108,23 +108,23 @@ def publish(
             packet.qos,
             packet.retain,
             for_others(packet.carried),
-            core.shared.now,
+            state.shared.now,
         )
         # Only QoS 1 and 2 of 5.0 can be told that it is refused.
         can_refuse = packet.qos > 0 and session.is_v5
-        has_room = core.memory.has_room(message.size)
+        has_room = state.memory.has_room(message.size)
         if packet.qos == 2 and not has_room and not can_refuse:
             # Its identifier would have to be kept.
             raise PacketError(QUOTA_EXCEEDED, "there is no memory for a message")
         if can_refuse and (
-            not has_room or (packet.retain and not core.retained.has_room_for(message))
+            not has_room or (packet.retain and not state.retained.has_room_for(message))
         ):
             code = QUOTA_EXCEEDED
-        elif not core.publish(message, session, matches):
+        elif not state.publish(message, session, matches):
             code = NO_MATCHING_SUBSCRIBERS
-    outlet = session.outlet
-    if packet.qos and outlet is not None:
-        outlet.wake()
-        inbound.answer(packet, code, outlet.data)
+    send_buffer = session.send_buffer
+    if packet.qos and send_buffer is not None:
+        send_buffer.wake()
+        inbound.answer(packet, code, send_buffer.data)
         if packet.qos == 2:
             session.count()

@@ -10,33 +10,33 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Connect, WillMessage
 
 # In bytes, besides the text and the data in them.
-CONNECTION: Final = 10 * 1024
-SESSION: Final = 3 * 1024
-SUBSCRIPTION: Final = 600
+CONNECTION_SIZE: Final = 10 * 1024
+SESSION_SIZE: Final = 3 * 1024
+SUBSCRIPTION_SIZE: Final = 600
 # One level of a topic or filter that no other shares.
-LEVEL: Final = 300
-MESSAGE: Final = 500
+LEVEL_SIZE: Final = 300
+MESSAGE_SIZE: Final = 500
 # A message in a session's queue, without the message itself.
-QUEUED: Final = 700
+QUEUED_SIZE: Final = 700
 # A packet identifier of QoS 2 between PUBLISH and PUBREL.
-IDENTIFIER: Final = 200
+IDENTIFIER_SIZE: Final = 200
 # A packet that was decoded and waits.
-PACKET: Final = 500
+PACKET_SIZE: Final = 500
 # A topic of a retained message that a session still gets.
-PENDING: Final = 110
+PENDING_SIZE: Final = 110
 # What was found for a topic, and each session in it.
-FOUND: Final = 400
-TARGET: Final = 250
+FOUND_SIZE: Final = 400
+RECIPIENT_SIZE: Final = 250
 # A property; an item of one that repeats.
-PROPERTIES: Final = 300
-ITEM: Final = 160
+PROPERTIES_SIZE: Final = 300
+ITEM_SIZE: Final = 160
 
 # Of the maximum, this share is for connections alone, so that clients can still come
 # and take what is kept for them.
 RESERVE: Final = 8
 
 
-class Memory:
+class MemoryAccount:
     """The account: what is used, and how much may be.
 
     Attributes:
@@ -59,31 +59,31 @@ class Memory:
     @property
     def takes_connections(self) -> bool:
         """Whether there is room for one more connection."""
-        return self.used + CONNECTION <= self.maximum
+        return self.used + CONNECTION_SIZE <= self.maximum
 
 
 def size_of_properties(properties: Properties | None) -> int:
     """Return about how many bytes properties take."""
     if properties is None or not properties.present:
         return 0
-    size = PROPERTIES
+    size = PROPERTIES_SIZE
     for value in properties.present.values():
         if isinstance(value, str | bytes):
-            size += ITEM + 2 * len(value)
+            size += ITEM_SIZE + 2 * len(value)
         elif isinstance(value, list):
             for item in value:
-                size += ITEM
+                size += ITEM_SIZE
                 if isinstance(item, tuple):
                     size += 2 * (len(item[0]) + len(item[1]))
         else:
-            size += ITEM
+            size += ITEM_SIZE
     return size
 
 
 def size_of_will(will: WillMessage) -> int:
     """Return about how many bytes a will takes."""
     text = 2 * len(will.topic) + len(will.payload)
-    return MESSAGE + text + size_of_properties(will.properties)
+    return MESSAGE_SIZE + text + size_of_properties(will.properties)
 
 
 def size_of_connect(packet: Connect) -> int:

@@ -4,34 +4,34 @@ from typing import Final
 
 # A client is looked after at least this often, in seconds; and while nothing is read,
 # no more often than this.
-ROUND: Final = 30.0
-SHORT_ROUND: Final = 0.25
+CHECK_INTERVAL: Final = 30.0
+PAUSED_CHECK_INTERVAL: Final = 0.25
 
 
-class Silence:
+class ClientTimeout:
     """The silence of one client, by the clock of `BrokerState.reading_time`.
 
     Attributes:
-        patience: How long the client may say nothing, in seconds; 0: for ever.
+        seconds: How long the client may say nothing, in seconds; 0: for ever.
     """
 
-    __slots__ = ("_heard", "_partial_since", "_partial_timeout", "patience")
+    __slots__ = ("_heard", "_partial_since", "_partial_timeout", "seconds")
 
-    def __init__(self, patience: float, partial_timeout: float, time: float) -> None:
+    def __init__(self, seconds: float, partial_timeout: float, time: float) -> None:
         """Begin with a connection.
 
         Args:
-            patience: How long the client may say nothing, in seconds; 0: for ever.
+            seconds: How long the client may say nothing, in seconds; 0: for ever.
             partial_timeout: How long a packet may take to come, in seconds.
             time: The time.
         """
-        self.patience: float = patience
+        self.seconds: float = seconds
         self._partial_timeout = partial_timeout
         self._heard = time
         # Since when a packet is coming; None: none is.
         self._partial_since: float | None = None
 
-    def hear(self, time: float) -> None:
+    def on_activity(self, time: float) -> None:
         """Take note that the client said something, or could not."""
         self._heard = time
 
@@ -42,25 +42,25 @@ class Silence:
         elif is_new or self._partial_since is None:
             self._partial_since = time
 
-    def excuse(self, time: float) -> None:
+    def restart(self, time: float) -> None:
         """Take note that what the client says is not being read."""
         self._heard = time
         if self._partial_since is not None:
             self._partial_since = time
 
-    def is_too_long(self, time: float) -> bool:
+    def has_expired(self, time: float) -> bool:
         """Whether the client has said nothing for too long."""
-        return self.patience > 0 and time >= self._heard + self.patience
+        return self.seconds > 0 and time >= self._heard + self.seconds
 
-    def is_stuck(self, time: float) -> bool:
+    def is_packet_overdue(self, time: float) -> bool:
         """Whether a packet takes too long to come."""
         since = self._partial_since
         return since is not None and time >= since + self._partial_timeout
 
-    def wait(self, time: float, is_paused: bool) -> float:
+    def next_check(self, time: float, is_paused: bool) -> float:
         """Return in how many seconds to look again."""
-        wait = min(ROUND, self._partial_timeout)
-        if self.patience:
-            left = self._heard + self.patience - time
-            wait = min(wait, max(SHORT_ROUND if is_paused else 0.0, left))
+        wait = min(CHECK_INTERVAL, self._partial_timeout)
+        if self.seconds:
+            left = self._heard + self.seconds - time
+            wait = min(wait, max(PAUSED_CHECK_INTERVAL if is_paused else 0.0, left))
         return wait

@@ -18,8 +18,8 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType
 
 from .connack import code_within
-from .memory import PACKET
-from .session import FILTER_WORK, WORK, Session, Subscription
+from .memory_account import PACKET_SIZE
+from .session import FILTER_COST, WORK_PER_TURN, Session, Subscription
 from .state import BrokerState
 
 
@@ -37,28 +37,28 @@ class FilterRequest:
         """Begin with the first filter."""
         self.session: Session = session
         self.wanted: list[str] = []
-        self.size: int = PACKET * len(names)
+        self.size: int = PACKET_SIZE * len(names)
         for name in names:
             self.size += 2 * len(name)
         self._packet_id = packet_id
         self._names = names
         self._answers: list[ReasonCode] = []
 
-    def go_on(self, core: BrokerState) -> Suback | None:
+    def go_on(self, state: BrokerState) -> Suback | None:
         """Handle as many filters as are due; return the answer after the last one."""
-        shared, names, answers = core.shared, self._names, self._answers
+        shared, names, answers = state.shared, self._names, self._answers
         while len(answers) < len(names):
-            if answers and shared.work >= WORK:
+            if answers and shared.work >= WORK_PER_TURN:
                 return None
             name = names[len(answers)]
-            shared.work += FILTER_WORK + name.count("/")
-            answers.append(ReasonCode(self._handle(core, len(answers), name)))
+            shared.work += FILTER_COST + name.count("/")
+            answers.append(ReasonCode(self._handle(state, len(answers), name)))
         return Suback(self._answer_kind(), self._packet_id, answers)
 
     def _answer_kind(self) -> PacketType:
         raise NotImplementedError
 
-    def _handle(self, core: BrokerState, index: int, name: str) -> int:
+    def _handle(self, state: BrokerState, index: int, name: str) -> int:
         raise NotImplementedError
 
 
@@ -86,7 +86,7 @@ class SubscribeRequest(FilterRequest):
     def _answer_kind(self) -> PacketType:
         return PacketType.SUBACK
 
-    def _handle(self, core: BrokerState, index: int, name: str) -> int:
+    def _handle(self, state: BrokerState, index: int, name: str) -> int:
         session, options, refused = (
             self.session,
             self._options[index],
@@ -95,10 +95,10 @@ class SubscribeRequest(FilterRequest):
         if refused:
             code = code_within(PacketType.SUBACK, refused)
         else:
-            code = _refusal_of(core, session, name, self._identifier)
+            code = _refusal_of(state, session, name, self._identifier)
         if code:
             return code if session.is_v5 else UNSPECIFIED_ERROR
-        qos = min(options.qos, core.limits.maximum_qos)
+        qos = min(options.qos, state.limits.maximum_qos)
         subscription = Subscription(
             session,
             name,
@@ -107,7 +107,7 @@ class SubscribeRequest(FilterRequest):
             options.retain_as_published,
             self._identifier,
         )
-        is_new = core.subscriptions.add(subscription)
+        is_new = state.subscriptions.add(subscription)
         if _wants_retained(name, options, is_new):
             self.wanted.append(name)
         return qos
@@ -125,19 +125,19 @@ class UnsubscribeRequest(FilterRequest):
     def _answer_kind(self) -> PacketType:
         return PacketType.UNSUBACK
 
-    def _handle(self, core: BrokerState, index: int, name: str) -> int:
+    def _handle(self, state: BrokerState, index: int, name: str) -> int:
         self.session.send_no_retained(name)
-        if core.subscriptions.remove(self.session, name):
+        if state.subscriptions.remove(self.session, name):
             return 0
         return NO_SUBSCRIPTION_EXISTED
 
 
 def _refusal_of(
-    core: BrokerState, session: Session, topic_filter: str, identifier: int
+    state: BrokerState, session: Session, topic_filter: str, identifier: int
 ) -> int:
     """Return with which reason code a subscription is refused, or 0."""
-    limits = core.limits
-    if core.is_too_deep(topic_filter):
+    limits = state.limits
+    if state.is_too_deep(topic_filter):
         return TOPIC_FILTER_INVALID
     if not limits.wildcard_subscriptions and (
         "+" in topic_filter or "#" in topic_filter
@@ -152,7 +152,7 @@ def _refusal_of(
         and topic_filter not in session.subscriptions
     ):
         return QUOTA_EXCEEDED
-    if not core.subscriptions.has_room_for(topic_filter):
+    if not state.subscriptions.has_room_for(topic_filter):
         return QUOTA_EXCEEDED
     return 0
 

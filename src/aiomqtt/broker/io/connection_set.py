@@ -1,4 +1,4 @@
-"""What all connections of a running broker share: the loop, its timer, the links."""
+"""The connections of a running broker, and the event loop's timer that they share."""
 
 import asyncio
 
@@ -10,23 +10,23 @@ from .hook_runner import Hooks
 
 
 class ConnectionSet:
-    """Drives a core by an event loop.
+    """Runs the broker's rules on an event loop.
 
     Attributes:
-        core: The broker.
-        links: The network connections.
+        state: The broker's rules and what they keep.
+        protocols: The network connections.
         leaving: Those that have ended while a hook is being asked about what the client
             sent before.
         is_paused: Whether nothing is read.
         is_over: Whether it has ended: what comes in late is turned away.
     """
 
-    def __init__(self, core: BrokerState, hooks: Hooks, logger: SafeLogger) -> None:
+    def __init__(self, state: BrokerState, hooks: Hooks, logger: SafeLogger) -> None:
         """Start without connections."""
-        self.core = core
+        self.state = state
         self.hooks = hooks
         self.logger = logger
-        self.links: set[ConnectionProtocol] = set()
+        self.protocols: set[ConnectionProtocol] = set()
         self.leaving: set[ConnectionProtocol] = set()
         # TLS connections whose handshake is not complete.
         self.handshakes: set[asyncio.Task[None]] = set()
@@ -46,11 +46,11 @@ class ConnectionSet:
     @property
     def is_full(self) -> bool:
         """Whether there are as many connections as there may be."""
-        count = len(self.links) + len(self.handshakes)
-        core = self.core
+        count = len(self.protocols) + len(self.handshakes)
+        state = self.state
         return (
-            count >= core.limits.maximum_connections
-            or not core.memory.takes_connections
+            count >= state.limits.maximum_connections
+            or not state.memory.takes_connections
         )
 
     def refused(self, address: str) -> None:
@@ -59,17 +59,17 @@ class ConnectionSet:
 
     def flush(self) -> None:
         """Have every connection do what there is to do."""
-        ready = self.core.ready
+        ready = self.state.ready
         while ready:
             batch = ready[:]
             ready.clear()
-            for outlet in batch:
-                outlet.owner.flush()
+            for send_buffer in batch:
+                send_buffer.owner.flush()
         self.arm()
 
     def arm(self) -> None:
         """Set the timer to what is due next."""
-        due = self.core.deadline()
+        due = self.state.deadline()
         if (
             self.is_over
             or due is None
@@ -85,24 +85,24 @@ class ConnectionSet:
     def _tick(self) -> None:
         self._timer = None
         # The loop may be early by the resolution of its clock.
-        self.core.tick(max(self._due, self._loop.time()))
+        self.state.tick(max(self._due, self._loop.time()))
         self.flush()
 
     def pause(self, is_paused: bool) -> None:
         """Read nothing, or read again."""
         self.is_paused = is_paused
         if is_paused:
-            self.core.pause(self.now)
+            self.state.pause(self.now)
         else:
-            self.core.resume(self.now)
-        for link in self.links:
-            link.read_or_not()
+            self.state.resume(self.now)
+        for protocol in self.protocols:
+            protocol.read_or_not()
 
-    def forget(self, link: ConnectionProtocol) -> None:
+    def forget(self, protocol: ConnectionProtocol) -> None:
         """Take note that a connection is closed."""
-        self.links.discard(link)
-        self.core.statistics.connections = len(self.links)
-        if not self.links and self._empty is not None and not self._empty.done():
+        self.protocols.discard(protocol)
+        self.state.statistics.connections = len(self.protocols)
+        if not self.protocols and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
     async def close(self, seconds: float) -> None:
@@ -112,9 +112,9 @@ class ConnectionSet:
             seconds: How long the clients may take to close their side.
         """
         self._cancel_handshakes()
-        for link in [*self.links]:
-            link.close_soon(seconds)
-        while self.links:
+        for protocol in [*self.protocols]:
+            protocol.close_soon(seconds)
+        while self.protocols:
             self._empty = self._loop.create_future()
             await self._empty
         self.end()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiomqtt.broker.core.session import WORK
+from aiomqtt.broker.core.session import WORK_PER_TURN
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe
 from aiomqtt.standard.tables import PacketType
@@ -42,10 +42,10 @@ def drain(client, packets=(), turns=100_000, received=None):
         received += [packet for packet in packets if isinstance(packet, Publish)]
         for packet in packets:
             answer(client, packet)
-        if client.peer.has_more:
-            client.peer.go_on(client.world.now)
+        if client.connection.has_more:
+            client.connection.go_on(client.world.now)
         packets = client.read()
-        if not packets and not client.peer.has_more:
+        if not packets and not client.connection.has_more:
             return received
     return received
 
@@ -61,20 +61,20 @@ def test_all_of_15000_come(version, qos):
     client.subscribe("r/#", qos)
     # To find them was a turn's work.
     assert client.rest == []
-    client.peer.go_on(world.now)
+    client.connection.go_on(world.now)
     first = client.read()
     window = 20 if version == 5 else 100
     if qos:
         assert len(first) == window
-    outbound = client.peer.session.outbound
+    outbound = client.connection.session.outbound
     # It is the store that they wait in.
     assert len(outbound) <= window + 1
     received = drain(client, first)
     assert sorted(numbers(received)) == [*range(15_000)]
     assert all(packet.retain for packet in received)
     assert {packet.qos for packet in received} == {qos}
-    assert world.core.statistics.messages_dropped == 0
-    assert client.peer.session.replay is None
+    assert world.state.statistics.messages_dropped == 0
+    assert client.connection.session.pending_retained is None
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -186,25 +186,25 @@ def test_messages_larger_than_the_queue_come_one_by_one():
     client = world.client(5, properties=RECEIVE_20)
     client.subscribe("r/#", 1)
     assert len(client.rest) == 1
-    assert not client.peer.has_more  # it waits, and not by trying again and again
+    assert not client.connection.has_more  # it waits, and not by trying again and again
     assert numbers(drain(client, client.rest)) == [*range(10)]
 
 
 def test_much_that_is_retained_takes_several_turns():
-    world, _ = world_with(WORK // 2, qos=0)
+    world, _ = world_with(WORK_PER_TURN // 2, qos=0)
     client = world.client(5)
     client.send(
         Subscribe(1, [(f"{'+/' * n}#", SubscribeOptions()) for n in range(2)] * 10)
     )
     turns, count = 1, len(client.read())
-    while client.peer.has_more:
-        client.peer.go_on(world.now)
+    while client.connection.has_more:
+        client.connection.go_on(world.now)
         turns += 1
         received = len(client.read())
-        assert received <= WORK
+        assert received <= WORK_PER_TURN
         count += received
     # The last one of those to the same filter counts.
-    assert count == 1 + 2 * WORK // 2
+    assert count == 1 + 2 * WORK_PER_TURN // 2
     assert turns > 2
 
 
@@ -215,4 +215,4 @@ def test_a_session_that_ends_forgets_them():
     client.lose()
     again = world.client(5, clean_start=True, properties=FOREVER)
     assert again.rest == []
-    assert again.peer.session.replay is None
+    assert again.connection.session.pending_retained is None
