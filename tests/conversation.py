@@ -22,8 +22,8 @@ from tests.peer import (
     SUBSCRIBE,
     UNSUBACK,
     UNSUBSCRIBE,
-    Peer,
-    Server,
+    RawPeer,
+    RawServer,
     varint,
 )
 
@@ -35,11 +35,11 @@ BUFFER = 64 * 1024
 SMALL_SEND_BUFFER = [(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)]
 
 
-def new_client(server: Server, version: int = 4, **options: Any) -> Client:
+def new_client(server: RawServer, version: int = 4, **options: Any) -> Client:
     return Client(server.host, server.port, protocol=version, **options)
 
 
-def lasting(server: Server, version: int, **options: Any) -> Client:
+def lasting(server: RawServer, version: int, **options: Any) -> Client:
     """A client whose session outlives its connections."""
     if version == 5:
         options.setdefault("properties", Properties(session_expiry_interval=60))
@@ -107,19 +107,19 @@ def ack_bytes(kind: int, packet_id: int, *reason: int) -> bytes:
     return bytes([first, len(body)]) + body
 
 
-async def accept(peer: Peer, version: int = 4, **connack: Any) -> bytes:
+async def accept(peer: RawPeer, version: int = 4, **connack: Any) -> bytes:
     """Take a connection; the body of the CONNECT."""
     _, body = await peer.expect(CONNECT)
     peer.connack(version, **connack)
     return body
 
 
-async def expect_publish(peer: Peer, version: int = 4) -> Published:
+async def expect_publish(peer: RawPeer, version: int = 4) -> Published:
     first, body = await peer.expect(PUBLISH)
     return take_apart(first, body, version)
 
 
-async def goodbye(peer: Peer) -> None:
+async def goodbye(peer: RawPeer) -> None:
     """See the client leave cleanly."""
     first, body = await peer.expect(DISCONNECT)
     assert (first, body) in ((0xE0, b""), (0xE0, b"\x00"))
@@ -127,7 +127,7 @@ async def goodbye(peer: Peer) -> None:
     peer.close()
 
 
-async def gone(peer: Peer) -> None:
+async def gone(peer: RawPeer) -> None:
     """Wait until the client has gone, whatever it says before."""
     try:
         while True:
@@ -136,7 +136,7 @@ async def gone(peer: Peer) -> None:
         peer.close()
 
 
-def stop_reading(peer: Peer) -> None:
+def stop_reading(peer: RawPeer) -> None:
     """Read nothing more, and have the system receive little in the meantime.
 
     Without a size of its own, the receive buffer can grow to what Linux allows, 32 MiB
@@ -148,7 +148,7 @@ def stop_reading(peer: Peer) -> None:
     peer._writer.transport.pause_reading()  # type: ignore[attr-defined]
 
 
-def resume_reading(peer: Peer) -> None:
+def resume_reading(peer: RawPeer) -> None:
     """Read again after `stop_reading`."""
     peer._writer.transport.resume_reading()  # type: ignore[attr-defined]
 
@@ -170,7 +170,7 @@ def codes_of(first: int, body: bytes, version: int) -> bytes:
     return bytes(codes)
 
 
-def answer(peer: Peer, version: int, first: int, body: bytes) -> None:
+def answer(peer: RawPeer, version: int, first: int, body: bytes) -> None:
     """Answer a packet as a broker does that grants everything."""
     kind = first >> 4
     if kind == PUBLISH:
@@ -193,7 +193,7 @@ def answer(peer: Peer, version: int, first: int, body: bytes) -> None:
         peer.packet(PINGRESP << 4)
 
 
-async def serve_politely(peer: Peer, version: int = 4) -> list[tuple[int, bytes]]:
+async def serve_politely(peer: RawPeer, version: int = 4) -> list[tuple[int, bytes]]:
     """Answer everything until the client leaves; what came before its DISCONNECT."""
     came: list[tuple[int, bytes]] = []
     while True:
@@ -209,7 +209,7 @@ async def serve_politely(peer: Peer, version: int = 4) -> list[tuple[int, bytes]
 def polite(version: int = 4, **connack: Any) -> Any:
     """A script that accepts, and answers everything until the client leaves."""
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: RawPeer) -> None:
         await accept(peer, version, **connack)
         await serve_politely(peer, version)
 
@@ -256,7 +256,7 @@ async def cancelled_after(
 def good(version: int) -> Any:
     """A script that serves one message, for `works`."""
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: RawPeer) -> None:
         await accept(peer, version)
         peer.send(publish_bytes("t", b"again", version=version))
         await goodbye(peer)

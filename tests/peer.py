@@ -1,6 +1,6 @@
 """The scripted broker in raw bytes, by the names that the tests use."""
 
-from aiomqtt.testing.raw_peer import Peer, Script, Server, serve, varint
+from aiomqtt.testing.raw_peer import RawPeer, RawScript, RawServer, serve, varint
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = range(1, 8)
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK = range(8, 12)
@@ -22,9 +22,9 @@ __all__ = [
     "SUBSCRIBE",
     "UNSUBACK",
     "UNSUBSCRIBE",
-    "Peer",
-    "Script",
-    "Server",
+    "RawPeer",
+    "RawScript",
+    "RawServer",
     "serve",
     "varint",
 ]

@@ -5,14 +5,14 @@ import contextlib
 
 import pytest
 
-from tests.peer import CONNECT, PINGREQ, PUBLISH, Peer, serve
+from tests.peer import CONNECT, PINGREQ, PUBLISH, RawPeer, serve
 
 CONNECT_BYTES = bytes.fromhex("100d00044d5154540402000a000178")
 
 
 @pytest.fixture
 def short_timeout(monkeypatch):
-    monkeypatch.setattr(Peer, "timeout", 0.2)
+    monkeypatch.setattr(RawPeer, "timeout", 0.2)
 
 
 class Talker:

@@ -19,13 +19,13 @@ from tests.conversation import (
     within,
     works,
 )
-from tests.peer import DISCONNECT, PUBACK, PUBLISH, Peer, serve
+from tests.peer import DISCONNECT, PUBACK, PUBLISH, RawPeer, serve
 
 
 def expects(*disconnect):
     """A script that accepts and then sees just a DISCONNECT, byte by byte."""
 
-    async def script(peer: Peer):
+    async def script(peer: RawPeer):
         await accept(peer, 5)
         assert await peer.expect(DISCONNECT) == (0xE0, bytes(disconnect))
         await peer.expect_end()
@@ -34,7 +34,7 @@ def expects(*disconnect):
     return script
 
 
-async def again(peer: Peer):
+async def again(peer: RawPeer):
     """Serve one message, for `works`."""
     await accept(peer, 5)
     peer.send(publish_bytes("t", b"again", version=5))

@@ -21,7 +21,7 @@ from tests.conversation import (
     within,
     works,
 )
-from tests.peer import Server
+from tests.peer import RawServer
 
 numbers = itertools.count()
 
@@ -31,7 +31,7 @@ def serve(*scripts: Any, again: bool = False) -> Any:
     return peer.serve(*scripts, again=again, name=f"peer-{next(numbers)}")
 
 
-def new_client(server: Server, version: int = 4, **options: Any) -> Client:
+def new_client(server: RawServer, version: int = 4, **options: Any) -> Client:
     assert server.name is not None
     return Client(server.name, transport="memory", protocol=version, **options)
 

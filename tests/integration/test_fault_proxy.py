@@ -120,7 +120,7 @@ async def test_the_flow_when_nothing_breaks(broker, version):
                 kind: n for (who, kind), n in proxy.packets.items() if who is sender
             }
             assert found == counts
-        assert (proxy.connections, proxy.struck) == (1, 0)
+        assert (proxy.connections, proxy.triggered) == (1, 0)
 
 
 @pytest.mark.parametrize("fault", ["cut", "reset", "truncate"])
@@ -132,13 +132,13 @@ async def test_exactly_once_wherever_the_connection_breaks(broker, version, faul
             order = getattr(proxy, when)(sender, None, number)
             getattr(order, fault)()
             assert await converse(broker, proxy, version) == EXPECTED, proxy
-            assert proxy.struck == 1, proxy
+            assert proxy.triggered == 1, proxy
 
 
 async def test_exactly_once_when_it_breaks_again_and_again(broker, version):
     for seed in range(10):
         async with FaultProxy(broker.host, broker.port, seed=seed) as proxy:
-            proxy.order_by_chance(faults=6, packets=40)
+            proxy.order_random_faults(faults=6, packets=40)
             assert await converse(broker, proxy, version) == EXPECTED, proxy
 
 
@@ -156,7 +156,7 @@ async def test_a_stalled_broker_is_waited_for(broker, version):
         order.stall(BROKER)
         conversation = asyncio.create_task(converse(broker, proxy, version))
         async with asyncio.timeout(SOON):
-            while not order.struck:  # noqa: ASYNC110
+            while not order.triggered:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         assert not proxy.packets[CLIENT, PUBREL] > 1
         proxy.resume()

@@ -19,7 +19,7 @@ from tests.integration.programs import (
     unique,
     until_logged,
 )
-from tests.peer import Peer
+from tests.peer import RawPeer
 
 
 @pytest.fixture(params=[3, 4], ids=["3.1", "3.1.1"])
@@ -241,7 +241,7 @@ async def test_what_a_client_has_not_acknowledged_comes_again(broker, version, q
     name, topic = unique("unacknowledged"), unique("again")
     # A process that ends before it acknowledges, so it can't be a client of ours.
     reader, writer = await asyncio.open_connection(broker.host, broker.port)
-    peer = Peer(reader, writer)
+    peer = RawPeer(reader, writer)
     protocol = b"\x00\x06MQIsdp\x03" if version == 3 else b"\x00\x04MQTT\x04"
     peer.packet(0x10, protocol + b"\x00\x00\x3c" + text(name))
     await peer.expect(2)

@@ -22,7 +22,7 @@ from aiomqtt.testing import (
     PUBREL,
     FaultProxy,
 )
-from aiomqtt.testing.forwarding import packet_size
+from aiomqtt.testing.direction import packet_size
 
 SOON = 5.0
 CONNECT_BYTES = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x"
@@ -176,7 +176,7 @@ async def after_two(order: str, when: str = "after", *arguments: Any) -> Any:
         getattr(getattr(proxy, when)(CLIENT, PUBLISH, 2), order)(*arguments)
         writer.write(CONNECT_BYTES + publish(b"1") + publish(b"2") + publish(b"3"))
         came = await rest(reader)
-        assert proxy.orders[0].struck
+        assert proxy.orders[0].triggered
         await until(lambda: echo.ends)
         return came, b"".join(echo.chunks), proxy
 
@@ -299,7 +299,7 @@ async def test_a_fault_waits_for_what_was_sent_before_it(when, size):
         await until(lambda: echo.ends)
         got = CONNECT_BYTES + b"".join(publish(b"%d" % n) for n in range(2 + size))
         assert b"".join(echo.chunks) == got
-        assert (proxy.packets[CLIENT, PUBLISH], proxy.struck) == (3, 1)
+        assert (proxy.packets[CLIENT, PUBLISH], proxy.triggered) == (3, 1)
         assert proxy.bytes[CLIENT] == len(got)
 
 
@@ -427,7 +427,7 @@ def test_wrong_orders():
 def test_chance_is_made_of_the_seed():
     def orders(seed: int) -> str:
         proxy = FaultProxy("127.0.0.1", 1883, seed=seed)
-        assert len(proxy.order_by_chance(faults=20, packets=100)) == 20
+        assert len(proxy.order_random_faults(faults=20, packets=100)) == 20
         return repr(proxy.orders)
 
     assert orders(1) == orders(1)
@@ -479,7 +479,7 @@ async def test_a_publish_is_delivered_once_wherever_it_breaks(
             while not received or received[-1] != b"last":
                 received.append((await anext(listener.messages)).payload)
         assert received == [b"1", b"2", b"3", b"4", b"5", b"last"]
-        assert proxy.struck == 1, proxy
+        assert proxy.triggered == 1, proxy
         assert proxy.connections >= 2
 
 
@@ -491,7 +491,7 @@ async def test_faults_by_chance_lose_nothing(seed):
         aiomqtt.Client(broker.host, broker.port) as listener,
     ):
         await listener.subscribe("numbers", 2)
-        proxy.order_by_chance(faults=8, packets=60)
+        proxy.order_random_faults(faults=8, packets=60)
         client = aiomqtt.Client(
             proxy.host, proxy.port, identifier="me", clean_session=False, timeout=SOON
         )

@@ -1,8 +1,8 @@
-"""For tests: of programs that use MQTT, and of this library.
+"""A test kit for programs that use MQTT, and for this library.
 
-- `Script`: a broker that has a conversation, packet by packet, as it was written down;
-- `serve` and `Peer`: one that says just any bytes;
-- `FaultProxy`: a network between a client and a broker that breaks at a chosen packet;
+- `Script`: a scripted broker, packet by packet;
+- `serve`, `RawPeer` and `RawServer`: a scripted broker in raw bytes;
+- `FaultProxy` and `FaultOrder`: a network that fails at a chosen packet;
 - the fixtures `mqtt_broker` and `mqtt_client` for pytest, which need no import.
 """
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from aiomqtt.standard.tables import PacketType
 
 if TYPE_CHECKING:
-    from .fault_proxy import FaultProxy, Order
-    from .forwarding import BROKER, CLIENT, Sender
-    from .raw_peer import Peer, Server, serve
+    from .direction import BROKER, CLIENT, Sender
+    from .fault_proxy import FaultOrder, FaultProxy
+    from .raw_peer import RawPeer, RawServer, serve
     from .script import Script
 
 CONNECT = PacketType.CONNECT
@@ -32,17 +32,17 @@ PINGRESP = PacketType.PINGRESP
 DISCONNECT = PacketType.DISCONNECT
 AUTH = PacketType.AUTH
 
-# Where the rest is; imported when it is asked for, as pytest imports this package to
-# load its plugin.
+# The modules of the other names. They are imported on first use, because pytest imports
+# this package in order to load its plugin.
 _MODULES = {
-    "BROKER": "forwarding",
-    "CLIENT": "forwarding",
+    "BROKER": "direction",
+    "CLIENT": "direction",
+    "FaultOrder": "fault_proxy",
     "FaultProxy": "fault_proxy",
-    "Order": "fault_proxy",
-    "Peer": "raw_peer",
+    "RawPeer": "raw_peer",
+    "RawServer": "raw_peer",
     "Script": "script",
-    "Sender": "forwarding",
-    "Server": "raw_peer",
+    "Sender": "direction",
     "serve": "raw_peer",
 }
 
@@ -64,12 +64,12 @@ __all__ = [
     "SUBSCRIBE",
     "UNSUBACK",
     "UNSUBSCRIBE",
+    "FaultOrder",
     "FaultProxy",
-    "Order",
-    "Peer",
+    "RawPeer",
+    "RawServer",
     "Script",
     "Sender",
-    "Server",
     "serve",
 ]
 
@@ -77,7 +77,7 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        """Import what is asked for."""
+        """Import the module of a name."""
         if name in _MODULES:
             from importlib import import_module
 

@@ -1,13 +1,13 @@
-"""A network between a client and a broker that breaks when it is told to.
+"""A network between a client and a broker that fails on demand.
 
     async with FaultProxy(broker.host, broker.port) as proxy:
-        proxy.after(BROKER, PUBREC, 3).reset()     # its third PUBREC is the last word
+        proxy.after(BROKER, PUBREC, 3).reset()  # the broker's third PUBREC
         async with aiomqtt.Client(proxy.host, proxy.port) as client:
             ...
 
-Any client, any broker, any version; over TCP. Packets are told by their fixed headers
-and forwarded whole. What does not begin with a CONNECT, as TLS, is forwarded as it is,
-and no packets are told in it.
+It works over TCP for any client, any broker and any version. Packets are recognized by
+their fixed headers and forwarded complete. A connection that does not begin with a
+CONNECT, such as TLS, is forwarded byte for byte, without packets.
 """
 
 import asyncio
@@ -20,135 +20,140 @@ from typing import Any, Final, Self, TypeAlias
 
 from aiomqtt.standard.tables import PacketType
 
-from .forwarding import BROKER, CLIENT, Connection, Sender, Wire
+from .direction import BROKER, CLIENT, Direction, Sender
+from .forwarding import ProxiedConnection
 
-__all__ = ["BROKER", "CLIENT", "FaultProxy", "Order", "Sender"]
+__all__ = ["BROKER", "CLIENT", "FaultProxy", "FaultOrder", "Sender"]
 
-Fault: TypeAlias = Callable[[Connection], None]
-# What can be ordered by chance.
+Fault: TypeAlias = Callable[[ProxiedConnection], None]
+# The faults that `FaultProxy.order_random_faults` chooses from.
 FAULTS: Final = ("cut", "reset", "truncate", "fragment", "delay")
 
 
-class Order:
-    """A fault that waits for its packet; one of the methods says which.
+class FaultOrder:
+    """A fault that waits for its packet; call one method to choose the fault.
 
     Attributes:
-        fault: What will happen, such as "reset"; "": nothing yet.
-        struck: Whether it has happened.
+        fault: The fault, such as "reset"; "": not chosen yet.
+        triggered: Whether it has happened.
     """
 
     def __init__(
         self, sender: Sender, kind: PacketType | None, number: int, is_before: bool
     ) -> None:
-        """Wait for a packet."""
         self.sender = sender
         self.kind = kind
         self.number = number
         self.is_before = is_before
         self.fault: str = ""
-        self.struck: bool = False
-        self._told = ""
-        self._strike: Fault | None = None
+        self.triggered: bool = False
+        self._arguments = ""
+        self._trigger: Fault | None = None
 
     def __repr__(self) -> str:
-        """Return it as it was ordered."""
+        """Return the order as the test wrote it."""
         when = "before" if self.is_before else "after"
         kind = "None" if self.kind is None else self.kind.name
         packet = f"{self.sender.name}, {kind}, {self.number}"
-        return f"{when}({packet}).{self.fault}{self._told}"
+        return f"{when}({packet}).{self.fault}{self._arguments}"
 
     def cut(self) -> None:
-        """Close the connection on both sides, as a proxy that ends."""
-        self._be("cut", (), Connection.cut)
+        """Close the connection on both sides, like a proxy that stops."""
+        self._set_fault("cut", (), ProxiedConnection.cut)
 
     def reset(self) -> None:
         """Reset the connection on both sides (RST)."""
-        self._be("reset", (), Connection.reset)
+        self._set_fault("reset", (), ProxiedConnection.reset)
 
     def truncate(self, size: int = 1) -> None:
-        """Forward so many bytes of the packet, then reset the connection.
+        """Forward the first bytes of the packet, then reset the connection.
+
+        Args:
+            size: How many bytes.
 
         Raises:
-            ValueError: The size is negative, or the order is one for after the packet.
+            ValueError: The size is negative, or the order was made by `after`.
         """
         if size < 0 or not self.is_before:
             msg = "truncate needs a size of 0 or more bytes, and `before`"
             raise ValueError(msg)
-        self._be("truncate", (size,), lambda one: one.truncate(self.sender, size))
+        self._set_fault("truncate", (size,), lambda c: c.truncate(self.sender, size))
 
     def stall(self, sender: Sender | None = None) -> None:
-        """Forward nothing more until `resume`, and read no more than fits.
+        """Forward nothing until `resume`; reading stops when the buffer is full.
 
         Args:
-            sender: Of whom; ``None``: of both.
+            sender: The side whose bytes are affected; ``None``: both.
         """
-        self._be("stall", (sender,), lambda one: one.stall(sender))
+        self._set_fault("stall", (sender,), lambda c: c.stall(sender))
 
     def black_hole(self, sender: Sender | None = None) -> None:
-        """Take what comes and forward nothing, until `resume`.
+        """Read and discard everything, until `resume`.
 
         Args:
-            sender: Of whom; ``None``: of both.
+            sender: The side whose bytes are affected; ``None``: both.
         """
-        self._be("black_hole", (sender,), lambda one: one.black_hole(sender))
+        self._set_fault("black_hole", (sender,), lambda c: c.black_hole(sender))
 
     def delay(self, seconds: float, sender: Sender | None = None) -> None:
-        """Forward all that follows so much later, until `resume`.
+        """Delay everything that follows, until `resume`.
 
         Args:
-            seconds: How many.
-            sender: Of whom; ``None``: of both.
+            seconds: The delay.
+            sender: The side whose bytes are affected; ``None``: both.
 
         Raises:
             ValueError: The seconds are negative.
         """
         check_seconds(seconds)
-        self._be("delay", (seconds, sender), lambda one: one.delay(seconds, sender))
+        self._set_fault("delay", (seconds, sender), lambda c: c.delay(seconds, sender))
 
     def fragment(self, size: int | None = 1, sender: Sender | None = None) -> None:
-        """Forward all that follows in pieces, until `resume`.
+        """Forward everything that follows in pieces, until `resume`.
 
         Args:
-            size: Of so many bytes; ``None``: of 1 to 16 bytes, by chance.
-            sender: Of whom; ``None``: of both.
+            size: The size of the pieces in bytes; ``None``: random, 1 to 16.
+            sender: The side whose bytes are affected; ``None``: both.
 
         Raises:
             ValueError: The size is below 1.
         """
         check_size(size)
-        self._be("fragment", (size, sender), lambda one: one.fragment(size, sender))
+        self._set_fault("fragment", (size, sender), lambda c: c.fragment(size, sender))
 
-    def _be(self, fault: str, arguments: tuple[Any, ...], strike: Fault) -> None:
+    def _set_fault(
+        self, fault: str, arguments: tuple[Any, ...], trigger: Fault
+    ) -> None:
         if self.fault:
-            msg = f"the order has its fault already: {self!r}"
+            msg = f"this order already has a fault: {self!r}"
             raise ValueError(msg)
         if arguments and isinstance(arguments[-1], Sender):
-            told = [*map(repr, arguments[:-1]), arguments[-1].name]
+            shown = [*map(repr, arguments[:-1]), arguments[-1].name]
         else:
-            # The sender is the one that may be left out.
-            told = [repr(value) for value in arguments if value is not None]
+            # Of the arguments, the sender may be left out.
+            shown = [repr(value) for value in arguments if value is not None]
             if fault == "fragment" and arguments[0] is None:
-                told = ["None"]
+                shown = ["None"]
         self.fault = fault
-        self._told = f"({', '.join(told)})"
-        self._strike = strike
+        self._arguments = f"({', '.join(shown)})"
+        self._trigger = trigger
 
-    def strike(self, connection: Connection) -> None:
-        """Let it happen to a connection."""
-        assert self._strike is not None
-        self.struck = True
-        self._strike(connection)
+    def trigger(self, connection: ProxiedConnection) -> None:
+        """Make the fault happen to a connection."""
+        assert self._trigger is not None
+        self.triggered = True
+        self._trigger(connection)
 
 
 def check_seconds(seconds: float) -> None:
-    """Refuse a delay that there is not."""
+    """Raise ValueError if a delay is negative or infinite."""
     if not 0 <= seconds < math.inf:
         msg = f"seconds must be 0 or more, not {seconds}"
         raise ValueError(msg)
 
 
 def check_size(size: int | None) -> None:
-    """Refuse pieces that there are not."""
+    """Raise ValueError if pieces would have no byte."""
     if size is not None and size < 1:
         msg = f"size must be 1 or more bytes, not {size}"
         raise ValueError(msg)
@@ -160,42 +165,41 @@ class FaultProxy:
     Args:
         broker_host: The broker's address.
         broker_port: Its port.
-        seed: What chance is made of: the same seed orders the same faults.
+        seed: The seed of random faults: the same seed orders the same faults.
 
     Attributes:
         host: The address for the client to connect to.
         port: Its port.
         seed: The seed.
-        orders: What was ordered, in the order of the orders.
+        orders: The faults that were ordered, in the order of the calls.
         connections: How many connections there have been.
-        packets: How many packets have come, by sender and kind.
-        bytes: How many bytes have been forwarded, by sender.
+        packets: How many packets were received, by sender and kind.
+        bytes: How many bytes were forwarded, by sender.
     """
 
     host = "127.0.0.1"
 
     def __init__(self, broker_host: str, broker_port: int, *, seed: int = 0) -> None:
-        """Forward to a broker, once it is entered."""
         self.port: int = 0
         self.seed = seed
-        self.orders: list[Order] = []
+        self.orders: list[FaultOrder] = []
         self.connections: int = 0
         self.packets: Counter[tuple[Sender, PacketType]] = Counter()
         self.bytes: Counter[Sender] = Counter()
         self._broker = broker_host, broker_port
         self._random = random.Random(seed)
-        self._open: set[Connection] = set()
+        self._open: set[ProxiedConnection] = set()
         self._server: asyncio.Server | None = None
-        # What holds for connections that are still to come.
+        # Also applied to future connections.
         self._lasting: list[Fault] = []
 
     @property
-    def struck(self) -> int:
+    def triggered(self) -> int:
         """How many of the faults that were ordered have happened."""
-        return sum(order.struck for order in self.orders)
+        return sum(order.triggered for order in self.orders)
 
     def __repr__(self) -> str:
-        """Return what was ordered, for the message of a test that fails."""
+        """Return the seed and the orders, for the message of a failing test."""
         return f"FaultProxy(seed={self.seed}, orders={self.orders})"
 
     async def __aenter__(self) -> Self:
@@ -211,7 +215,7 @@ class FaultProxy:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Reset all connections; returns when they are closed."""
+        """Reset all connections, and return when they are closed."""
         assert self._server is not None
         self._server.close()
         self.reset()
@@ -223,16 +227,17 @@ class FaultProxy:
 
     def after(
         self, sender: Sender, kind: PacketType | int | None = None, number: int = 1
-    ) -> Order:
-        """Order a fault for when a packet has been forwarded.
+    ) -> FaultOrder:
+        """FaultOrder a fault for the moment after a packet was forwarded.
 
         Args:
-            sender: Whose packet, `CLIENT` or `BROKER`.
-            kind: Which packet, such as `PUBREC`; ``None``: any.
-            number: The how manieth of them, counted from 1 over all connections.
+            sender: The side that sends the packet, `CLIENT` or `BROKER`.
+            kind: The kind of packet, such as `PUBREC`; ``None``: any.
+            number: Which occurrence, counted from 1 across all connections.
 
         Returns:
-            What takes the fault: ``proxy.after(BROKER, PUBREC, 3).reset()``.
+            The order; call one of its methods to choose the fault:
+            ``proxy.after(BROKER, PUBREC, 3).reset()``.
 
         Raises:
             ValueError: The number is below 1.
@@ -241,10 +246,10 @@ class FaultProxy:
 
     def before(
         self, sender: Sender, kind: PacketType | int | None = None, number: int = 1
-    ) -> Order:
-        """Order a fault for when a packet has come, and is not forwarded yet.
+    ) -> FaultOrder:
+        """FaultOrder a fault for the moment before a packet is forwarded.
 
-        After a fault that leaves the connection open, it is forwarded.
+        If the fault leaves the connection open, the packet is forwarded afterwards.
         """
         return self._order(sender, kind, number, is_before=True)
 
@@ -254,24 +259,25 @@ class FaultProxy:
         kind: PacketType | int | None,
         number: int,
         is_before: bool,
-    ) -> Order:
+    ) -> FaultOrder:
         if number < 1:
             msg = f"number must be 1 or more, not {number}"
             raise ValueError(msg)
         wanted = None if kind is None else PacketType(kind)
-        order = Order(Sender(sender), wanted, number, is_before)
+        order = FaultOrder(Sender(sender), wanted, number, is_before)
         self.orders.append(order)
         return order
 
-    def order_by_chance(self, faults: int, packets: int) -> list[Order]:
-        """Order so many faults among the next packets, by the seed.
+    def order_random_faults(self, faults: int, packets: int) -> list[FaultOrder]:
+        """FaultOrder random faults, determined by the seed.
 
         Args:
-            faults: How many.
-            packets: Among how many packets of each side, from the first on.
+            faults: How many faults.
+            packets: The last packet of each side that a fault may happen at, counted
+                from 1.
 
         Returns:
-            What was ordered.
+            The orders.
         """
         ordered = []
         for _ in range(faults):
@@ -308,72 +314,76 @@ class FaultProxy:
             connection.reset()
 
     def stall(self, sender: Sender | None = None) -> None:
-        """Forward nothing of a sender, ``None``: of both, and soon read no more.
+        """Forward nothing; see `FaultOrder.stall`.
 
-        As all that follow, it holds for connections to come too, until `resume`.
+        Like the methods below, this holds for future connections too, until `resume`.
         """
-        self._let_last(lambda one: one.stall(sender))
+        self._start_lasting(lambda c: c.stall(sender))
 
     def black_hole(self, sender: Sender | None = None) -> None:
-        """Take what a sender, ``None``: both, has to say, and forward nothing."""
-        self._let_last(lambda one: one.black_hole(sender))
+        """Read and discard everything; see `FaultOrder.black_hole`."""
+        self._start_lasting(lambda c: c.black_hole(sender))
 
     def delay(self, seconds: float, sender: Sender | None = None) -> None:
-        """Forward everything so much later; see `Order.delay`."""
+        """Delay everything; see `FaultOrder.delay`."""
         check_seconds(seconds)
-        self._let_last(lambda one: one.delay(seconds, sender))
+        self._start_lasting(lambda c: c.delay(seconds, sender))
 
     def fragment(self, size: int | None = 1, sender: Sender | None = None) -> None:
-        """Forward everything in pieces; see `Order.fragment`."""
+        """Forward everything in pieces; see `FaultOrder.fragment`."""
         check_size(size)
-        self._let_last(lambda one: one.fragment(size, sender))
+        self._start_lasting(lambda c: c.fragment(size, sender))
 
     def resume(self) -> None:
-        """End all faults that last, also those that were ordered.
+        """End all lasting faults, including those that an order started.
 
-        What was held back is forwarded at once; what was swallowed stays lost.
+        Bytes that were held back are forwarded at once; discarded ones stay lost.
         """
         self._lasting.clear()
         for connection in self._open:
             connection.resume()
 
-    def _let_last(self, fault: Fault) -> None:
+    def _start_lasting(self, fault: Fault) -> None:
         self._lasting.append(fault)
         for connection in self._open:
             fault(connection)
 
-    # --- what connections tell ------------------------------------------------
+    # --- called by the connections --------------------------------------------
 
     def _accepted(self) -> asyncio.Protocol:
         self.connections += 1
-        connection = Connection(self._broker, self._random, self._came, self._passed)
+        connection = ProxiedConnection(
+            self._broker, self._random, self._packet_received, self._bytes_forwarded
+        )
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         for fault in self._lasting:
             fault(connection)
         return connection.client_end
 
-    def _passed(self, wire: Wire, size: int) -> None:
-        self.bytes[wire.sender] += size
+    def _bytes_forwarded(self, direction: Direction, size: int) -> None:
+        self.bytes[direction.sender] += size
 
-    def _came(self, wire: Wire, kind: PacketType) -> list[Order]:
-        """Count a packet; return the faults that it has been waited for with."""
-        self.packets[wire.sender, kind] += 1
+    def _packet_received(
+        self, direction: Direction, kind: PacketType
+    ) -> list[FaultOrder]:
+        """Count a packet; return the faults that were ordered for it."""
+        self.packets[direction.sender, kind] += 1
         total = sum(
             count
             for (sender, _), count in self.packets.items()
-            if sender is wire.sender
+            if sender is direction.sender
         )
         return [
             order
             for order in self.orders
             if order.fault
-            and not order.struck
-            and order.sender is wire.sender
+            and not order.triggered
+            and order.sender is direction.sender
             and (
                 order.number == total
                 if order.kind is None
                 else order.kind is kind
-                and order.number == self.packets[wire.sender, kind]
+                and order.number == self.packets[direction.sender, kind]
             )
         ]

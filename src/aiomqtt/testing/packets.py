@@ -1,4 +1,4 @@
-"""Packets as a test writes them: a kind, and the fields that matter."""
+"""Packets in the notation of a script: a kind, and the fields that matter."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from aiomqtt.protocol.packets import (
 from aiomqtt.standard.tables import PROPERTY_NAMES, PacketType
 from aiomqtt.topic import Topic, Wildcard
 
-# What answers a packet without being told: its kind may be left out of `reply`.
+# The default answers: `reply` may leave out the kind.
 ANSWERS: Final = {
     PacketType.CONNECT: PacketType.CONNACK,
     PacketType.SUBSCRIBE: PacketType.SUBACK,
@@ -28,7 +28,7 @@ ANSWERS: Final = {
     PacketType.PUBREL: PacketType.PUBCOMP,
     PacketType.AUTH: PacketType.AUTH,
 }
-# What carries the packet identifier of what it answers.
+# The answers with the packet identifier of the packet that they answer.
 ACKNOWLEDGEMENTS: Final = (
     PacketType.PUBACK,
     PacketType.PUBREC,
@@ -39,32 +39,37 @@ ACKNOWLEDGEMENTS: Final = (
 )
 
 
-def spelt_out(fields: dict[str, object]) -> dict[str, object]:
-    """Return fields with a str for each Topic and each Wildcard."""
+def with_plain_topics(fields: dict[str, object]) -> dict[str, object]:
+    """Return the fields with a str in place of each Topic and Wildcard."""
     return {
-        name: list(map(_spelt_out, value))
+        name: list(map(_plain_topic, value))
         if isinstance(value, list)
-        else _spelt_out(value)
+        else _plain_topic(value)
         for name, value in fields.items()
     }
 
 
-def _spelt_out(value: object) -> object:
+def _plain_topic(value: object) -> object:
     return value.value if isinstance(value, Wildcard) else value
 
 
-def told(kind: PacketType, fields: dict[str, Any]) -> str:
-    """Return a packet as the script has it."""
+def describe(kind: PacketType, fields: dict[str, Any]) -> str:
+    """Return a packet in the notation of a script."""
     return ", ".join((kind.name, *(f"{k}={v!r}" for k, v in fields.items())))
 
 
 def answer_to(
     last: Packet, kind: PacketType | None, fields: dict[str, Any]
 ) -> tuple[PacketType, dict[str, Any]]:
-    """Return what answers a packet: its kind, None: that of the standard, and fields.
+    """Return the kind and the fields of the answer to a packet.
+
+    Args:
+        last: The packet.
+        kind: The kind of the answer; None: the standard's.
+        fields: The fields that the script sets.
 
     Raises:
-        AssertionError: Nothing answers it.
+        AssertionError: The standard has no answer to this packet.
     """
     if isinstance(last, Publish) and kind is None and last.qos:
         kind = PacketType.PUBACK if last.qos == 1 else PacketType.PUBREC
@@ -86,7 +91,7 @@ def answer_to(
 
 
 def make(kind: PacketType, fields: dict[str, Any]) -> Packet:
-    """Make a packet of a broker."""
+    """Make a packet that a broker sends."""
     given = dict(fields)
     if isinstance(given.get("properties"), dict):
         given["properties"] = Properties(**given["properties"])
@@ -131,7 +136,7 @@ _SHAPES: Final[dict[PacketType, type]] = {
 
 
 def fields_of(kind: PacketType) -> set[str]:
-    """Return what can be expected of a packet of a client."""
+    """Return the fields that can be expected in a client's packet."""
     if kind is PacketType.PUBLISH:
         own = {"topic", "payload", "qos", "retain", "dup", "packet_id", "properties"}
     else:
@@ -142,7 +147,7 @@ def fields_of(kind: PacketType) -> set[str]:
 
 
 def field_of(packet: Packet, name: str) -> object:
-    """Return a field of a packet, or a property of it, as a test compares it."""
+    """Return a field or a property of a packet, for comparison."""
     if isinstance(packet, Publish) and name in ("topic", "packet_id"):
         return packet.topic.value if name == "topic" else packet.packet_id
     if isinstance(packet, Subscribe) and name == "filters":

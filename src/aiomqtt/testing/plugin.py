@@ -1,10 +1,10 @@
 """Fixtures for pytest: a broker inside the test's process, and a client of it.
 
-pytest loads this wherever the package is installed; it does nothing before a test asks
-for `mqtt_broker` or `mqtt_client`. They run on the event loop of the test, whether
-anyio's plugin runs it or pytest-asyncio. Each of these two has its own way with
-asynchronous fixtures, so ours are ordinary ones, which drive that loop. For a test that
-is not asynchronous the broker runs in a thread.
+pytest loads this plugin wherever the package is installed; it does nothing until a test
+uses `mqtt_broker` or `mqtt_client`. They run on the event loop of the test, which is
+anyio's or pytest-asyncio's. These two treat asynchronous fixtures differently, so ours
+are ordinary ones that run that loop. For a test that is not asynchronous, the broker
+runs in a thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import pytest
 
-# What follows is slow to import, and few tests need it.
+# These are slow to import, and few tests need them.
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What the marker takes.
+# The arguments of the marker.
 FOR_BROKER: Final = (
     "authenticate",
     "authorize",
@@ -49,7 +49,7 @@ FOR_CLIENT: Final = (
     "will",
 )
 
-# Those that pytest-asyncio has a loop for.
+# The scopes of pytest-asyncio's loops.
 SCOPES: Final = ("function", "class", "module", "package", "session")
 
 HOW: Final = (
@@ -68,8 +68,8 @@ NO_TRIO: Final = (
 def mqtt_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """A `Broker` that has started, on a free port of 127.0.0.1 and in memory.
 
-    The marker `mqtt` passes it arguments: see `FOR_BROKER`. After the test it is
-    stopped. In a test that is not asynchronous it is a `ThreadedBroker`, which has
+    The marker `mqtt` passes it arguments, see `FOR_BROKER`. It is stopped after the
+    test. In a test that is not asynchronous it is a `ThreadedBroker`, which has
     the same methods, without `await`.
     """
     from aiomqtt.broker import Broker
@@ -96,10 +96,10 @@ def mqtt_client(
 ) -> Iterator[Client]:
     """A `Client` that is connected to `mqtt_broker`, in memory.
 
-    The marker `mqtt` passes it arguments: see `FOR_CLIENT`; `version` is the client's
-    `protocol`, and ``transport="tcp"`` has it connect through a socket. Unless there
-    is a `username`, it logs in with the first of the broker's `credentials`. After the
-    test it is left.
+    The marker `mqtt` passes it arguments, see `FOR_CLIENT`; `version` is the client's
+    `protocol`, and with ``transport="tcp"`` it connects over a socket. Without a
+    `username`, it uses the first of the broker's `credentials`. It disconnects after
+    the test.
     """
     from aiomqtt import Client
 
@@ -130,7 +130,7 @@ def mqtt_client(
 
 @pytest.fixture
 def _mqtt_loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop:
-    """The event loop that the test will run on; it does not run now."""
+    """The event loop that the test will run on; it is not running yet."""
     loop: asyncio.AbstractEventLoop
     scope = _asyncio_scope(request)
     if scope is not None:
@@ -146,7 +146,7 @@ def _mqtt_loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop:
 
 
 def _is_asynchronous(request: pytest.FixtureRequest) -> bool:
-    """Whether the test is a coroutine; of Hypothesis's, what it calls."""
+    """Whether the test is a coroutine function, also inside a Hypothesis test."""
     function = request.function
     hypothesis = getattr(function, "hypothesis", None)
     return inspect.iscoroutinefunction(getattr(hypothesis, "inner_test", function)) or (
@@ -156,7 +156,7 @@ def _is_asynchronous(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 async def _mqtt_anyio(anyio_backend: object) -> asyncio.AbstractEventLoop:
-    """The loop of anyio's runner, which stays as long as this fixture."""
+    """The loop of anyio's runner, which exists as long as this fixture."""
     import asyncio
 
     return asyncio.get_running_loop()
@@ -165,7 +165,7 @@ async def _mqtt_anyio(anyio_backend: object) -> asyncio.AbstractEventLoop:
 def _asyncio_scope(request: pytest.FixtureRequest) -> str | None:
     """The scope of the loop if pytest-asyncio runs the test, or ``None``.
 
-    With both marks on a test, that is the one that runs it.
+    If a test has both marks, pytest-asyncio runs it.
     """
     if not _has_pytest_asyncio(request.config):
         return None
@@ -199,11 +199,11 @@ def _version_of(package: ModuleType) -> tuple[int, ...]:
 
 
 def _asyncio_loops() -> ModuleType:
-    """Make a plugin of a fixture for each scope of pytest-asyncio's loops.
+    """Make a plugin with a fixture for each scope of pytest-asyncio's loops.
 
-    Plain functions that it is to run, which it does with its loop set as the current
-    one; coroutines would be anyio's too where a test has both marks. Before 1.1 it
-    runs coroutines only.
+    The fixtures are plain functions, which pytest-asyncio runs with its loop set as
+    the current one; anyio would also run coroutines where a test has both marks.
+    Before 1.1, pytest-asyncio runs coroutines only.
     """
     import pytest_asyncio
 
@@ -236,7 +236,7 @@ def _asyncio_loops() -> ModuleType:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and what depends on which plugins there are."""
+    """Register the marker, and the fixtures for pytest-asyncio if it is there."""
     config.addinivalue_line(
         "markers",
         "mqtt(version, transport, limits, credentials, ...): arguments of the fixtures"
@@ -249,7 +249,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _arguments(
     request: pytest.FixtureRequest, names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """What the markers say for those names; the closest to the test wins."""
+    """Return the markers' arguments with those names; the closest marker wins."""
     found: dict[str, Any] = {}
     for marker in request.node.iter_markers("mqtt"):
         if marker.args:
@@ -267,7 +267,7 @@ def _arguments(
 
 
 def _made(make: Callable[[], T]) -> T:
-    """Make something of the marker's arguments."""
+    """Call a function; fail the test if the marker's arguments are wrong."""
     try:
         return make()
     except (TypeError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""A broker that says, byte by byte, what a test tells it to.
+"""A broker whose scripts read and write raw bytes.
 
     async def script(peer):
         await peer.expect(CONNECT)
@@ -10,11 +10,11 @@
         async with aiomqtt.Client(server.host, server.port) as client:
             ...
 
-It knows nothing of the library's codec, so that it can say what no broker says. For
-conversations that a broker could have, `script` is shorter.
+It does not use the library's codec, so that it can send what no real broker would. For
+conversations that follow the standard, `Script` is shorter.
 
-A script that ends leaves its connection open until the server goes. An error in a
-script fails the test; so does one that still waits when the test is over.
+When a script ends, its connection stays open until the server ends. An error in a
+script fails the test, and so does a script that is still running after the test.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from aiomqtt.net import memory
 from aiomqtt.standard.tables import PacketType
 
 
-class Peer:
-    """One connection, seen from the broker's end.
+class RawPeer:
+    """The broker's end of one connection.
 
     Attributes:
-        timeout: How many seconds a read waits, and a script may go on after the test.
+        timeout: For how many seconds a read waits, and a script may run after the test.
     """
 
     timeout: float = 5.0
@@ -41,18 +41,17 @@ class Peer:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Take both directions of the connection."""
         self._reader = reader
         self._writer = writer
 
     async def read_packet(self, waiting_for: str = "a packet") -> tuple[int, bytes]:
-        """Return the next packet: its first byte, and what comes after its length.
+        """Return the next packet: its first byte, and its body without the length.
 
         Args:
-            waiting_for: What is hoped for, for the message.
+            waiting_for: The packet that is expected, for the message.
 
         Raises:
-            AssertionError: It does not come in time, or the client closed.
+            AssertionError: No packet came in time, or the client closed.
         """
         raw = bytearray()
         try:
@@ -86,10 +85,10 @@ class Peer:
         return raw[0], body
 
     async def expect(self, kind: int) -> tuple[int, bytes]:
-        """Read a packet, which has to be of this kind: ``expect(PUBLISH)``.
+        """Read a packet and check its kind: ``expect(PUBLISH)``.
 
         Raises:
-            AssertionError: It is another, does not come in time, or the client closed.
+            AssertionError: Another packet or none came, or the client closed.
         """
         name = PacketType(kind).name
         first, body = await self.read_packet(name)
@@ -101,10 +100,10 @@ class Peer:
         return first, body
 
     async def expect_end(self) -> None:
-        """Wait until the client closes, without a further byte.
+        """Wait until the client closes without sending another byte.
 
         Raises:
-            AssertionError: Something came, or it does not close in time.
+            AssertionError: The client sent something, or did not close in time.
         """
         try:
             async with asyncio.timeout(self.timeout):
@@ -119,23 +118,23 @@ class Peer:
             msg = f"expected the end, got: {data.hex(' ')}"
             raise AssertionError(msg)
 
-    async def see_off(self) -> None:
-        """Take what comes until the client closes, and close then."""
+    async def discard_until_end(self) -> None:
+        """Discard everything until the client closes, then close."""
         with contextlib.suppress(ConnectionError):
             while await self._reader.read(65_536):
                 pass
         self.close()
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         self._writer.write(data)
 
     async def drain(self) -> None:
-        """Wait until the client has taken enough of what was sent."""
+        """Wait until the write buffer has room again."""
         await self._writer.drain()
 
     def packet(self, first: int, body: bytes = b"") -> None:
-        """Send a packet: its first byte, the length of the body, the body."""
+        """Send a packet: its first byte, the length of its body, and the body."""
         self.send(bytes([first]) + varint(len(body)) + body)
 
     def connack(
@@ -145,21 +144,21 @@ class Peer:
         code: int = 0,
         properties: bytes = b"",
     ) -> None:
-        """Send CONNACK; the properties (5.0) without their length."""
+        """Send a CONNACK; pass the properties (5.0) without their length."""
         body = bytes([session_present, code])
         if version == 5:
             body += varint(len(properties)) + properties
         self.packet(PacketType.CONNACK << 4, body)
 
     def close(self) -> None:
-        """Close after what was sent: the client reads it, then the end."""
+        """Close after sending everything: the client reads it, then the end."""
         self._writer.close()
 
     def abort(self) -> None:
         """Reset the connection (RST)."""
         raw = self._writer.get_extra_info("socket")
         if raw is not None:
-            with contextlib.suppress(OSError):  # it is closed already
+            with contextlib.suppress(OSError):  # the socket is already closed
                 raw.setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
@@ -171,26 +170,25 @@ class Peer:
             await self._writer.wait_closed()
 
 
-Script: TypeAlias = Callable[[Peer], Awaitable[None]]
+RawScript: TypeAlias = Callable[[RawPeer], Awaitable[None]]
 
 
-class Server:
-    """What listens.
+class RawServer:
+    """A server that runs a script on each connection.
 
     Attributes:
-        host: The address it listens on.
+        host: The address of the server.
         port: Its port.
         name: Its name for the memory transport; None: it has none.
-        peers: The connections so far.
+        peers: The connections so far, in order.
     """
 
     host = "127.0.0.1"
     port = 0
 
-    def __init__(self, scripts: tuple[Script, ...], again: bool) -> None:
-        """Take a script for each connection."""
+    def __init__(self, scripts: tuple[RawScript, ...], again: bool) -> None:
         self.name: str | None = None
-        self.peers: list[Peer] = []
+        self.peers: list[RawPeer] = []
         self._scripts = scripts
         self._again = again
         self._runs: list[asyncio.Task[None]] = []
@@ -198,8 +196,8 @@ class Server:
     def connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Run the next script on a connection."""
-        self.peers.append(Peer(reader, writer))
+        """Run the next script on a new connection."""
+        self.peers.append(RawPeer(reader, writer))
         run = self._run(len(self.peers) - 1)
         self._runs.append(asyncio.get_running_loop().create_task(run))
 
@@ -213,7 +211,7 @@ class Server:
                 raise AssertionError(msg)
             await self._scripts[number](peer)
         except BaseException:
-            peer.abort()  # so that the client doesn't wait for what won't come
+            peer.abort()  # or the client would wait for an answer
             raise
 
     async def finish(self, wait: bool) -> list[BaseException]:
@@ -221,7 +219,7 @@ class Server:
         pending: set[asyncio.Task[None]] = set()
         if self._runs:
             _, pending = await asyncio.wait(
-                self._runs, timeout=Peer.timeout if wait else 0
+                self._runs, timeout=RawPeer.timeout if wait else 0
             )
         for run in pending:
             run.cancel()
@@ -241,29 +239,29 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serve(
-    *scripts: Script,
+    *scripts: RawScript,
     again: bool = False,
     tls: ssl.SSLContext | None = None,
-    host: str = Server.host,
+    host: str = RawServer.host,
     port: int = 0,
     name: str | None = None,
-) -> AsyncIterator[Server]:
-    """Listen; each connection runs the next script.
+) -> AsyncIterator[RawServer]:
+    """Listen for connections, and run the next script on each.
 
     Args:
-        *scripts: One for each connection. A connection more fails the test.
-        again: Whether the last script serves all further connections.
-        tls: The context for TLS, made for a server; ``None``: no TLS.
+        *scripts: One for each connection. One more connection fails the test.
+        again: Whether the last script serves all later connections too.
+        tls: The server's TLS context; ``None``: no TLS.
         host: The address to listen on.
         port: The port; 0: a free one.
-        name: By which name ``Client(name, transport="memory")`` finds it; ``None``: it
-            is not to be found there.
+        name: The name for ``Client(name, transport="memory")``; ``None``: it does not
+            listen in memory.
 
     Raises:
-        AssertionError: A script failed; it is raised when the block ends, in the place
-            of the block's own error, which is then its cause.
+        AssertionError: A script failed. It is raised when the block ends, in place of
+            the block's own error, which becomes its cause.
     """
-    server = Server(scripts, again)
+    server = RawServer(scripts, again)
     server.host = host
     listener = await asyncio.start_server(server.connected, host, port, ssl=tls)
     server.port = listener.sockets[0].getsockname()[1]
@@ -279,7 +277,7 @@ async def serve(
             if in_memory is not None:
                 in_memory.close()
     except BaseException as error:
-        # The script's failure is the cause: the client only saw the connection end.
+        # The script's failure explains the block's: the client lost its connection.
         for cause in await server.finish(wait=False):
             raise cause from error
         raise
@@ -293,7 +291,7 @@ async def serve(
 def listen_in_memory(
     name: str, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 ) -> memory.MemoryServer:
-    """Listen under a name of the memory transport, with streams."""
+    """Listen under a name of the memory transport; accept connections as streams."""
 
     def factory() -> asyncio.StreamReaderProtocol:
         reader = asyncio.StreamReader()

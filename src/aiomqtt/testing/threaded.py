@@ -1,4 +1,4 @@
-"""A broker for tests that are not asynchronous: in a thread of its own."""
+"""A broker in its own thread, for tests that are not asynchronous."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ if TYPE_CHECKING:
 
 
 class ThreadedBroker:
-    """A `Broker` that runs on an event loop of its own, in a thread of its own.
+    """A `Broker` that runs in its own thread, on its own event loop.
 
-    It has all that the broker has, to be used from any other thread: each attribute is
-    read, and each method called, in the thread of the broker, and what is a coroutine
-    there returns here when it is done.
+    It has the broker's attributes and methods, for use from any other thread: they are
+    read and called in the broker's thread. A call of a coroutine method returns when
+    the coroutine is done.
 
     Args:
-        broker: One that has not started.
+        broker: A broker that has not started.
     """
 
     def __init__(self, broker: Broker) -> None:
-        """Nothing runs yet."""
         self._broker = broker
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="aiomqtt broker")
@@ -35,7 +34,7 @@ class ThreadedBroker:
         """Start it; returns when it listens.
 
         Raises:
-            OSError: It can't listen.
+            OSError: The broker can't listen.
         """
         self._thread.start()
         try:
@@ -51,7 +50,7 @@ class ThreadedBroker:
         self._thread.join()
 
     def __getattr__(self, name: str) -> object:
-        """Read it in the broker's thread; methods run there when they are called."""
+        """Read an attribute, or call a method, in the broker's thread."""
         if name.startswith("_"):
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(msg)
@@ -75,7 +74,7 @@ class ThreadedBroker:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - of the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised by __enter__
             self._started.set_exception(error)
 
     async def _serve(self) -> None:
