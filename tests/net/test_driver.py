@@ -228,7 +228,7 @@ async def test_a_connection_that_is_over_leaves_the_next_one_alone(
     new = calls.connect()
     second = connect(calls, engine, version)
     # What the engine has to hand over now is for the new connection.
-    engine.publish("t", b"x", 0, False, None)
+    engine.publish("t", b"x", 0, False, None, 0.0)
     deadline = engine.deadline()
     LATE[late](old)
     await turns()

@@ -5,6 +5,7 @@ import pytest
 from aiomqtt.protocol.codec.fast import encode_publish
 from aiomqtt.protocol.outbound import (
     DONE,
+    EXPIRED,
     LOST,
     MAXIMUM_IN_FLIGHT,
     QUEUED,
@@ -25,23 +26,39 @@ class Sender:
     """An outbound half with an open connection, and what it has written."""
 
     def __init__(self, limit: int = 10, role: Role = Role.CLIENT) -> None:
-        self.outbound = Outbound()
+        self.outbound = Outbound(role)
+        self.now = 0.0
         self.out: list[bytes] = []
         self.role = role
         self.open(limit)
 
     def open(self, limit: int = 10) -> None:
-        self.outbound.open(V311, limit)
+        self.outbound.open(V311, self.encode, limit)
 
-    def send(self, payload: bytes = b"", qos: int = 1) -> Delivery:
-        head, tail = encode_publish("t", payload, qos, False, None, V311, self.role)
-        delivery = Delivery(head, tail, qos)
-        self.outbound.send(delivery, self.out)
+    def send(
+        self, payload: bytes = b"", qos: int = 1, expires: float | None = None
+    ) -> Delivery:
+        delivery = Delivery("t", payload, qos, False, None, 0)
+        delivery.size = 2 + len(b"".join(self.encode(delivery, self.now)))
+        delivery.expires = expires
+        self.outbound.send(delivery, self.out, self.now)
         return delivery
 
+    def encode(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
+        assert now == self.now
+        return encode_publish(
+            delivery.topic,
+            delivery.payload,
+            delivery.qos,
+            delivery.retain,
+            delivery.properties,
+            V311,
+            self.role,
+        )
+
     def acknowledge(self, kind: PacketType, packet_id: int) -> Delivery | None:
-        delivery = self.outbound.acknowledge(Ack(kind, packet_id), self.out)
-        self.outbound.pump(self.out)
+        delivery = self.outbound.acknowledge(Ack(kind, packet_id), self.out, self.now)
+        self.outbound.pump(self.out, self.now)
         return delivery
 
     def written(self) -> list[str]:
@@ -61,7 +78,7 @@ class Sender:
         return lines
 
 
-def allow(first: int, size: int) -> int:
+def allow(delivery: Delivery, now: float) -> int:
     return 0
 
 
@@ -95,7 +112,7 @@ def test_it_counts_what_is_unfinished_in_flight_and_queued():
     assert counts() == (4, 2, 2)
     sender.outbound.close()
     sender.open(1)
-    sender.outbound.resume(sender.out, allow)
+    sender.outbound.resume(sender.out, allow, sender.now)
     assert counts() == (4, 1, 2)
 
 
@@ -103,9 +120,12 @@ def test_a_delivery_that_is_done_holds_no_payload():
     sender = Sender()
     delivery = sender.send(b"x" * 1000, 2)
     assert delivery.size == sender.outbound.size == len(b"".join(sender.out))
+    # What is encoded is kept no longer than until it is written.
+    assert (delivery.topic, len(delivery.payload)) == ("t", 1000)
+    assert delivery.head == delivery.tail == b""
     sender.acknowledge(PacketType.PUBREC, 1)
     # After the PUBREC only its identifier counts.
-    assert delivery.head == delivery.tail == b""
+    assert (delivery.topic, delivery.payload, delivery.size) == ("", b"", 0)
     assert sender.outbound.size == 0
 
 
@@ -121,11 +141,11 @@ def test_the_size_is_that_of_all_packets_that_are_kept():
     assert outbound.size == second.size + third.size
     outbound.close()
     sender.open(2)
-    outbound.restart(sender.out, allow)
+    outbound.restart(sender.out, allow, sender.now)
     assert outbound.size == second.size + third.size
     outbound.close()
     sender.open(2)
-    outbound.resume(sender.out, lambda first, size: 0x95 if size > third.size else 0)
+    outbound.resume(sender.out, lambda delivery, now: 0x95 * (delivery.size > 37), 0.0)
     assert outbound.size == second.size + third.size
     sender.acknowledge(PacketType.PUBREC, second.packet_id)
     assert outbound.size == third.size
@@ -143,7 +163,7 @@ def test_both_roles_send_alike(role):
     assert sender.written() == ["PUBLISH 1 0", "PUBLISH 2 1", "PUBREL 2", "PUBLISH 3 2"]
     sender.outbound.close()
     sender.open(2)
-    assert sender.outbound.resume(sender.out, allow) == []
+    assert sender.outbound.resume(sender.out, allow, sender.now) == []
     assert sender.written() == ["PUBREL 2", "PUBLISH 3 2 DUP"]
 
 
@@ -153,7 +173,7 @@ def test_without_a_connection_deliveries_wait():
     delivery = sender.send(b"x")
     assert (sender.written(), delivery.state) == ([], QUEUED)
     sender.open()
-    sender.outbound.resume(sender.out, allow)
+    sender.outbound.resume(sender.out, allow, sender.now)
     assert sender.written() == ["PUBLISH 1 x"]
 
 
@@ -189,7 +209,7 @@ def test_a_delivery_waits_for_an_identifier_when_none_is_free():
     delivery = sender.send(b"x")
     assert (delivery.state, sender.written()) == (QUEUED, [])
     sender.outbound.unreserve(7)
-    sender.outbound.pump(sender.out)
+    sender.outbound.pump(sender.out, sender.now)
     assert sender.written() == ["PUBLISH 7 x"]
 
 
@@ -215,7 +235,7 @@ def test_restart_puts_what_was_sent_before_what_waited():
     sender.written()
     sender.outbound.close()
     sender.open(3)
-    assert sender.outbound.restart(sender.out, allow) == [released]
+    assert sender.outbound.restart(sender.out, allow, sender.now) == [released]
     assert sender.written() == ["PUBLISH 1 1", "PUBLISH 2 2", "PUBLISH 3 3"]
 
 
@@ -227,10 +247,10 @@ def test_what_is_refused_on_resuming_is_returned(method):
     sender.outbound.close()
     sender.open(2)
 
-    def refuse_large(first: int, size: int) -> int:
-        return 0x95 if size > 50 else 0
+    def refuse_large(delivery: Delivery, now: float) -> int:
+        return 0x95 if delivery.size > 50 else 0
 
-    ended = getattr(sender.outbound, method)(sender.out, refuse_large)
+    ended = getattr(sender.outbound, method)(sender.out, refuse_large, sender.now)
     assert ended == [deliveries[1], deliveries[3]]
     assert [delivery.reason_code for delivery in ended] == [0x95, 0x95]
     dup = " DUP" if method == "resume" else ""
@@ -266,3 +286,40 @@ def test_withdrawing_is_for_what_waits():
     sender.acknowledge(PacketType.PUBACK, 1)
     assert sender.written() == ["PUBLISH 1 0", "PUBLISH 2 2"]
     assert not sender.outbound.withdraw(third)
+
+
+@pytest.mark.parametrize("opens_later", [True, False])
+def test_a_broker_hands_over_what_expires_while_it_waits(opens_later):
+    sender = Sender(limit=1, role=Role.SERVER)
+    first, second, third = (
+        sender.send(payload, expires=10.0) for payload in (b"1", b"2", b"3")
+    )
+    fourth = sender.send(b"4")
+    sender.now = 10.0
+    if opens_later:
+        sender.outbound.close()
+        sender.open(2)
+        assert sender.outbound.resume(sender.out, allow, sender.now) == []
+        # What was sent once does not expire.
+        assert first.state == SENT
+    else:
+        sender.acknowledge(PacketType.PUBACK, 1)
+        assert first.state == DONE
+    assert sender.outbound.expired == [second, third]
+    assert (second.state, third.state) == (EXPIRED, EXPIRED)
+    # They have used no identifier.
+    assert (fourth.state, fourth.packet_id) == (SENT, 2)
+    assert sender.outbound.queued == 0
+    assert sender.outbound.size == sum(
+        delivery.size for delivery in (first, fourth) if delivery.state == SENT
+    )
+
+
+def test_a_client_leaves_it_to_the_broker_to_drop_what_has_expired():
+    sender = Sender(limit=1)
+    sender.send(b"1")
+    sender.send(b"2", expires=10.0)
+    sender.now = 10.0
+    sender.acknowledge(PacketType.PUBACK, 1)
+    assert sender.written() == ["PUBLISH 1 1", "PUBLISH 2 2"]
+    assert sender.outbound.expired == []

@@ -1,10 +1,9 @@
 """What outlives a connection."""
 
-from aiomqtt.protocol.codec.fast import encode_publish
 from aiomqtt.protocol.outbound import LOST, Delivery
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.session import Session
-from aiomqtt.standard.tables import ProtocolVersion, Role
+from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.topic import Topic
 
 V5 = ProtocolVersion.V5
@@ -22,9 +21,9 @@ def test_clear_ends_the_session_in_both_directions():
     session = Session("c")
     session.exists = session.connected_before = True
     out: list[bytes] = []
-    session.outbound.open(V5)
-    delivery = Delivery(*encode_publish("t", b"", 1, False, None, V5, Role.CLIENT), 1)
-    session.outbound.send(delivery, out)
+    session.outbound.open(V5, lambda delivery, now: (b"\x32\x06\x00\x01t", b"\x00"))
+    delivery = Delivery("t", b"", 1, False, None, 8)
+    session.outbound.send(delivery, out, 0.0)
     message = Publish(Topic("t"), b"", 2, False, 1, None, False)
     assert session.inbound.accept(message, out)
     assert not session.inbound.accept(message, out)

@@ -268,8 +268,12 @@ class Calls(Owner):
         # Of those that follow in the same turn of the loop it is known.
         if not self.driver.coalescer.is_gathering:
             self.check_loop()
+        # Only properties have to do with the time.
+        now = 0.0 if properties is None else self._loop.time()
         try:
-            delivery = self._engine.publish(topic, payload, qos, retain, properties)
+            delivery = self._engine.publish(
+                topic, payload, qos, retain, properties, now
+            )
         except MqttCodeError as error:
             # `from` does nothing where it is compiled.
             error.__cause__ = self.error

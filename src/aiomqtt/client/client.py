@@ -505,8 +505,7 @@ class Client(LegacyAttributes, OtherNames):
         """
         from .pending import to_pending
 
-        engine = self._engine
-        return to_pending(engine.session.outbound.unfinished(), engine.version)
+        return to_pending(self._engine.session.outbound.unfinished())
 
     def drop(self, message: "PendingMessage") -> bool:
         """Drop a message from the session: it is not sent again.

@@ -1,15 +1,13 @@
 """The messages of a session that are not acknowledged, for the program to look at."""
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.outbound import QUEUED, SENT, Delivery
-from aiomqtt.protocol.packets import Publish
-from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 from .arguments import check_type
@@ -40,40 +38,32 @@ class PendingMessage:
     state: PendingState
     size: int
     _delivery: Delivery
-    # The PUBLISH without its identifier, as it was encoded; decoded when asked for.
-    _head: bytes
-    _tail: bytes
-    _version: ProtocolVersion
+    # Empty and None when it is released.
+    _topic: str
+    _payload: bytes
+    _retain: bool
+    _properties: Properties | None
 
-    @property
+    @cached_property
     def topic(self) -> Topic | None:
         """The topic; ``None`` when it is released."""
-        return None if self._publish is None else self._publish.topic
+        return Topic(self._topic) if self._topic else None
 
     @property
     def payload(self) -> bytes | None:
         """The payload; ``None`` when it is released."""
-        return None if self._publish is None else self._publish.payload
+        return self._payload if self._topic else None
 
     @property
     def retain(self) -> bool | None:
         """Whether the broker is to retain it; ``None`` when it is released."""
-        return None if self._publish is None else self._publish.retain
-
-    @property
-    def properties(self) -> Properties | None:
-        """The properties (5.0 only); ``None`` too when it is released."""
-        return None if self._publish is None else self._publish.properties
+        return self._retain if self._topic else None
 
     @cached_property
-    def _publish(self) -> Publish | None:
-        if not self._head:
-            return None
-        # Any identifier does: it is not among what is told of the PUBLISH.
-        data = self._head + b"\x00\x01" + self._tail
-        (publish,) = Decoder(self._version, Role.CLIENT).feed(data)
-        assert isinstance(publish, Publish)
-        return publish
+    def properties(self) -> Properties | None:
+        """The properties (5.0 only); ``None`` too when it is released."""
+        # A copy, as the program may change it.
+        return deepcopy(self._properties)
 
     def __eq__(self, other: object) -> bool:
         """Whether both stand for the same message."""
@@ -96,7 +86,7 @@ class PendingMessage:
 
 
 def to_pending(
-    deliveries: Iterable[Delivery], version: ProtocolVersion
+    deliveries: Iterable[Delivery],
 ) -> tuple[PendingMessage, ...]:
     """Return what the program sees of deliveries; nothing is copied."""
     return tuple(
@@ -104,11 +94,12 @@ def to_pending(
             delivery.qos,
             delivery.packet_id or None,
             _NAMES.get(delivery.state, "released"),
-            delivery.size if delivery.head else 0,
+            delivery.size,
             delivery,
-            delivery.head,
-            delivery.tail,
-            version,
+            delivery.topic,
+            delivery.payload,
+            delivery.retain,
+            delivery.properties,
         )
         for delivery in deliveries
     )

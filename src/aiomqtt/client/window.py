@@ -213,7 +213,7 @@ def refusal(delivery: Delivery) -> MqttError:
         return MqttError("The message was dropped from the session")
     from aiomqtt.protocol.problem import add_properties, describe_problem
 
-    code, properties = delivery.reason_code, delivery.properties
+    code, properties = delivery.reason_code, delivery.answer
     told = describe_problem(code, properties)
     error = MqttCodeError(code, f"Could not publish message: {told}")
     add_properties(error, properties)

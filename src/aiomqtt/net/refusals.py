@@ -72,5 +72,5 @@ def log_refused_message(logger: SafeLogger, delivery: Delivery) -> None:
     if delivery.state != DROPPED:
         logger.warning(
             "The broker refused a message that nobody waits for any more: %s",
-            describe_problem(delivery.reason_code, delivery.properties),
+            describe_problem(delivery.reason_code, delivery.answer),
         )

@@ -1,5 +1,8 @@
 """What dies with a network connection: negotiated limits and topic aliases."""
 
+from math import ceil
+from typing import Any, Final
+
 from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.properties import Properties
 from aiomqtt.standard.names import (
@@ -11,12 +14,16 @@ from aiomqtt.standard.names import (
     TOPIC_ALIAS_INVALID,
     V5,
 )
-from aiomqtt.standard.tables import ProtocolVersion
+from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
+from .codec.fast import encode_publish
 from .keep_alive import KeepAlive
+from .outbound import Delivery
 from .packets import Connack, Connect, Publish
 from .wire import PacketError
+
+CLIENT: Final = Role.CLIENT
 
 
 class Limits:
@@ -170,6 +177,47 @@ class Connection:
         if keep_alive is None:
             keep_alive = self.connect.keep_alive
         self.keep_alive = KeepAlive(keep_alive, now)
+
+    def encode(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
+        """Encode a delivery as it is to be written next, in two parts.
+
+        A topic alias stands for what was written before on this connection. Of the
+        Message Expiry Interval is sent what is left of it.
+        """
+        topic, properties = delivery.topic, delivery.properties
+        if self.version < V5:
+            properties = None
+        elif delivery.alias or delivery.expires is not None:
+            values: dict[str, Any] = {}
+            if delivery.alias:
+                topic = self.outbound_aliases.apply(topic, delivery.alias)
+                values["topic_alias"] = delivery.alias
+            if properties is not None:
+                values.update(properties.present)
+            if delivery.expires is not None:
+                # Rounded up, it must not become more than it was.
+                left = max(0, ceil(delivery.expires - now))
+                interval = values["message_expiry_interval"]
+                values["message_expiry_interval"] = min(left, interval)
+            properties = Properties._decoded(values)  # noqa: SLF001
+        return encode_publish(
+            topic,
+            delivery.payload,
+            delivery.qos,
+            delivery.retain,
+            properties,
+            self.version,
+            CLIENT,
+        )
+
+    def refusal(self, delivery: Delivery, now: float) -> int:
+        """Return the reason code that forbids a delivery of an earlier connection."""
+        limits = self.limits
+        if limits.allow_any_publish:
+            return 0
+        head, tail = self.encode(delivery, now)
+        delivery.head, delivery.tail = head, tail
+        return limits.refusal(head[0], len(head) + 2 + len(tail))
 
     def check_authentication(self, properties: Properties | None) -> None:
         """Refuse an authentication method that is not the CONNECT's (§4.12).

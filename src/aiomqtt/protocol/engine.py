@@ -8,7 +8,6 @@ when to call `tick` at the latest. No method blocks, sleeps or calls back.
 """
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, Final
 
 from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
@@ -49,7 +48,7 @@ from .events import (
     Settings,
     State,
 )
-from .outbound import Delivery
+from .outbound import Delivery, copied_properties
 from .packets import (
     Ack,
     Connack,
@@ -306,6 +305,7 @@ class Engine:
         qos: int,
         retain: bool,
         properties: Properties | None,
+        now: float,
     ) -> Delivery | None:
         """Publish a message (§3.3).
 
@@ -319,34 +319,43 @@ class Engine:
             MqttLimitError: The broker does not accept such a message.
             ValueError: The standard forbids an argument. Nothing has changed.
         """
+        connection = self._connection
         alias = None if properties is None else properties.topic_alias
-        aliases = self._connection.outbound_aliases
         if alias is not None:
             check_properties(properties, PacketType.PUBLISH, self.version, CLIENT)
             self._check_connected()
-            topic = aliases.resolve(topic, alias)
+            topic = connection.outbound_aliases.resolve(topic, alias)
         head, tail = encode_publish(
             topic, payload, qos, retain, properties, self.version, CLIENT
         )
         self._check_connected()
         outbound = self.session.outbound
-        if not self._connection.limits.allow_any_publish:
-            self._check_limits(head[0], len(head) + len(tail) + (2 if qos else 0))
+        size = len(head) + len(tail) + (2 if qos else 0)
+        if not connection.limits.allow_any_publish:
+            self._check_limits(head[0], size)
         maximum = self.settings.maximum_queued
         if qos and maximum is not None and len(outbound) >= maximum:
             msg = f"Could not publish message: {maximum} are unfinished already"
             raise MqttCodeError(QUEUE_FULL, msg)
-        render = None
-        if alias is not None:
-            assert properties is not None
-            aliases.set(alias, topic)
-            render = self._with_alias(topic, payload, qos, retain, properties)
-        if not qos:
-            self._data.extend((head, tail) if render is None else render())
+        if not qos and alias is None:
+            self._data.append(head)
+            self._data.append(tail)
             return None
-        delivery = Delivery(head, tail, qos)
-        delivery.render = render
-        outbound.send(delivery, self._data)
+        delivery = Delivery(topic, payload, qos, retain, None, size, head, tail)
+        if properties is not None:
+            interval = properties.message_expiry_interval
+            if interval is not None:
+                delivery.expires = now + interval
+            delivery.properties = copied_properties(properties)
+        if alias is not None:
+            connection.outbound_aliases.set(alias, topic)
+            delivery.alias = alias
+            # With an alias it depends on what was written before.
+            delivery.head = delivery.tail = b""
+        if not qos:
+            self._data.extend(connection.encode(delivery, now))
+            return None
+        outbound.send(delivery, self._data, now)
         return delivery
 
     def check_publish(
@@ -362,28 +371,6 @@ class Engine:
             topic, payload, qos, retain, properties, self.version, CLIENT
         )
         self._check_limits(head[0], len(head) + len(tail) + (2 if qos else 0))
-
-    def _with_alias(
-        self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties
-    ) -> Callable[[], tuple[bytes, bytes]]:
-        """Return what encodes a PUBLISH with its alias at the time of writing."""
-        connection = self._connection
-        # The program may go on to change its own.
-        properties = deepcopy(properties)
-
-        def render() -> tuple[bytes, bytes]:
-            # On a later connection aliases have another meaning: full topic then.
-            if connection is not self._connection or properties.topic_alias is None:
-                name, values = topic, properties.without("topic_alias")
-            else:
-                alias = properties.topic_alias
-                name = connection.outbound_aliases.apply(topic, alias)
-                values = properties
-            return encode_publish(
-                name, payload, qos, retain, values, self.version, CLIENT
-            )
-
-        return render
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a publish; False: its bytes may be on the wire, so it goes on."""
@@ -403,7 +390,7 @@ class Engine:
         self._add(delivery)
         if self._is_connected:
             # An identifier may be free again.
-            outbound.pump(self._data)
+            outbound.pump(self._data, self._received_at)
         return True
 
     def subscribe(
@@ -568,7 +555,7 @@ class Engine:
                 self.settings.maximum_in_flight,
                 limit if self.version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
             )
-        session.outbound.open(self.version, limit)
+        session.outbound.open(self.version, connection.encode, limit)
         session.inbound.open(
             self.version,
             connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
@@ -578,12 +565,11 @@ class Engine:
         # 3.1 does not tell whether the session is present: assume what was asked.
         present = connack.session_present or (self.version < V311 and session.exists)
         session.exists = connection.persists(connack)
-        refusal = connection.limits.refusal
         if present:
-            ended = session.outbound.resume(self._data, refusal)
+            ended = session.outbound.resume(self._data, connection.refusal, now)
         else:
             session.inbound.clear()
-            ended = session.outbound.restart(self._data, refusal)
+            ended = session.outbound.restart(self._data, connection.refusal, now)
         for delivery in ended:
             self._add(delivery)
 
@@ -600,10 +586,10 @@ class Engine:
             self.session.inbound.release(ack, self._data)
             return
         outbound = self.session.outbound
-        delivery = outbound.acknowledge(ack, self._data)
+        delivery = outbound.acknowledge(ack, self._data, now)
         if delivery is not None:
             self._add(delivery)
-            outbound.pump(self._data)
+            outbound.pump(self._data, now)
 
     def _on_suback(self, packet: Suback, now: float) -> None:
         self._connection.check_problem_information(packet.properties)
@@ -639,7 +625,7 @@ class Engine:
         request.properties = packet.properties
         self._add(request)
         # An identifier is free again: a publish may have waited for one.
-        self.session.outbound.pump(self._data)
+        self.session.outbound.pump(self._data, now)
 
     def _on_pingresp(self, packet: Ping, now: float) -> None:
         self._connection.keep_alive.on_pingresp()

@@ -7,7 +7,7 @@ was not written yet waits in order, without one.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode
 from aiomqtt.standard.names import (
@@ -19,7 +19,7 @@ from aiomqtt.standard.names import (
     UNSPECIFIED_ERROR,
     V5,
 )
-from aiomqtt.standard.tables import PacketType, ProtocolVersion
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .codec.fast import encode_ack, encode_not_found, with_dup
 from .dropped import DroppedIds
@@ -31,8 +31,6 @@ PUBREC: Final = PacketType.PUBREC
 # Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
 MAXIMUM_IN_FLIGHT: Final = 65_000
 
-# What a dropped delivery ends with.
-
 # The states of a delivery.
 QUEUED: Final = 0  # not written yet: it has no packet identifier
 SENT: Final = 1  # written: waits for PUBACK or PUBREC
@@ -41,59 +39,122 @@ DONE: Final = 3
 LOST: Final = 4  # its session ended before it was done
 DROPPED: Final = 5  # the program has dropped it
 WITHDRAWN: Final = 6  # the program has taken it back before it was written
+EXPIRED: Final = 7  # its Message Expiry Interval passed before it was written
 
 
 class Delivery:
     """One PUBLISH with QoS 1 or 2 on its way to the peer.
 
     Attributes:
+        sequence: Its number in the session, in the order in which they are sent.
+        topic: The topic name; like the payload and the properties it is kept until the
+            peer has the message.
+        payload: The payload.
         qos: 1 or 2.
+        retain: The RETAIN flag.
+        properties: Its properties (5.0), without a topic alias; None: there are none.
+            They belong to the delivery: nobody changes them.
+        expires: When its Message Expiry Interval has passed; None: never.
+        identifiers: The identifiers of the subscriptions that matched, in the broker.
+        share: The shared subscription that it comes by, in the broker; "": none.
+        size: How many bytes its packet has, as it was encoded first.
         packet_id: Its packet identifier; 0 while it has none.
-        state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED
-            or WITHDRAWN.
+        state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED,
+            WITHDRAWN or EXPIRED.
         reason_code: With what it ended; 0x80 and above: the peer refused it.
-        properties: What the peer said besides when it ended, or None.
+        alias: The topic alias to use on this connection; 0: none.
+        head: The first part of its packet, as this connection has it, up to the packet
+            identifier; b"": it is encoded when it is written.
+        tail: The second part, behind the packet identifier.
+        answer: What the peer said besides when it ended, or None.
         waiter: Whatever the caller wants to find here when it is done.
     """
 
     __slots__ = (
+        "alias",
+        "answer",
+        "expires",
         "head",
+        "identifiers",
         "packet_id",
+        "payload",
         "properties",
         "qos",
         "reason_code",
-        "render",
+        "retain",
+        "sequence",
+        "share",
+        "size",
         "state",
         "tail",
+        "topic",
         "waiter",
     )
 
-    def __init__(self, head: bytes, tail: bytes, qos: int) -> None:
-        """Take the two parts that the packet identifier goes between."""
-        self.head: bytes = head
-        self.tail: bytes = tail
+    def __init__(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+        size: int,
+        head: bytes = b"",
+        tail: bytes = b"",
+        expires: float | None = None,
+        identifiers: tuple[int, ...] = (),
+        share: str = "",
+        waiter: object = None,
+    ) -> None:
+        """Take fields that have been checked."""
+        # Valid for the session.
+        self.sequence: int = 0
+        self.topic: str = topic
+        self.payload: bytes = payload
         self.qos: int = qos
+        self.retain: bool = retain
+        self.properties: Properties | None = properties
+        self.expires: float | None = expires
+        self.identifiers: tuple[int, ...] = identifiers
+        self.share: str = share
+        self.size: int = size
         self.packet_id: int = 0
         self.state: int = QUEUED
         self.reason_code: ReasonCode = SUCCESS
-        self.properties: Properties | None = None
-        # Makes the two parts anew when it is written: with a topic alias they
-        # depend on what was written before, on the same connection. None instead of
-        # them: it is not to be sent any more, as it has expired.
-        self.render: Callable[[], tuple[bytes, bytes] | None] | None = None
-        self.waiter: object = None
+        # Valid for the connection.
+        self.alias: int = 0
+        self.head: bytes = head
+        self.tail: bytes = tail
+        # Valid for the process.
+        self.answer: Properties | None = None
+        self.waiter: object = waiter
 
-    @property
-    def size(self) -> int:
-        """The size of the packet in bytes."""
-        return len(self.head) + 2 + len(self.tail)
+
+# Encodes a delivery for a connection at a time, in two parts.
+Encode: TypeAlias = Callable[[Delivery, float], tuple[bytes, bytes]]
+# Tells with which reason code a connection forbids a delivery; 0: it does not.
+Refusal: TypeAlias = Callable[[Delivery, float], int]
+
+
+def _encode_nothing(delivery: Delivery, now: float) -> tuple[bytes, bytes]:
+    raise AssertionError
 
 
 class Outbound:
-    """All deliveries of one direction of a session."""
+    """All deliveries of one direction of a session.
 
-    def __init__(self) -> None:
+    Args:
+        role: Whose they are. A broker does not send what has expired while it waited
+            ([MQTT-3.3.2-5]); a client leaves that to the broker.
+
+    Attributes:
+        size: How many bytes of PUBLISH packets are kept.
+        expired: The deliveries that have expired, until the caller takes them out.
+    """
+
+    def __init__(self, role: Role = Role.CLIENT) -> None:
         """Start with nothing in flight."""
+        self._drops_expired = role is Role.SERVER
         # Valid for the session.
         # PUBLISH written and not acknowledged, in the order they were first
         # written; PUBREL written and not completed, in the order of the PUBRECs.
@@ -101,9 +162,11 @@ class Outbound:
         self._released: dict[int, Delivery] = {}
         self._queued: OrderedDict[Delivery, None] = OrderedDict()
         self._last_id = 0
-        # How many bytes of PUBLISH packets are kept.
+        self._last_sequence = 0
         self.size: int = 0
         self._dropped = DroppedIds()
+        # Valid until the caller takes them.
+        self.expired: list[Delivery] = []
 
         # Valid for the connection.
         # Of the sent ones, those that were not yet written on this connection.
@@ -112,6 +175,7 @@ class Outbound:
         self._reserved: set[int] = set()
         self._version: int = V5
         self._limit = 0
+        self._encode: Encode = _encode_nothing
 
     def __len__(self) -> int:
         """Return the number of deliveries that are not done."""
@@ -129,24 +193,34 @@ class Outbound:
         return len(self._queued)
 
     def open(
-        self, version: ProtocolVersion, limit: int = DEFAULT_RECEIVE_MAXIMUM
+        self,
+        version: ProtocolVersion,
+        encode: Encode,
+        limit: int = DEFAULT_RECEIVE_MAXIMUM,
     ) -> None:
         """Begin a connection on which at most `limit` deliveries may be in flight."""
         self._version = version
+        self._encode = encode
         self._limit = min(limit, MAXIMUM_IN_FLIGHT)
 
     def close(self) -> None:
         """End the connection; the session's state stays."""
         self._limit = 0
+        self._encode = _encode_nothing
         self._resend.clear()
         self._reserved.clear()
         self._dropped.close()
+        # Their topic aliases end with it, and another may have another version.
+        for delivery in self.unreceived():
+            delivery.alias = 0
+            delivery.head = delivery.tail = b""
 
     def clear(self) -> list[Delivery]:
         """Forget all state of the session and return what was not done."""
         lost = [*self._released.values(), *self._sent.values(), *self._queued]
         for delivery in lost:
             delivery.state = LOST
+            _forget_packet(delivery)
         self.size = 0
         self._sent.clear()
         self._released.clear()
@@ -194,14 +268,15 @@ class Outbound:
 
     # --- sending ----------------------------------------------------------------
 
-    def send(self, delivery: Delivery, out: list[bytes]) -> None:
+    def send(self, delivery: Delivery, out: list[bytes], now: float) -> None:
         """Accept a delivery and write it as soon as the quota allows, in order."""
+        self._last_sequence = delivery.sequence = self._last_sequence + 1
         self.size += delivery.size
         # What is queued already is held back by the quota, and goes first.
         if not self._queued and not self._resend and self.in_flight < self._limit:
             packet_id = self._allocate()
             if packet_id:
-                self._send_first(delivery, packet_id, out)
+                self._send_first(delivery, packet_id, out, now)
                 return
         self._queued[delivery] = None
 
@@ -212,12 +287,6 @@ class Outbound:
     def unreceived(self) -> list[Delivery]:
         """Return what the peer has not acknowledged in any way, in order."""
         return [*self._sent.values(), *self._queued]
-
-    def replace(self, delivery: Delivery, head: bytes, tail: bytes) -> None:
-        """Give an unreceived delivery other parts."""
-        self.size -= delivery.size
-        delivery.head, delivery.tail = head, tail
-        self.size += delivery.size
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a delivery that has not been written; False: it has been."""
@@ -250,51 +319,56 @@ class Outbound:
         delivery.state = DROPPED
         return True
 
-    def pump(self, out: list[bytes]) -> None:
+    def pump(self, out: list[bytes], now: float) -> None:
         """Write what the send quota allows (§4.9): first what is sent again."""
         if not self._resend and not self._queued:
             return
         room = self._limit - self.in_flight
         while room > 0 and self._resend:
             delivery, _ = self._resend.popitem(last=False)
-            self._send_again(delivery, out)
+            self._send_again(delivery, out, now)
             room -= 1
         while room > 0 and self._queued:
+            last_id = self._last_id
             packet_id = self._allocate()
             if not packet_id:
                 return
             delivery, _ = self._queued.popitem(last=False)
-            if self._send_first(delivery, packet_id, out):
+            if self._drops_expired and _is_expired(delivery, now):
+                self._last_id = last_id
+                self._drop_packet(delivery)
+                delivery.state = EXPIRED
+                self.expired.append(delivery)
+            else:
+                self._send_first(delivery, packet_id, out, now)
                 room -= 1
 
-    def _send_first(self, delivery: Delivery, packet_id: int, out: list[bytes]) -> bool:
-        """Write a delivery for the first time; False: it is not to be sent any more."""
-        head, tail = delivery.head, delivery.tail
-        if delivery.render is not None:
-            parts = delivery.render()
-            if parts is None:
-                self._drop_packet(delivery)
-                delivery.state = DONE
-                return False
-            head, tail = parts
+    def _send_first(
+        self, delivery: Delivery, packet_id: int, out: list[bytes], now: float
+    ) -> None:
         delivery.packet_id = packet_id
         delivery.state = SENT
         self._sent[packet_id] = delivery
+        head, tail = delivery.head, delivery.tail
+        if head:
+            # It is hardly ever needed again: what is kept is the message.
+            delivery.head = delivery.tail = b""
+        else:
+            head, tail = self._encode(delivery, now)
         _write(head, tail, packet_id, out)
-        return True
 
-    def _send_again(self, delivery: Delivery, out: list[bytes]) -> None:
+    def _send_again(self, delivery: Delivery, out: list[bytes], now: float) -> None:
         """Write a delivery that the peer may have had already: it can't expire."""
         head, tail = delivery.head, delivery.tail
-        if delivery.render is not None:
-            head, tail = delivery.render() or (head, tail)
+        if head:
+            delivery.head = delivery.tail = b""
+        else:
+            head, tail = self._encode(delivery, now)
         _write(with_dup(head), tail, delivery.packet_id, out)
 
     # --- resuming ---------------------------------------------------------------
 
-    def resume(
-        self, out: list[bytes], refusal: Callable[[int, int], int]
-    ) -> list[Delivery]:
+    def resume(self, out: list[bytes], refusal: Refusal, now: float) -> list[Delivery]:
         """Go on where the last connection ended (§4.4): the peer kept the session.
 
         PUBREL goes first, for what had been received, then PUBLISH with DUP, each
@@ -302,27 +376,25 @@ class Outbound:
 
         Args:
             out: Where to write.
-            refusal: Tells for a first byte and a size with which reason code the
-                limits of this connection forbid a PUBLISH; 0: they don't.
+            refusal: Tells which deliveries this connection forbids.
+            now: The time.
 
         Returns:
             What ended because the peer no longer accepts it.
         """
         refused = [
             self._finish(delivery, ReasonCode(code))
-            for delivery in [*self._sent.values(), *self._queued]
-            if (code := refusal(delivery.head[0], delivery.size))
+            for delivery in self.unreceived()
+            if (code := refusal(delivery, now))
         ]
         out.extend(
             encode_ack(PUBREL_FIRST_BYTE, packet_id) for packet_id in self._released
         )
         self._resend.update(dict.fromkeys(self._sent.values()))
-        self.pump(out)
+        self.pump(out, now)
         return refused
 
-    def restart(
-        self, out: list[bytes], refusal: Callable[[int, int], int]
-    ) -> list[Delivery]:
+    def restart(self, out: list[bytes], refusal: Refusal, now: float) -> list[Delivery]:
         """Begin anew: the peer has lost the session (§3.2.2.1.1).
 
         What it never acknowledged is sent again as a new message. What it had
@@ -331,6 +403,7 @@ class Outbound:
         Args:
             out: Where to write.
             refusal: As for `resume`.
+            now: The time.
 
         Returns:
             What ended by this.
@@ -346,11 +419,11 @@ class Outbound:
         self._sent.clear()
         self._dropped.clear()
         self._last_id = 0
-        return ended + self.resume(out, refusal)
+        return ended + self.resume(out, refusal, now)
 
     # --- acknowledgements -------------------------------------------------------
 
-    def acknowledge(self, ack: Ack, out: list[bytes]) -> Delivery | None:
+    def acknowledge(self, ack: Ack, out: list[bytes], now: float) -> Delivery | None:
         """Handle a PUBACK, PUBREC or PUBCOMP.
 
         Returns:
@@ -365,7 +438,7 @@ class Outbound:
         delivery = self._sent.get(packet_id)
         if ack.kind is PUBACK:
             if delivery is None:
-                if not self._is_for_dropped(ack, out):
+                if not self._is_for_dropped(ack, out, now):
                     self._refuse_if_used(ack)
                 return None
             # RabbitMQ 3 answers QoS 2 with PUBACK on MQTT 3: it takes it at QoS 1.
@@ -373,18 +446,18 @@ class Outbound:
                 raise PacketError(PROTOCOL_ERROR, "PUBACK for a PUBLISH with QoS 2")
             return self._finish(delivery, ack.reason_code, ack)
         if ack.kind is PUBREC:
-            return self._on_pubrec(ack, delivery, out)
+            return self._on_pubrec(ack, delivery, out, now)
         if delivery is not None:
             raise PacketError(PROTOCOL_ERROR, "PUBCOMP before PUBREC")
         delivery = self._released.get(packet_id)
         if delivery is None:
-            if not self._is_for_dropped(ack, out):
+            if not self._is_for_dropped(ack, out, now):
                 self._refuse_if_used(ack)
             return None
         return self._finish(delivery, SUCCESS, ack)
 
     def _on_pubrec(
-        self, ack: Ack, delivery: Delivery | None, out: list[bytes]
+        self, ack: Ack, delivery: Delivery | None, out: list[bytes], now: float
     ) -> Delivery | None:
         packet_id = ack.packet_id
         if delivery is not None:
@@ -400,7 +473,7 @@ class Outbound:
             self._drop_packet(delivery)
             delivery.reason_code = ack.reason_code
             self._released[packet_id] = delivery
-        elif self._is_for_dropped(ack, out):
+        elif self._is_for_dropped(ack, out, now):
             return None
         elif packet_id in self._reserved:
             self._refuse_if_used(ack)
@@ -411,14 +484,14 @@ class Outbound:
         out.append(encode_ack(PUBREL_FIRST_BYTE, packet_id))
         return None
 
-    def _is_for_dropped(self, ack: Ack, out: list[bytes]) -> bool:
+    def _is_for_dropped(self, ack: Ack, out: list[bytes], now: float) -> bool:
         """Whether an acknowledgement is that of a dropped delivery, and is handled."""
         if not len(self._dropped):
             return False
         if not self._dropped.acknowledge(ack, self._version, out):
             return False
         # It may have made room.
-        self.pump(out)
+        self.pump(out, now)
         return True
 
     def _refuse_if_used(self, ack: Ack) -> None:
@@ -448,14 +521,38 @@ class Outbound:
         if reason_code:
             delivery.reason_code = reason_code
         if ack is not None:
-            delivery.properties = ack.properties
+            delivery.answer = ack.properties
         delivery.state = DONE
         return delivery
 
     def _drop_packet(self, delivery: Delivery) -> None:
         self.size -= delivery.size
-        delivery.head = delivery.tail = b""
-        delivery.render = None
+        _forget_packet(delivery)
+
+
+def copied_properties(properties: Properties) -> Properties | None:
+    """Return what a delivery keeps of properties that the program may go on to change.
+
+    It is all but the topic alias; None: nothing.
+    """
+    values: dict[str, Any] = {
+        name: value.copy() if isinstance(value, list) else value
+        for name, value in properties.present.items()
+        if name != "topic_alias"
+    }
+    return Properties._decoded(values) if values else None  # noqa: SLF001
+
+
+def _forget_packet(delivery: Delivery) -> None:
+    delivery.topic = ""
+    delivery.payload = delivery.head = delivery.tail = b""
+    delivery.properties = None
+    delivery.size = 0
+
+
+def _is_expired(delivery: Delivery, now: float) -> bool:
+    expires = delivery.expires
+    return expires is not None and now >= expires
 
 
 def _write(head: bytes, tail: bytes, packet_id: int, out: list[bytes]) -> None:

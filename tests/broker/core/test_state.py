@@ -521,6 +521,10 @@ def test_what_was_sent_once_does_not_expire():
     (packet,) = again.rest
     assert isinstance(packet, Publish)
     assert packet.dup
+    # It lasts no longer than what is left.
+    assert packet.properties == Properties(message_expiry_interval=0)
+    assert world.state.statistics.messages_expired == 0
+    assert len(world.state.sessions["me"].outbound) == 1
 
 
 # --- limits and slow clients --------------------------------------------------
@@ -708,7 +712,8 @@ def test_who_does_not_acknowledge_is_slow_too(version):
     other = world.client(version, client_id="other")
     window = 0xFFFF if version == 5 else IN_FLIGHT_V3
     if version == 5:
-        slow.world.state.sessions["slow"].outbound.open(V5, 10)
+        session = slow.world.state.sessions["slow"]
+        session.outbound.open(V5, session._encode, 10)
         window = 10
     for number in range(window + BACKLOG_HIGH + 2):
         other.publish(qos=1, mid=number + 1)

@@ -164,7 +164,7 @@ class Client:
         **properties: Any,
     ) -> Delivery:
         values = _properties(properties)
-        delivery = self.engine.publish(topic, payload, qos, retain, values)
+        delivery = self.engine.publish(topic, payload, qos, retain, values, self.now)
         self.handed_over()
         # None at QoS 0, which has nothing to ask.
         return delivery  # type: ignore[return-value]

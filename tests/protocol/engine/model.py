@@ -214,7 +214,7 @@ class Link:
             return
         payload = b"c%d" % len(self.published)
         self.published.append((topic, payload, qos))
-        delivery = self.engine.publish(topic, payload, qos, False, None)
+        delivery = self.engine.publish(topic, payload, qos, False, None, 0.0)
         if delivery is not None:
             self.deliveries.append(delivery)
         self.take()

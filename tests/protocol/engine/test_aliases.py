@@ -194,7 +194,7 @@ def test_the_properties_of_the_caller_stay_as_they_are():
     client, broker = connected(connack=CONNACK(topic_alias_maximum=1))
     properties = Properties(topic_alias=1, content_type="c")
     for _ in range(2):
-        client.engine.publish("a", b"", 0, False, properties)
+        client.engine.publish("a", b"", 0, False, properties, 0.0)
     assert properties == Properties(topic_alias=1, content_type="c")
     client.handed_over()
     broker.gets(
@@ -209,7 +209,7 @@ def test_properties_that_change_after_the_call_do_not_change_what_is_written():
     client.publish("a", b"", 1)
     broker.read()
     properties = Properties(topic_alias=1, content_type="c")
-    client.engine.publish("b", b"", 1, False, properties)
+    client.engine.publish("b", b"", 1, False, properties, 0.0)
     properties.content_type = "changed"
     properties.topic_alias = 2
     broker.sends(PUBACK(1))

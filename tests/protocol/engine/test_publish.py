@@ -105,7 +105,7 @@ def test_a_failing_puback_ends_the_flow_with_its_reason(code):
     broker.sends(PUBACK(1, code, reason_string="because"))
     assert client.events() == [delivery]
     assert delivery.reason_code == code
-    assert delivery.properties == Properties(reason_string="because")
+    assert delivery.answer == Properties(reason_string="because")
     broker.gets_nothing()
     client.publish("t", b"", 1)
     broker.gets(PUBLISH("t", b"", 1, 2))
@@ -120,7 +120,7 @@ def test_a_failing_pubrec_ends_the_flow_without_a_pubrel(code):
     broker.sends(PUBREC(1, code, reason_string="because"))
     assert client.events() == [delivery]
     assert delivery.reason_code == code
-    assert delivery.properties == Properties(reason_string="because")
+    assert delivery.answer == Properties(reason_string="because")
     broker.gets_nothing()
 
 

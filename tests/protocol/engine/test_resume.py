@@ -193,7 +193,51 @@ def test_what_was_sent_does_not_expire():
     broker.read()
     client.tick(40)
     reconnect(client, broker)
-    broker.gets(PUBLISH("t", b"", 2, 1, dup=True, message_expiry_interval=1))
+    broker.gets(PUBLISH("t", b"", 2, 1, dup=True, message_expiry_interval=0))
+
+
+@pytest.mark.parametrize("session_present", [True, False])
+def test_on_a_later_connection_is_sent_what_is_left_of_the_expiry(session_present):
+    client, broker = lasting(connack=CONNACK(receive_maximum=1))
+    client.publish("t", b"1", 1, message_expiry_interval=100, content_type="c")
+    client.publish("t", b"2", 1, message_expiry_interval=0xFFFF_FFFF)
+    client.publish("t", b"3", 1)
+    client.tick(9.5)
+    reconnect(client, broker, session_present)
+    # Rounded up.
+    left, dup = 91, session_present
+    broker.gets(
+        PUBLISH(
+            "t", b"1", 1, 1, dup=dup, message_expiry_interval=left, content_type="c"
+        ),
+        PUBLISH("t", b"2", 1, 2, message_expiry_interval=0xFFFF_FFFF - 9),
+        PUBLISH("t", b"3", 1, 3),
+    )
+
+
+def test_on_its_own_connection_a_message_is_sent_as_it_was_published():
+    client, broker = connected(connack=CONNACK(receive_maximum=1))
+    client.publish("t", b"1", 1)
+    client.publish("t", b"2", 1, message_expiry_interval=100)
+    broker.read()
+    client.tick(9.5)
+    broker.sends(PUBACK(1))
+    broker.gets(PUBLISH("t", b"2", 1, 2, message_expiry_interval=100))
+
+
+def test_properties_belong_to_the_message_once_it_is_published():
+    client, broker = lasting()
+    properties = Properties(user_property=[("a", "b")], content_type="c")
+    client.engine.publish("t", b"", 1, False, properties, 0.0)
+    client.handed_over()
+    assert isinstance(properties.user_property, list)
+    properties.user_property.append(("c", "d"))
+    properties.content_type = "changed"
+    broker.read()
+    reconnect(client, broker)
+    broker.gets(
+        PUBLISH("t", b"", 1, 1, dup=True, user_property=[("a", "b")], content_type="c")
+    )
 
 
 def test_subscribing_is_not_sent_again(version):

@@ -8,7 +8,7 @@ from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Delivery, Outbound
 from aiomqtt.protocol.packets import Ack, WillMessage
 from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, PACKET_TOO_LARGE, V5
-from aiomqtt.standard.tables import ProtocolVersion
+from aiomqtt.standard.tables import ProtocolVersion, Role
 
 from .memory_account import (
     IDENTIFIER_SIZE,
@@ -104,48 +104,6 @@ class Subscription:
         self.identifier: int = identifier
 
 
-class Letter:
-    """A message with QoS 1 or 2 for one session, so that it can be encoded anew."""
-
-    __slots__ = ("identifiers", "message", "qos", "retain", "session", "share")
-
-    def __init__(
-        self,
-        session: "Session",
-        message: ApplicationMessage,
-        qos: int,
-        retain: bool,
-        identifiers: tuple[int, ...],
-        share: str,
-    ) -> None:
-        """Take the fields; a share is the filter of a shared subscription, or ""."""
-        self.session: Session = session
-        self.message: ApplicationMessage = message
-        self.qos: int = qos
-        self.retain: bool = retain
-        self.identifiers: tuple[int, ...] = identifiers
-        self.share: str = share
-
-    def render(self) -> tuple[bytes, bytes] | None:
-        """Encode it for the connection that there is; None: it has expired."""
-        session = self.session
-        send_buffer = session.send_buffer
-        now = session.shared.now
-        if send_buffer is None or self.message.is_expired(now):
-            session.shared.statistics.messages_expired += 1
-            self.forget()
-            return None
-        return send_buffer.render(
-            self.message, self.qos, self.retain, self.identifiers, now
-        )
-
-    def forget(self) -> None:
-        """Count it no more: it has left the session."""
-        memory = self.session.shared.memory
-        memory.used -= QUEUED_SIZE
-        self.message.let_go(memory)
-
-
 class Session:
     """What the broker keeps of one client.
 
@@ -183,7 +141,7 @@ class Session:
         self.client_id: str = client_id
         self.shared: Shared = shared
         # Valid for the session.
-        self.outbound: Outbound = Outbound()
+        self.outbound: Outbound = Outbound(Role.SERVER)
         self.inbound: Inbound = Inbound()
         self.subscriptions: dict[str, Subscription] = {}
         self.pending_retained: PendingRetained | None = None
@@ -233,9 +191,18 @@ class Session:
         self._counted = 0
 
     def _forget(self, delivery: Delivery) -> None:
-        letter = delivery.waiter
-        assert isinstance(letter, Letter)
-        letter.forget()
+        """Count it no more: it has left the session."""
+        memory = self.shared.memory
+        memory.used -= QUEUED_SIZE
+        message_of(delivery).let_go(memory)
+
+    def _forget_expired(self) -> None:
+        """Forget what is not sent any more."""
+        expired = self.outbound.expired
+        self.shared.statistics.messages_expired += len(expired)
+        for delivery in expired:
+            self._forget(delivery)
+        expired.clear()
 
     # --- connections --------------------------------------------------------------
 
@@ -249,19 +216,22 @@ class Session:
             version,
             limits.receive_maximum if version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
         )
-        self.outbound.open(version, receive_maximum if version >= V5 else IN_FLIGHT_V3)
-        if self.is_v5 != send_buffer.is_v5:
-            self.is_v5 = send_buffer.is_v5
-            self._encode_anew()
+        self.outbound.open(
+            version, self._encode, receive_maximum if version >= V5 else IN_FLIGHT_V3
+        )
+        self.is_v5 = send_buffer.is_v5
 
     def resume(self) -> None:
         """Go on where the last connection ended (§4.4)."""
         send_buffer = self.send_buffer
         assert send_buffer is not None
         send_buffer.wake()
-        for delivery in self.outbound.resume(send_buffer.data, self._refusal):
-            self.shared.statistics.messages_dropped += 1
+        shared = self.shared
+        for delivery in self.outbound.resume(send_buffer.data, self._refusal, shared.now):
+            shared.statistics.messages_dropped += 1
             self._forget(delivery)
+        if self.outbound.expired:
+            self._forget_expired()
         pending_retained = self.pending_retained
         if pending_retained is not None:
             pending_retained.is_blocked = False
@@ -275,20 +245,25 @@ class Session:
         if pending_retained is not None:
             pending_retained.interrupt()
 
-    def _encode_anew(self) -> None:
-        """Take what waits from one version of MQTT to another."""
-        for delivery in self.outbound.unreceived():
-            letter = delivery.waiter
-            assert isinstance(letter, Letter)
-            head, tail = letter.message.parts(self.is_v5, letter.qos, letter.retain)
-            self.outbound.replace(delivery, head, tail)
-            delivery.render = letter.render
+    def _encode(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
+        send_buffer = self.send_buffer
+        assert send_buffer is not None
+        return send_buffer.render(
+            message_of(delivery),
+            delivery.qos,
+            delivery.retain,
+            delivery.identifiers,
+            now,
+        )
 
-    def _refusal(self, first: int, size: int) -> int:
+    def _refusal(self, delivery: Delivery, now: float) -> int:
         """Return with which reason the client does not take a packet ([3.1.2-24])."""
         send_buffer = self.send_buffer
         if send_buffer is None or not send_buffer.maximum_packet_size:
             return 0
+        message = message_of(delivery)
+        head, tail = message.parts(self.is_v5, delivery.qos, delivery.retain)
+        size = len(head) + len(tail) + 2
         return PACKET_TOO_LARGE if size > send_buffer.maximum_packet_size else 0
 
     # --- messages -----------------------------------------------------------------
@@ -373,26 +348,40 @@ class Session:
             if size > send_buffer.maximum_packet_size:
                 shared.statistics.messages_dropped += 1
                 return
-        delivery = Delivery(head, tail, qos)
-        letter = Letter(self, message, qos, retain, identifiers, share)
-        delivery.waiter = letter
+        size = len(head) + len(tail) + 2
+        if (
+            send_buffer is None
+            or identifiers
+            or message.expires is not None
+            or send_buffer.uses_aliases
+        ):
+            # It is encoded for this client alone, when it is written.
+            head = tail = b""
+        delivery = Delivery(
+            message.topic,
+            message.payload,
+            qos,
+            retain,
+            message.properties,
+            size,
+            head,
+            tail,
+            message.expires,
+            identifiers,
+            share,
+            message,
+        )
         shared.memory.used += QUEUED_SIZE
         message.keep(shared.memory)
-        if (
-            identifiers
-            or message.expires is not None
-            or (send_buffer is not None and send_buffer.uses_aliases)
-        ):
-            delivery.render = letter.render
         if message.retain:
             self._has_got(message)
         if send_buffer is None:
-            outbound.send(delivery, [])
+            outbound.send(delivery, [], shared.now)
             return
         if not send_buffer.data:
             send_buffer.wake()
-        outbound.send(delivery, send_buffer.data)
-        send_buffer.unsent += len(tail)
+        outbound.send(delivery, send_buffer.data, shared.now)
+        send_buffer.unsent += size
         shared.statistics.messages_sent += 1
         if not send_buffer.has_backlog and outbound.queued > BACKLOG_HIGH:
             send_buffer.has_backlog = True
@@ -406,31 +395,32 @@ class Session:
         send_buffer, outbound = self.send_buffer, self.outbound
         assert send_buffer is not None
         send_buffer.wake()
-        delivery = outbound.acknowledge(ack, send_buffer.data)
+        now = self.shared.now
+        delivery = outbound.acknowledge(ack, send_buffer.data, now)
         if delivery is not None:
             self._forget(delivery)
-            outbound.pump(send_buffer.data)
+            outbound.pump(send_buffer.data, now)
+        if outbound.expired:
+            self._forget_expired()
         if send_buffer.has_backlog and outbound.queued < BACKLOG_HIGH // 2:
             send_buffer.has_backlog = False
-            send_buffer.release_if_drained(self.shared.now)
+            send_buffer.release_if_drained(now)
         pending_retained = self.pending_retained
         if pending_retained is not None:
             pending_retained.is_blocked = False
             self.send_more_retained()
 
-    def letters_for_others(self) -> list[Letter]:
+    def deliveries_for_others(self) -> list[Delivery]:
         """Return what came by shared subscriptions and may go to another member.
 
         When the session ends, that is what the client has not acknowledged, but for
         messages with QoS 2 whose delivery has begun ([MQTT-4.8.2-5]).
         """
-        letters: list[Letter] = []
-        for delivery in self.outbound.unreceived():
-            letter = delivery.waiter
-            is_begun = delivery.qos == 2 and delivery.packet_id > 0
-            if isinstance(letter, Letter) and letter.share and not is_begun:
-                letters.append(letter)
-        return letters
+        return [
+            delivery
+            for delivery in self.outbound.unreceived()
+            if delivery.share and (delivery.qos == 1 or not delivery.packet_id)
+        ]
 
     # --- retained messages --------------------------------------------------------
 
@@ -507,6 +497,13 @@ class Session:
                     (identifier,) if identifier else (),
                     None,
                 )
+
+
+def message_of(delivery: Delivery) -> ApplicationMessage:
+    """Return the message of a delivery, which is encoded once for all who get it."""
+    message = delivery.waiter
+    assert isinstance(message, ApplicationMessage)
+    return message
 
 
 def _extra(send_buffer: SendBuffer, identifiers: tuple[int, ...]) -> int:

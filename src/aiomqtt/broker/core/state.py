@@ -17,7 +17,7 @@ from .memory_account import MemoryAccount
 from .message import ApplicationMessage, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
-from .session import FOREVER, Session, Shared
+from .session import FOREVER, Session, Shared, message_of
 from .subscriptions import Matches, Recipient, ShareGroup, Subscriptions
 from .timers import Timers
 
@@ -268,13 +268,16 @@ class BrokerState:
         self.subscriptions.end(session)
         if not self._is_sweeping:
             self._sweep()
-        letters = session.letters_for_others()
+        deliveries = [
+            (delivery.share, message_of(delivery))
+            for delivery in session.deliveries_for_others()
+        ]
         session.end()
         del self.sessions[session.client_id]
-        for letter in letters:
-            group = self.subscriptions.group(letter.share)
-            if group is not None and not letter.message.is_expired(self.shared.now):
-                self._send_to_one(group, letter.message, None)
+        for share, message in deliveries:
+            group = self.subscriptions.group(share)
+            if group is not None and not message.is_expired(self.shared.now):
+                self._send_to_one(group, message, None)
 
     def _sweep(self) -> None:
         """Remove the subscriptions of sessions that have ended, a portion at a time."""
