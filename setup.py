@@ -41,6 +41,7 @@ HOT = (
     "aiomqtt/protocol/codec/size.py",
     "aiomqtt/protocol/codec/stream.py",
     "aiomqtt/protocol/connection.py",
+    "aiomqtt/protocol/delivery.py",
     "aiomqtt/protocol/dropped.py",
     "aiomqtt/protocol/engine.py",
     "aiomqtt/protocol/events.py",

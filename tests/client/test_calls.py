@@ -10,7 +10,7 @@ import pytest
 
 from aiomqtt import MqttError
 from aiomqtt.client.window import ReceiptWaiters
-from aiomqtt.protocol.outbound import LOST
+from aiomqtt.protocol.delivery import LOST
 from tests.conversation import (
     CEILING,
     accept,

@@ -3,18 +3,17 @@
 import pytest
 
 from aiomqtt.protocol.codec.fast import encode_publish
-from aiomqtt.protocol.outbound import (
+from aiomqtt.protocol.delivery import (
     DONE,
     EXPIRED,
     LOST,
-    MAXIMUM_IN_FLIGHT,
     QUEUED,
     RELEASED,
     SENT,
     WITHDRAWN,
     Delivery,
-    Outbound,
 )
+from aiomqtt.protocol.outbound import MAXIMUM_IN_FLIGHT, Outbound
 from aiomqtt.protocol.packets import Ack
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role

@@ -1,6 +1,6 @@
 """What outlives a connection."""
 
-from aiomqtt.protocol.outbound import LOST, Delivery
+from aiomqtt.protocol.delivery import LOST, Delivery
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.session import Session
 from aiomqtt.standard.tables import ProtocolVersion

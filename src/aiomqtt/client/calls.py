@@ -17,9 +17,9 @@ from aiomqtt.net.driver import Driver
 from aiomqtt.net.owner import CONNECTED, Owner
 from aiomqtt.net.sink import Room, Sink
 from aiomqtt.properties import Properties
+from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
 from aiomqtt.protocol.events import Arrived, Closed, Connected, Happening, Request
-from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.standard.names import FIRST_FAILURE, KEEP_ALIVE_TIMEOUT
 
 from .deadlines import Deadlines

@@ -22,9 +22,9 @@ from aiomqtt.paho import to_properties
 from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.encode import check_qos
+from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
 from aiomqtt.protocol.events import Request, Settings
-from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.streams.custom_queue import CustomQueueStream
 from aiomqtt.streams.iterator import MessagesIterator

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.outbound import QUEUED, SENT, Delivery
+from aiomqtt.protocol.delivery import QUEUED, SENT, Delivery
 from aiomqtt.topic import Topic
 
 from .arguments import check_type

@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.properties import ReasonCode
+from aiomqtt.protocol.delivery import DONE, LOST, Delivery
 from aiomqtt.protocol.engine import NOT_CONNECTED
-from aiomqtt.protocol.outbound import DONE, LOST, Delivery
 from aiomqtt.standard.names import FIRST_FAILURE
 
 from .calls import OVERHEAD, Calls

@@ -5,7 +5,7 @@ import copy
 from typing import Final, TypeAlias
 
 from aiomqtt.exceptions import MqttError
-from aiomqtt.protocol.outbound import Delivery
+from aiomqtt.protocol.delivery import Delivery
 
 # Programs compare this text: what did not happen is the cause's to say.
 TIMED_OUT: Final = "Operation timed out"

@@ -7,7 +7,7 @@ from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.paho import to_properties
 from aiomqtt.payload import encode_payload
 from aiomqtt.protocol.codec.encode import check_qos
-from aiomqtt.protocol.outbound import DONE, DROPPED, LOST, Delivery
+from aiomqtt.protocol.delivery import DONE, DROPPED, LOST, Delivery
 from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.topic import to_text
 from aiomqtt.types import Publication

@@ -5,8 +5,8 @@ from typing import Final
 from aiomqtt.escaping import quote
 from aiomqtt.exceptions import MqttConnectError
 from aiomqtt.log import SafeLogger
+from aiomqtt.protocol.delivery import DROPPED, Delivery
 from aiomqtt.protocol.events import Request
-from aiomqtt.protocol.outbound import DROPPED, Delivery
 from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.problem import add_properties, describe_problem
 from aiomqtt.standard.names import FIRST_FAILURE, UNSUPPORTED_PROTOCOL_VERSION, V5

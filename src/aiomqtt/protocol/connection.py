@@ -18,8 +18,8 @@ from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 from .codec.fast import encode_publish
+from .delivery import Delivery
 from .keep_alive import KeepAlive
-from .outbound import Delivery
 from .packets import Connack, Connect, Publish
 from .wire import PacketError
 

@@ -38,6 +38,7 @@ from .codec.properties import check_properties
 from .codec.size import MESSAGE_SIZE
 from .codec.stream import Decoder
 from .connection import Connection
+from .delivery import Delivery, copied_properties
 from .events import (
     Arrived,
     Closed,
@@ -48,7 +49,6 @@ from .events import (
     Settings,
     State,
 )
-from .outbound import Delivery, copied_properties
 from .packets import (
     Ack,
     Connack,

@@ -7,7 +7,7 @@ from aiomqtt.exceptions import MqttError
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
-from .outbound import Delivery
+from .delivery import Delivery
 from .packets import Connack, Publish, WillMessage
 
 

@@ -7,9 +7,9 @@ was not written yet waits in order, without one.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from aiomqtt.properties import SUCCESS, Properties, ReasonCode
+from aiomqtt.properties import SUCCESS, ReasonCode
 from aiomqtt.standard.names import (
     DEFAULT_RECEIVE_MAXIMUM,
     FIRST_FAILURE,
@@ -22,6 +22,17 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .codec.fast import encode_ack, encode_not_found, with_dup
+from .delivery import (
+    DONE,
+    DROPPED,
+    EXPIRED,
+    LOST,
+    QUEUED,
+    RELEASED,
+    SENT,
+    WITHDRAWN,
+    Delivery,
+)
 from .dropped import DroppedIds
 from .packets import Ack
 from .wire import PacketError
@@ -30,105 +41,6 @@ PUBACK: Final = PacketType.PUBACK
 PUBREC: Final = PacketType.PUBREC
 # Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
 MAXIMUM_IN_FLIGHT: Final = 65_000
-
-# The states of a delivery.
-QUEUED: Final = 0  # not written yet: it has no packet identifier
-SENT: Final = 1  # written: waits for PUBACK or PUBREC
-RELEASED: Final = 2  # PUBREC came: waits for PUBCOMP
-DONE: Final = 3
-LOST: Final = 4  # its session ended before it was done
-DROPPED: Final = 5  # the program has dropped it
-WITHDRAWN: Final = 6  # the program has taken it back before it was written
-EXPIRED: Final = 7  # its Message Expiry Interval passed before it was written
-
-
-class Delivery:
-    """One PUBLISH with QoS 1 or 2 on its way to the peer.
-
-    Attributes:
-        sequence: Its number in the session, in the order in which they are sent.
-        topic: The topic name; like the payload and the properties it is kept until the
-            peer has the message.
-        payload: The payload.
-        qos: 1 or 2.
-        retain: The RETAIN flag.
-        properties: Its properties (5.0), without a topic alias; None: there are none.
-            They belong to the delivery: nobody changes them.
-        expires: When its Message Expiry Interval has passed; None: never.
-        identifiers: The identifiers of the subscriptions that matched, in the broker.
-        share: The shared subscription that it comes by, in the broker; "": none.
-        size: How many bytes its packet has, as it was encoded first.
-        packet_id: Its packet identifier; 0 while it has none.
-        state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED,
-            WITHDRAWN or EXPIRED.
-        reason_code: With what it ended; 0x80 and above: the peer refused it.
-        alias: The topic alias to use on this connection; 0: none.
-        head: The first part of its packet, as this connection has it, up to the packet
-            identifier; b"": it is encoded when it is written.
-        tail: The second part, behind the packet identifier.
-        answer: What the peer said besides when it ended, or None.
-        waiter: Whatever the caller wants to find here when it is done.
-    """
-
-    __slots__ = (
-        "alias",
-        "answer",
-        "expires",
-        "head",
-        "identifiers",
-        "packet_id",
-        "payload",
-        "properties",
-        "qos",
-        "reason_code",
-        "retain",
-        "sequence",
-        "share",
-        "size",
-        "state",
-        "tail",
-        "topic",
-        "waiter",
-    )
-
-    def __init__(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int,
-        retain: bool,
-        properties: Properties | None,
-        size: int,
-        head: bytes = b"",
-        tail: bytes = b"",
-        expires: float | None = None,
-        identifiers: tuple[int, ...] = (),
-        share: str = "",
-        waiter: object = None,
-    ) -> None:
-        """Take fields that have been checked."""
-        # Valid for the session.
-        self.sequence: int = 0
-        self.topic: str = topic
-        self.payload: bytes = payload
-        self.qos: int = qos
-        self.retain: bool = retain
-        self.properties: Properties | None = properties
-        self.expires: float | None = expires
-        self.identifiers: tuple[int, ...] = identifiers
-        self.share: str = share
-        self.size: int = size
-        self.packet_id: int = 0
-        self.state: int = QUEUED
-        self.reason_code: ReasonCode = SUCCESS
-        # Valid for the connection.
-        self.alias: int = 0
-        self.head: bytes = head
-        self.tail: bytes = tail
-        # Valid for the process.
-        self.answer: Properties | None = None
-        self.waiter: object = waiter
-
 
 # Encodes a delivery for a connection at a time, in two parts.
 Encode: TypeAlias = Callable[[Delivery, float], tuple[bytes, bytes]]
@@ -528,19 +440,6 @@ class Outbound:
     def _drop_packet(self, delivery: Delivery) -> None:
         self.size -= delivery.size
         _forget_packet(delivery)
-
-
-def copied_properties(properties: Properties) -> Properties | None:
-    """Return what a delivery keeps of properties that the program may go on to change.
-
-    It is all but the topic alias; None: nothing.
-    """
-    values: dict[str, Any] = {
-        name: value.copy() if isinstance(value, list) else value
-        for name, value in properties.present.items()
-        if name != "topic_alias"
-    }
-    return Properties._decoded(values) if values else None  # noqa: SLF001
 
 
 def _forget_packet(delivery: Delivery) -> None:

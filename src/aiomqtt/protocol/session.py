@@ -1,7 +1,8 @@
 """What outlives a connection (MQTT 5.0 §4.1): the session state of one side."""
 
+from .delivery import Delivery
 from .inbound import Inbound
-from .outbound import Delivery, Outbound
+from .outbound import Outbound
 
 
 class Session:

@@ -20,6 +20,7 @@ from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.events import (
     Arrived,
@@ -30,7 +31,6 @@ from aiomqtt.protocol.events import (
     Settings,
     State,
 )
-from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.packets import (
     NO_TOPIC,
     Ack,

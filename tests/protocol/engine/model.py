@@ -11,9 +11,9 @@ from aiomqtt.exceptions import MqttError
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.events import Arrived, Request, Settings, State
-from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.packets import (
     Ack,
     Connect,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from aiomqtt.protocol.delivery import DROPPED
 from aiomqtt.protocol.events import Closed
-from aiomqtt.protocol.outbound import DROPPED
 
 from .conversation import (
     CONNACK,

@@ -8,8 +8,8 @@ from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.delivery import LOST, Delivery
 from aiomqtt.protocol.events import Closed, Request, State
-from aiomqtt.protocol.outbound import LOST, Delivery
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.standard.tables import Role
 

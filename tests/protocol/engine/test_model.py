@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiomqtt.protocol.outbound import DONE
+from aiomqtt.protocol.delivery import DONE
 
 from .model import Link, Said
 

@@ -3,8 +3,8 @@
 import pytest
 
 from aiomqtt.protocol.codec.size import MESSAGE_SIZE
+from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.events import Arrived, Happening, Request
-from aiomqtt.protocol.outbound import Delivery
 from aiomqtt.protocol.packets import Packet, Publish
 
 from .conversation import (

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.protocol.codec.stream import Decoder
-from aiomqtt.protocol.events import Closed, Connected, Happening, Request, State
-from aiomqtt.protocol.outbound import (
+from aiomqtt.protocol.delivery import (
     DONE,
     DROPPED,
     LOST,
@@ -19,6 +18,7 @@ from aiomqtt.protocol.outbound import (
     WITHDRAWN,
     Delivery,
 )
+from aiomqtt.protocol.events import Closed, Connected, Happening, Request, State
 from aiomqtt.protocol.packets import Ack, Packet, Publish, Subscribe, Unsubscribe
 from aiomqtt.standard.tables import PacketType, Role
 

@@ -4,8 +4,9 @@ from typing import Final
 
 from aiomqtt.broker.limits import Limits
 from aiomqtt.broker.statistics import Statistics
+from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.inbound import Inbound
-from aiomqtt.protocol.outbound import Delivery, Outbound
+from aiomqtt.protocol.outbound import Outbound
 from aiomqtt.protocol.packets import Ack, WillMessage
 from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, PACKET_TOO_LARGE, V5
 from aiomqtt.standard.tables import ProtocolVersion, Role
@@ -227,7 +228,9 @@ class Session:
         assert send_buffer is not None
         send_buffer.wake()
         shared = self.shared
-        for delivery in self.outbound.resume(send_buffer.data, self._refusal, shared.now):
+        for delivery in self.outbound.resume(
+            send_buffer.data, self._refusal, shared.now
+        ):
             shared.statistics.messages_dropped += 1
             self._forget(delivery)
         if self.outbound.expired:

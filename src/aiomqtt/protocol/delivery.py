@@ -1,0 +1,116 @@
+"""One outgoing message with QoS 1 or 2, from when it is published to its end."""
+
+from typing import Any, Final
+
+from aiomqtt.properties import SUCCESS, Properties, ReasonCode
+
+# The states of a delivery.
+QUEUED: Final = 0  # not written yet: it has no packet identifier
+SENT: Final = 1  # written: waits for PUBACK or PUBREC
+RELEASED: Final = 2  # PUBREC came: waits for PUBCOMP
+DONE: Final = 3
+LOST: Final = 4  # its session ended before it was done
+DROPPED: Final = 5  # the program has dropped it
+WITHDRAWN: Final = 6  # the program has taken it back before it was written
+EXPIRED: Final = 7  # its Message Expiry Interval passed before it was written
+
+
+class Delivery:
+    """One PUBLISH with QoS 1 or 2 on its way to the peer.
+
+    Attributes:
+        sequence: Its number in the session, in the order in which they are sent.
+        topic: The topic name; like the payload and the properties it is kept until the
+            peer has the message.
+        payload: The payload.
+        qos: 1 or 2.
+        retain: The RETAIN flag.
+        properties: Its properties (5.0), without a topic alias; None: there are none.
+            They belong to the delivery: nobody changes them.
+        expires: When its Message Expiry Interval has passed; None: never.
+        identifiers: The identifiers of the subscriptions that matched, in the broker.
+        share: The shared subscription that it comes by, in the broker; "": none.
+        size: How many bytes its packet has, as it was encoded first.
+        packet_id: Its packet identifier; 0 while it has none.
+        state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED,
+            WITHDRAWN or EXPIRED.
+        reason_code: With what it ended; 0x80 and above: the peer refused it.
+        alias: The topic alias to use on this connection; 0: none.
+        head: The first part of its packet, as this connection has it, up to the packet
+            identifier; b"": it is encoded when it is written.
+        tail: The second part, behind the packet identifier.
+        answer: What the peer said besides when it ended, or None.
+        waiter: Whatever the caller wants to find here when it is done.
+    """
+
+    __slots__ = (
+        "alias",
+        "answer",
+        "expires",
+        "head",
+        "identifiers",
+        "packet_id",
+        "payload",
+        "properties",
+        "qos",
+        "reason_code",
+        "retain",
+        "sequence",
+        "share",
+        "size",
+        "state",
+        "tail",
+        "topic",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+        size: int,
+        head: bytes = b"",
+        tail: bytes = b"",
+        expires: float | None = None,
+        identifiers: tuple[int, ...] = (),
+        share: str = "",
+        waiter: object = None,
+    ) -> None:
+        """Take fields that have been checked."""
+        # Valid for the session.
+        self.sequence: int = 0
+        self.topic: str = topic
+        self.payload: bytes = payload
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.properties: Properties | None = properties
+        self.expires: float | None = expires
+        self.identifiers: tuple[int, ...] = identifiers
+        self.share: str = share
+        self.size: int = size
+        self.packet_id: int = 0
+        self.state: int = QUEUED
+        self.reason_code: ReasonCode = SUCCESS
+        # Valid for the connection.
+        self.alias: int = 0
+        self.head: bytes = head
+        self.tail: bytes = tail
+        # Valid for the process.
+        self.answer: Properties | None = None
+        self.waiter: object = waiter
+
+
+def copied_properties(properties: Properties) -> Properties | None:
+    """Return what a delivery keeps of properties that the program may go on to change.
+
+    It is all but the topic alias; None: nothing.
+    """
+    values: dict[str, Any] = {
+        name: value.copy() if isinstance(value, list) else value
+        for name, value in properties.present.items()
+        if name != "topic_alias"
+    }
+    return Properties._decoded(values) if values else None  # noqa: SLF001
