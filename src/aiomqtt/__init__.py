@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .build import __build__  # first: it decides what the others load
+from .build import __build__  # first: it decides which files the others load
 from .client import (
     Client,
     MessagesIterator,
@@ -64,7 +64,7 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        """Import what most programs don't need when it is asked for."""
+        """Import a name that most programs don't need on its first use."""
         if name == "Broker":
             from .broker import Broker
 

@@ -1,4 +1,4 @@
-"""The command line as `python -m aiomqtt`; installed, it is also `aiomqtt`."""
+"""The command line: `python -m aiomqtt`, or `aiomqtt` once installed."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Which build of the hot modules runs: compiled by mypyc, or their Python source.
+"""The build of the hot modules in use: compiled by mypyc, or their Python source.
 
-Both come from the same files. It has to be imported before the others: with
-AIOMQTT_PURE=1 in the environment it has Python look past the compiled ones.
+Both come from the same files. This module must be imported before the others: with
+AIOMQTT_PURE=1 in the environment it makes Python ignore the compiled files.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
 
     def mypyc_attr(**_):
-        """Say something of a class to the compiler; to Python it says nothing."""
+        """Replace mypyc's decorator of that name, which only its compiler reads."""
         return lambda decorated: decorated
 
 
@@ -31,7 +31,7 @@ _PACKAGE: Final = __name__.rpartition(".")[0]
 
 
 class _SourceFinder:
-    """Finds the source of this package's modules, whatever else lies beside it."""
+    """Finds the source of this package's modules, even beside compiled files."""
 
     @staticmethod
     def find_spec(

@@ -1,29 +1,29 @@
-"""The other side's words, made fit for a log line or the text of an error.
+"""Escaping of text from the other side, for log lines and the texts of errors.
 
-A reason string, a client identifier or a topic may hold whatever the other side likes:
-line breaks that forge a log line, sequences that a terminal obeys, characters that turn
-the direction of writing around. What is meant for a program stays as it came
-(`error.reason_string`); what is meant for people passes through here.
+A reason string, a client identifier or a topic may hold any characters: line breaks
+that forge a log line, terminal control sequences, characters that reverse the direction
+of writing. Attributes for programs (`error.reason_string`) keep the original; text for
+people is escaped here.
 """
 
 from typing import Final
 
-# So many characters are shown, in which one that is escaped counts as one.
+# The number of characters shown by default; an escaped one counts as one.
 LONGEST: Final = 200
 
 
 def escape(text: str, longest: int = LONGEST) -> str:
-    r"""Return a text in one line, without what a terminal or a reader could trip over.
+    r"""Return a text on one line, with the characters escaped that are not printable.
 
-    Characters that Python does not call printable become escapes as in ``repr()``:
-    control characters (``\n``, ``\x1b``, ``\x9b``), line and paragraph separators,
-    marks that change the direction of writing, invisible ones, lone surrogates. All
-    others stay, so an ordinary text is returned as it is.
+    These are the characters that `str.isprintable` rejects: control characters
+    (``\n``, ``\x1b``, ``\x9b``), line and paragraph separators, marks that change the
+    direction of writing, invisible ones, lone surrogates. They are escaped as in
+    ``repr()``. Ordinary text is returned unchanged.
 
     Args:
         text: The text.
-        longest: How many of its characters are shown; if it has more, their number
-            follows.
+        longest: The number of characters to show; if the text has more, the number of
+            the remaining ones follows.
     """
     shown = text[:longest]
     if not shown.isprintable():
@@ -37,5 +37,5 @@ def escape(text: str, longest: int = LONGEST) -> str:
 
 
 def quote(text: str, longest: int = LONGEST) -> str:
-    """Return a text as `escape` does, in quotation marks: for what may be empty."""
+    """Return the escaped text in quotation marks, for texts that may be empty."""
     return f"'{escape(text, longest)}'"

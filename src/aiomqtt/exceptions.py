@@ -1,4 +1,4 @@
-"""The errors: one root, `MqttError`, and they carry data."""
+"""The errors. All derive from `MqttError` and carry data."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from .paho import ReasonCodeLike, to_reason_code
 from .properties import PlainCode, Properties, ReasonCode
 from .standard.tables import CONNECT_REASON_CODES, CONNECT_RETURN_CODES
 
-# The errors of paho-mqtt, which aiomqtt 2 printed for a code that is a plain number.
+# The texts of paho-mqtt, which aiomqtt 2 printed for a code that is a plain number.
 # This client raises 4 and 15.
 _ERRORS_OF_PAHO: Final = {
     0: "No error.",
@@ -30,28 +30,28 @@ _ERRORS_OF_PAHO: Final = {
 
 
 class MqttError(Exception):
-    """Anything that goes wrong between this client and the broker.
+    """An error between this client and the broker; the root of all errors.
 
     Attributes:
-        reason_code: The reason code that the broker gave or that this client
-            closed the connection with; ``None`` when there is none.
-        reason_string: The broker's own words (MQTT 5.0 Reason String), or ``None``.
-        properties: The properties of the packet in which the broker said so, as they
-            came: of a CONNACK that refused (MQTT 5.0 §3.2.2.3), of the DISCONNECT that
-            ended the connection (§3.14.2.2), of a PUBACK or PUBREC that refused a
+        reason_code: The reason code that the broker gave, or with which this client
+            closed the connection; ``None``: there is none.
+        reason_string: The broker's explanation (MQTT 5.0 Reason String), or ``None``.
+        properties: The properties of the packet from the broker that caused the error,
+            unchanged: a CONNACK that refused (MQTT 5.0 §3.2.2.3), the DISCONNECT that
+            ended the connection (§3.14.2.2), or a PUBACK or PUBREC that refused a
             message (§3.4.2.2, §3.5.2.2). Among them are `server_reference`, the server
-            to use instead (§4.11), and `user_property`. ``None``: it had none, the
-            version is below 5.0, or no such packet came.
-        is_in_session: Of a publish that failed: whether its message is in the session,
-            which goes on with it. ``True``: it is sent when the connection allows it,
-            or when the client is entered again, as long as the session lasts;
-            publishing it again could deliver it twice. ``False``: the session does not
-            have it, so it is up to the program whether to publish it again.
-        position: Which message of `Client.publish_many` failed, counted from 0;
-            ``None`` elsewhere.
-        accepted: How many messages of `Client.publish_many`, counted from its first,
-            need not be published again: each of them is done, was refused, or is in the
-            session. ``None`` elsewhere.
+            to use instead (§4.11), and `user_property`. ``None``: the packet had none,
+            the version is below 5.0, or no such packet came.
+        is_in_session: Whether the message of a failed publish is in the session.
+            ``True``: it will be sent when the connection allows it, or when the client
+            is entered again, as long as the session exists; publishing it again could
+            deliver it twice. ``False``: the session does not have it, so the program
+            decides whether to publish it again.
+        position: The position of the failed message in `Client.publish_many`, counted
+            from 0; ``None`` for other calls.
+        accepted: The number of messages of `Client.publish_many`, counted from the
+            first, that need not be published again: each of them was acknowledged or
+            refused, or is in the session. ``None`` for other calls.
     """
 
     reason_code: ReasonCode | None = None
@@ -74,7 +74,6 @@ class MqttCodeError(MqttError):
     """
 
     def __init__(self, rc: ReasonCodeLike | None = None, *args: object) -> None:
-        """Take the code and the text."""
         super().__init__(*args)
         self.rc: ReasonCode | None = to_reason_code(rc)
         self.reason_code: ReasonCode | None = self.rc
@@ -98,7 +97,7 @@ class MqttCodeError(MqttError):
 def _restore(
     kind: type[MqttCodeError], args: tuple[object, ...], state: dict[str, object]
 ) -> MqttCodeError:
-    """Make an error anew; `rc` is in the state."""
+    """Recreate an error when unpickling; `rc` is in the state."""
     error = kind.__new__(kind)
     Exception.__init__(error, *args)
     error.__dict__.update(state)
@@ -108,18 +107,17 @@ def _restore(
 class MqttConnectError(MqttCodeError):
     """The broker refused the connection with its CONNACK (MQTT 5.0 §3.2.2.2).
 
-    The return codes of 3.1 and 3.1.1 come as the reason codes that 5.0 has in their
-    place: a bad password is 0x86 in each version. They equal their own number too.
+    The return codes of 3.1 and 3.1.1 are translated to the reason codes of 5.0: a bad
+    password is 0x86 in each version. They also equal their original number.
 
     Args:
         rc: The code of the CONNACK: a ReasonCode (ours or paho-mqtt's), or a number,
             of which 1 to 5 are the return codes of 3.1.1.
-        *args: The text. Without it: the name of a ReasonCode; for a number "Connection
-            refused" and the name.
+        *args: The text. The default is the name of a ReasonCode; for a number,
+            "Connection refused" and the name.
     """
 
     def __init__(self, rc: ReasonCodeLike | None, *args: object) -> None:
-        """Take the code of the CONNACK."""
         code = to_reason_code(rc)
         text = " ".join(map(str, args))
         if isinstance(code, PlainCode):
@@ -134,10 +132,10 @@ class MqttConnectError(MqttCodeError):
 
 
 class MqttLimitError(MqttCodeError, ValueError):
-    """What was asked for exceeds what the broker allows on this connection.
+    """The call exceeds a limit that the broker set for this connection.
 
-    Found here, before anything was sent: a packet above its Maximum Packet Size,
-    a QoS above its Maximum QoS, a retained message where Retain Available is 0.
+    It is raised before anything is sent: for a packet above the broker's Maximum Packet
+    Size, a QoS above its Maximum QoS, a retained message if Retain Available is 0.
     """
 
 

@@ -1,4 +1,4 @@
-"""Logging that harms nobody: what a handler or a filter raises stays here."""
+"""Logging that never raises: exceptions of handlers and filters stay here."""
 
 import logging
 import sys
@@ -16,23 +16,22 @@ Logger: TypeAlias = (
 class SafeLogger(logging.LoggerAdapter[Any]):
     """A logger that never raises an Exception.
 
-    What raises is a program's handler or filter, while a connection is being served. It
-    is reported as `logging.Handler.handleError` does: on stderr, if
-    `logging.raiseExceptions` is set, as it is by default.
+    A handler or filter of the program must not disturb the connection. Its exceptions
+    are reported as `logging.Handler.handleError` does: on stderr, if
+    `logging.raiseExceptions` is set, which is the default.
 
     Args:
-        logger: Where to log.
+        logger: The logger to use.
     """
 
     def __init__(self, logger: Logger) -> None:
-        """Keep the logger."""
         super().__init__(logger)
-        # Asked for each chunk of bytes: without a call in between.
+        # Called for each chunk of bytes: save a call in between.
         self.__dict__["isEnabledFor"] = logger.isEnabledFor
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
-        """Log; what that raises is reported on stderr."""
-        # The line that logged is that of the caller.
+        """Log; an exception is reported on stderr."""
+        # Report the caller's line, not this one.
         kwargs.setdefault("stacklevel", 2)
         try:
             self.logger.log(level, msg, *args, **kwargs)
@@ -47,11 +46,11 @@ def to_logger(logger: Logger | None, default: logging.Logger) -> SafeLogger:
     """Return a logger that never raises.
 
     Args:
-        logger: What the program gave as its argument `logger`.
-        default: The one for ``None``.
+        logger: The program's argument `logger`.
+        default: The logger to use for ``None``.
 
     Raises:
-        TypeError: It is not a logger.
+        TypeError: The argument is not a logger.
     """
     if logger is None:
         return SafeLogger(default)

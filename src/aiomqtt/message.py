@@ -7,8 +7,8 @@ from .payload import PayloadType
 from .properties import Properties
 from .topic import Topic, TopicLike
 
-# Those of all packets of MQTT 5.0 that have none: never to be changed, nor to reach a
-# program.
+# Shared by all packets of MQTT 5.0 without properties. It must never be changed, nor
+# reach a program.
 NO_PROPERTIES: Final = Properties()
 
 
@@ -16,25 +16,25 @@ NO_PROPERTIES: Final = Properties()
 class Message:
     """A message, as the broker sent it.
 
-    A program may make its own, derive a class, set further attributes and keep weak
-    references.
+    A program may create its own messages, derive a class, set further attributes and
+    keep weak references.
 
     Args:
-        topic: The topic that it was published to.
+        topic: The topic to which it was published.
         payload: The payload.
-        qos: The QoS it was delivered with: 0, 1 or 2.
+        qos: The QoS at which it was delivered: 0, 1 or 2.
         retain: Whether it is a retained message.
         mid: The packet identifier; 0 at QoS 0; ``None``: there is none.
         properties: Its properties; ``None`` below MQTT 5.0.
 
     Attributes:
-        topic (aiomqtt.Topic): The topic that it was published to.
+        topic (aiomqtt.Topic): The topic to which it was published.
         payload (bytes): The payload.
-        qos (int): The QoS it was delivered with.
+        qos (int): The QoS at which it was delivered.
         retain (bool): Whether it is a retained message.
     """
 
-    # The compiler makes no room for the first two: setup.py does.
+    # mypyc ignores the first two; setup.py adds them to the compiled class.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -55,14 +55,15 @@ class Message:
         mid: int | None,
         properties: Properties | None,
     ) -> None:
-        """Take the fields; a str becomes a Topic."""
         self.topic: Topic = topic if isinstance(topic, Topic) else Topic(topic)
-        # What the broker sent is bytes; a program that makes its own may pass others.
+        # From the broker it is bytes; a program that creates a message may pass other
+        # types.
         self.payload: bytes | Any = payload
         self.qos: int = qos
         self.retain: bool = bool(retain)
         self.packet_id: int = -1 if mid is None else mid
-        # NO_PROPERTIES, which all messages without any share, until a program looks.
+        # NO_PROPERTIES, shared by all messages without properties, until a program
+        # reads them.
         self.carried: Properties | None = properties
 
     @property
@@ -79,7 +80,7 @@ class Message:
     @property
     def mid(self) -> int | Any:
         """The packet identifier (an int); 0 at QoS 0."""
-        # One that a program makes may have None.
+        # None in a message that a program created without one.
         return None if self.packet_id < 0 else self.packet_id
 
     @mid.setter
@@ -91,11 +92,11 @@ class Message:
         return id(self) >> 4
 
     def __lt__(self, other: "Message") -> bool:
-        """Order by message id, as priority queues do in the case of a tie."""
+        """Order by message id; priority queues use it to break ties."""
         return self.packet_id < other.packet_id
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copy and pickle by the fields: a compiled class has no other way."""
+        """Copy and pickle by the fields; a compiled class needs this."""
         fields = (
             self.topic,
             self.payload,
@@ -110,7 +111,7 @@ class Message:
         return type(self)
 
     def __repr__(self) -> str:
-        """Return the fields; a long payload is cut."""
+        """Return the fields, with a long payload cut short."""
         shown = repr(self.payload)
         shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
         return (
@@ -120,7 +121,7 @@ class Message:
 
 
 def _copied(kind: type[Message], fields: tuple[Any, ...]) -> Message:
-    # A derived class may be made of other arguments.
+    # The __init__ of a derived class may take other arguments.
     message: Message = kind.__new__(kind)
     Message.__init__(message, *fields)
     return message

@@ -1,7 +1,6 @@
-"""Objects of paho-mqtt that programs written for aiomqtt 2 pass, by their shape.
+"""Conversion of paho-mqtt's objects, which programs written for aiomqtt 2 pass.
 
-paho-mqtt is not imported: an object counts as one of its own when it has the
-attributes that make it so.
+paho-mqtt is not imported: its objects are recognized by their attributes.
 """
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
         value: int
 
 else:
-    # Protocols are slow to make, and nothing asks for these when it runs.
+    # Protocols are slow to create, and only type checkers need these.
     PahoProperties = PahoSubscribeOptions = PahoReasonCode = object
 
 PropertiesLike: TypeAlias = Properties | PahoProperties
@@ -44,7 +43,7 @@ def to_properties(argument: str, value: object) -> Properties | None:
 
     Raises:
         TypeError: The value is none of these; the message names the argument.
-        ValueError: A value of paho-mqtt's object breaks a rule.
+        ValueError: A value of paho-mqtt's object is invalid.
     """
     if value is None or isinstance(value, Properties):
         return value
@@ -61,7 +60,7 @@ def to_properties(argument: str, value: object) -> Properties | None:
 
 
 def is_subscribe_options(value: object) -> TypeGuard[SubscribeOptionsLike]:
-    """Whether a value is ours or has the shape of paho-mqtt's SubscribeOptions."""
+    """Return whether a value is our SubscribeOptions or looks like paho-mqtt's."""
     return isinstance(value, SubscribeOptions) or hasattr(value, "retainAsPublished")
 
 

@@ -1,4 +1,4 @@
-"""What a program may give as a payload, and its bytes."""
+"""Encoding of payloads and texts that a program passes."""
 
 from typing import TypeAlias
 
@@ -9,8 +9,8 @@ def encode_text(name: str, text: str) -> bytes:
     """Return the UTF-8 of an argument.
 
     Raises:
-        ValueError: It holds a lone surrogate. The text is not repeated, as it may be
-            a secret.
+        ValueError: It holds a lone surrogate. The message leaves out the text, which
+            may be a secret.
     """
     try:
         return text.encode()
@@ -20,11 +20,11 @@ def encode_text(name: str, text: str) -> bytes:
 
 
 def encode_payload(payload: PayloadType) -> bytes:
-    """Return the bytes of a payload; numbers become their decimal text.
+    """Return the bytes of a payload; a number is encoded as its decimal text.
 
     Raises:
         TypeError: The payload is of a type that has no encoding.
-        ValueError: A str holds a lone surrogate, which UTF-8 cannot say.
+        ValueError: A str holds a lone surrogate, which UTF-8 cannot encode.
     """
     if isinstance(payload, bytes):
         return payload

@@ -27,20 +27,20 @@ from .topic import Topic, TopicLike
 class ReasonCode(int):
     """A reason code (MQTT 5.0 §2.4): a number with a name.
 
-    It equals the plain number. ``str()`` is its name as paho-mqtt spells it, which is
-    what aiomqtt 2 printed.
+    It equals the plain number. ``str()`` returns its name in paho-mqtt's spelling, as
+    aiomqtt 2 printed it.
 
-    The return code of a CONNACK of 3.1 or 3.1.1 comes as the reason code that 5.0 has
-    in its place, as in aiomqtt 2, and also equals its own number: "bad user name or
-    password" is 0x86, and equals 4.
+    As in aiomqtt 2, the return code of a CONNACK of 3.1 or 3.1.1 is translated to the
+    reason code of 5.0. It also equals its original number: "bad user name or password"
+    is 0x86, and equals 4.
 
     Args:
         value: The number, 0 to 255.
-        name: The name; ``None``: the one that MQTT 5.0 gives the number.
+        name: The name; ``None``: the name in MQTT 5.0.
 
     Attributes:
         name: The standard's name.
-        equivalent: The other number that it equals: for a code from a CONNACK of 3.1 or
+        equivalent: Another number that it equals: for a code from a CONNACK of 3.1 or
             3.1.1, the return code there; ``None``: there is none.
     """
 
@@ -50,7 +50,7 @@ class ReasonCode(int):
     def __new__(
         cls, value: int, name: str | None = None, equivalent: int | None = None
     ) -> Self:
-        """Make a reason code of a number."""
+        """Create a reason code from a number."""
         code = super().__new__(cls, value)
         code.name = REASON_NAMES.get(value, "Unknown") if name is None else name
         code.equivalent = equivalent
@@ -58,7 +58,7 @@ class ReasonCode(int):
 
     @classmethod
     def of_connack(cls, return_code: int) -> Self:
-        """Make the reason code for a return code of a CONNACK of 3.1 or 3.1.1."""
+        """Create the reason code for a return code of a CONNACK of 3.1 or 3.1.1."""
         value = CONNECT_REASON_CODES.get(return_code)
         if value is None:
             return cls(return_code, CONNECT_RETURN_CODES.get(return_code))
@@ -79,7 +79,7 @@ class ReasonCode(int):
         return max(self, self.equivalent or 0) >= FIRST_FAILURE
 
     def getName(self) -> str:  # noqa: N802
-        """Return the name: what paho-mqtt's class calls it."""
+        """Return the name; a method of paho-mqtt's class."""
         return NAMES_IN_PAHO.get(self.name, self.name)
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class ReasonCode(int):
         return f"ReasonCode({int(self)}, {self.name!r})"
 
     def __eq__(self, other: object) -> bool:
-        """Compare with a number, or, as paho-mqtt's class does, with a name."""
+        """Compare with a number or, as paho-mqtt's class does, with a name."""
         if isinstance(other, str):
             spelling = other.casefold()
             return spelling in (self.name.casefold(), self.getName().casefold())
@@ -111,8 +111,10 @@ class ReasonCode(int):
 
 
 class PlainCode(ReasonCode):
-    """A code that prints as its number: one that a program gave as an int, as the `rc`
-    of an error, or one of aiomqtt's own that no broker sends.
+    """A code that prints as its number.
+
+    A program passed it as an int, as the `rc` of an error, or it is one of aiomqtt's
+    own codes, which no broker sends.
     """
 
     def __str__(self) -> str:
@@ -189,7 +191,7 @@ def _single(row: PropertyRow, value: object) -> Any:
 
 
 def _several(row: PropertyRow, value: object) -> list[Any]:
-    # One value stands for a list of one: a number, or a pair of str.
+    # A single value is accepted for a list of one: a number, or a pair of str.
     if isinstance(value, int) or (
         isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
     ):
@@ -201,19 +203,19 @@ def _several(row: PropertyRow, value: object) -> list[Any]:
 
 
 class _WithDictionary:
-    """Gives instances the dictionary that `Properties` has under another name."""
+    """Gives instances a dictionary, which `Properties` keeps under another name."""
 
 
 class Properties(_WithDictionary):
     """The properties of an MQTT 5.0 packet (MQTT 5.0 §2.2.2).
 
-    Each is an attribute; ``None`` (an empty sequence for the two that repeat)
-    means that it is absent, and assigning ``None`` takes it out again. Values are
-    checked when they are assigned: TypeError or ValueError name the property and
-    the rule. Which packet may carry which property is checked where they meet.
+    Each property is an attribute. ``None`` (for the two that repeat, an empty sequence)
+    means that it is absent; assigning ``None`` removes it. Values are checked when they
+    are assigned: the TypeError or ValueError names the property and the rule. Calls
+    that send a packet check whether it may carry the properties.
 
-    The CamelCase names of paho-mqtt reach the same values; as there, reading one
-    that is absent raises AttributeError, so ``hasattr`` tells.
+    The CamelCase names of paho-mqtt access the same values. As in paho-mqtt, reading an
+    absent one raises AttributeError, so ``hasattr`` shows whether it is present.
 
     Args:
         **values: Properties by name, ``Properties(content_type="text/plain")``.
@@ -244,7 +246,7 @@ class Properties(_WithDictionary):
     subscription_identifier_available: int | None = None
     shared_subscription_available: int | None = None
 
-    # These take more types than they give back.
+    # These accept more types than they return.
     if TYPE_CHECKING:
 
         @property
@@ -270,7 +272,7 @@ class Properties(_WithDictionary):
         user_property: Sequence[tuple[str, str]] = ()
 
     if TYPE_CHECKING:
-        # The names of paho-mqtt: there is a value, or AttributeError.
+        # The names of paho-mqtt: reading an absent one raises AttributeError.
         PayloadFormatIndicator: int
         MessageExpiryInterval: int
         ContentType: str
@@ -314,26 +316,25 @@ class Properties(_WithDictionary):
         ) -> None: ...
 
     def __init__(self, **values: object) -> None:
-        """Set the given properties."""
         for name, value in values.items():
             setattr(self, name, value)
 
-    # As in paho-mqtt: those that programs read are mostly a message's.
+    # An attribute of paho-mqtt's class. Programs mostly read a message's properties.
     packetType: int = int(PacketType.PUBLISH)  # noqa: N815
 
     if TYPE_CHECKING:
 
         @property
         def present(self) -> dict[str, object]:
-            """The properties that are present, by name: to be read only."""
+            """The properties that are present, by name. Read-only."""
 
     else:
-        # Their attributes, whose usual name vars() looks up.
+        # The instance's attributes; the usual name, `__dict__`, is what vars() reads.
         present = _WithDictionary.__dict__["__dict__"]
 
         @property
         def __dict__(self):
-            """What ``vars()`` shows: those that are present, by paho-mqtt's names."""
+            """The properties that are present, by paho-mqtt's names, for ``vars()``."""
             return {
                 PROPERTY_NAMES[name].camel_name: value
                 for name, value in self.present.items()
@@ -343,28 +344,29 @@ class Properties(_WithDictionary):
     def _decoded(
         cls, values: Mapping[str, object], packet_type: int = PacketType.PUBLISH
     ) -> "Properties":
-        """Make properties of values that have been checked."""
+        """Create properties from values that have already been checked."""
         kind = Properties if packet_type == PacketType.PUBLISH else _kind(packet_type)
         properties = kind.__new__(kind)
         properties.present.update(values)
         return properties
 
     def without(self, *names: str) -> "Properties":
-        """Return those of other names than these (in snake_case)."""
+        """Return a copy without the properties of these names (in snake_case)."""
         values = {
             name: value for name, value in self.present.items() if name not in names
         }
         return self._decoded(values, self.packetType)
 
     def isEmpty(self) -> bool:  # noqa: N802
-        """Return whether no property is present: a method of paho-mqtt's class."""
+        """Return whether no property is present; a method of paho-mqtt's class."""
         return not self.present
 
     def json(self) -> dict[str, object]:
-        """Return those that are present by paho-mqtt's names, as its class does.
+        """Return the properties that are present, by paho-mqtt's names.
 
-        Correlation Data are in hexadecimal digits. What ``json.dumps`` makes of it is
-        text, if there are no other binary data (Authentication Data).
+        As in paho-mqtt's class, Correlation Data become hexadecimal digits.
+        ``json.dumps`` accepts the result, unless there are other binary data
+        (Authentication Data).
         """
         values = vars(self)
         if self.correlation_data is not None:
@@ -383,13 +385,13 @@ class Properties(_WithDictionary):
         if value is None or value == []:
             values.pop(row.name, None)
         elif row.repeats and name != row.name and row.name in values:
-            # By paho-mqtt's name it is added to those that there are, as there.
+            # As in paho-mqtt, assigning to its name adds to the existing values.
             values[row.name] = [*cast("list[object]", values[row.name]), *value]
         else:
             values[row.name] = value
 
     def __delattr__(self, name: str) -> None:
-        """Take a property out."""
+        """Remove a property."""
         row = PROPERTY_NAMES.get(name) or CAMEL_NAMES.get(name)
         if row is None or self.present.pop(row.name, None) is None:
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -416,7 +418,7 @@ class Properties(_WithDictionary):
         return self.present == other.present
 
     def __repr__(self) -> str:
-        """Return the values that are present, secrets left out."""
+        """Return the values that are present, without secrets."""
         values = ", ".join(
             f"{name}={'***' if name == 'authentication_data' else repr(value)}"
             for name, value in self.present.items()
@@ -426,22 +428,22 @@ class Properties(_WithDictionary):
 
 @cache
 def _kind(packet_type: int) -> type[Properties]:
-    """Return the class of the properties of another packet than PUBLISH."""
+    """Return the class of the properties of a packet other than PUBLISH."""
     return type("Properties", (Properties,), {"packetType": packet_type})
 
 
 class SubscribeOptions:
-    """The options of a subscription (MQTT 5.0 §3.8.3.1): a value, never changed.
+    """The options of a subscription (MQTT 5.0 §3.8.3.1). They are immutable.
 
     Args:
         qos: The maximum QoS at which the broker may send: 0, 1 or 2.
-        no_local: Do not send what this client published itself.
-        retain_as_published: Keep the RETAIN flag as the publisher set it.
-        retain_handling: Retained messages are sent 0: at every subscribe; 1: only
-            when the subscription is new; 2: not at all.
+        no_local: Whether the broker leaves out messages that this client published.
+        retain_as_published: Whether the RETAIN flag stays as the publisher set it.
+        retain_handling: When the broker sends retained messages. 0: at every subscribe;
+            1: only if the subscription is new; 2: never.
     """
 
-    # No dataclass: to make one takes 5 % of what importing the package does.
+    # Not a dataclass: creating one takes 5 % of the time to import the package.
     __slots__ = ("_values",)
     __match_args__ = ("qos", "no_local", "retain_as_published", "retain_handling")
 
@@ -452,7 +454,6 @@ class SubscribeOptions:
         retain_as_published: bool = False,
         retain_handling: int = 0,
     ) -> None:
-        """Check the values."""
         for name, value in (("qos", qos), ("retain_handling", retain_handling)):
             if not isinstance(value, int):
                 msg = f"{name} must be an int, not {type(value).__name__}"
@@ -469,7 +470,7 @@ class SubscribeOptions:
 
     @property
     def no_local(self) -> bool:
-        """Whether what this client published itself is not sent."""
+        """Whether the broker leaves out messages that this client published."""
         return self._values[1]
 
     @property

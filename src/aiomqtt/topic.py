@@ -8,12 +8,12 @@ from .standard.names import MAXIMUM_STRING_LENGTH
 
 
 def _text_fault(value: str) -> str | None:
-    """Return the rule that a topic or filter breaks, of those for both (§4.7.3)."""
+    """Return the rule for topics and filters alike that a text breaks (§4.7.3)."""
     if not value:
         return "must have at least one character"
     if "\x00" in value:
         return "must not contain U+0000"
-    # A character is at most four bytes, so short ones need no encoding to tell.
+    # A character is at most four bytes, so a short text need not be encoded to tell.
     if len(value) * 4 > MAXIMUM_STRING_LENGTH or not value.isascii():
         try:
             length = len(value.encode())
@@ -25,16 +25,16 @@ def _text_fault(value: str) -> str | None:
 
 
 def topic_name_fault(value: str) -> str | None:
-    """Return the rule by which a str is no topic name, to publish to, or None."""
+    """Return why a str is not a topic name, to publish to, or None if it is one."""
     if "+" in value or "#" in value:
         return "must not contain the wildcards + and #"
     return _text_fault(value)
 
 
 def _has_whole_wildcards(value: str) -> bool:
-    """Whether + and # are levels of their own, # the last one.
+    """Return whether + and # each fill a whole level, and # only the last.
 
-    It takes no list of the levels: a packet may have 100,000s of them.
+    It makes no list of the levels: a packet may have hundreds of thousands.
     """
     pluses = value.count("+")
     if pluses and not (
@@ -46,7 +46,7 @@ def _has_whole_wildcards(value: str) -> bool:
 
 
 def topic_filter_fault(value: str) -> str | None:
-    """Return the rule by which a str is no topic filter, to subscribe to, or None."""
+    """Return why a str is not a topic filter, to subscribe to, or None if it is one."""
     if ("+" in value or "#" in value) and not _has_whole_wildcards(value):
         if "#" in value.split("/")[:-1]:
             return "must have # as the last level only"
@@ -86,7 +86,7 @@ class Wildcard:
 WildcardLike: TypeAlias = str | Wildcard
 
 
-# The methods that would be the same are inherited: to make them again takes long.
+# Inherits the methods that would be equal: generating them again takes time.
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Topic(Wildcard):
     """A topic name: can be published to and subscribed to.
@@ -110,7 +110,7 @@ class Topic(Wildcard):
             raise ValueError(msg)
 
     def matches(self, wildcard: WildcardLike) -> bool:
-        """Tell whether the topic matches a filter (MQTT 5.0 §4.7).
+        """Return whether the topic matches a filter (MQTT 5.0 §4.7).
 
         ``$share/<group>/<filter>`` matches what its filter matches. A filter that
         begins with a wildcard does not match a topic that begins with ``$``.
@@ -142,14 +142,14 @@ TopicLike: TypeAlias = str | Topic
 
 
 def to_text(name: str, value: object) -> str:
-    """Return the str of a topic or filter, which may be a Topic or Wildcard.
+    """Return the text of a topic or filter: a str, a Topic or a Wildcard.
 
     Args:
         name: The name of the argument, for the error.
         value: The argument.
 
     Raises:
-        TypeError: It is neither.
+        TypeError: The argument is none of these.
     """
     if isinstance(value, Wildcard):
         return value.value

@@ -1,4 +1,4 @@
-"""Types of arguments, and the plain values that a client is configured with."""
+"""Types of arguments, and the values that configure a client."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     Item = TypeVar("Item", covariant=True)
 
     class ListOf(Protocol[Item]):
-        """A list, to be read: a ``list[Topic]`` is a ``ListOf[str | Topic]`` too.
+        """A list that is only read, so a ``list[Topic]`` is a ``ListOf[str | Topic]``.
 
-        A tuple is none: it is a filter and its options.
+        A tuple doesn't match: it means one filter and its options.
         """
 
         def __iter__(self) -> Iterator[Item]:
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
             ...
 
         def reverse(self) -> None:
-            """Turn it round: what a list can, and neither a str nor a tuple."""
+            """Reverse the list. Neither a str nor a tuple has this method."""
 
 else:
-    ListOf = list  # which it is, and a protocol is slow to make
+    ListOf = list  # it is one, and a protocol is slow to create
 
 Subscription: TypeAlias = (
     WildcardLike | tuple[WildcardLike, int] | tuple[WildcardLike, SubscribeOptionsLike]
@@ -55,17 +55,17 @@ UnsubscribeTopic: TypeAlias = (
 WebSocketHeaders: TypeAlias = (
     dict[str, str] | Callable[[dict[str, str]], dict[str, str]]
 )
-# What socket.setsockopt takes.
+# The arguments of socket.setsockopt.
 SocketOption: TypeAlias = tuple[int, int, int | bytes] | tuple[int, int, None, int]
 
 
 class Publication(NamedTuple):
-    """A message to publish; a tuple of the arguments of `Client.publish` is as good.
+    """A message to publish. A tuple of `Client.publish`'s arguments does the same.
 
     Args:
         topic: The topic name.
-        payload: The payload; a str as UTF-8, a number as its decimal text, ``None``
-            as nothing.
+        payload: The payload: a str is sent as UTF-8, a number as its decimal text,
+            ``None`` as an empty payload.
         qos: 0, 1 or 2.
         retain: Whether the broker retains the message.
         properties: The properties (5.0 only); ``None``: none.
@@ -112,7 +112,7 @@ class Will:
 
 @dataclass(frozen=True)
 class TLSParameters:
-    """What a TLS connection is made with; the files are read when connecting.
+    """The parameters of a TLS connection. The files are read when connecting.
 
     Args:
         ca_certs: Path of the certificates to trust; ``None``: the system's.
@@ -156,7 +156,6 @@ class ProxySettings:
         proxy_password: str | None = None,
         proxy_port: int | None = None,
     ) -> None:
-        """Keep the settings in `proxy_args`."""
         self.proxy_args: dict[str, str | int | None] = {
             "proxy_type": proxy_type,
             "proxy_addr": proxy_addr,

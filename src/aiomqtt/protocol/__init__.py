@@ -1,1 +1,1 @@
-"""The protocol engine: MQTT without I/O, without a clock, without asyncio."""
+"""The protocol engine: MQTT without I/O, clock or asyncio."""

@@ -1,7 +1,7 @@
-"""Packets in words, for the log: those of paho-mqtt, as in aiomqtt 2.
+"""Descriptions of packets for the log, worded as in paho-mqtt and aiomqtt 2.
 
-Passwords, Authentication Data and payloads are left out. What came from the other side
-is escaped, and no description is longer than some lines, whatever the packet holds.
+Passwords, Authentication Data and payloads are left out. Text from the other side is
+escaped, and every description is at most a few lines long.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ from .packets import (
     Unsubscribe,
 )
 
-# So many topic filters or reason codes of a packet are shown.
+# The number of topic filters or reason codes of a packet that are shown.
 MAXIMUM_ITEMS: Final = 10
 
 _NO_PROPERTIES: Final = Properties()
 
 
 def describe(packet: Packet) -> str:
-    """Return what follows the name of a packet in a line of the log; maybe nothing."""
+    """Return the text that follows the name of a packet in the log, possibly empty."""
     return _WORDS[type(packet)](packet)
 
 
@@ -91,7 +91,7 @@ def _signal(packet: Signal) -> str:
     code, properties = packet.reason_code, packet.properties
     if not code and properties is None and packet.kind is PacketType.DISCONNECT:
         return ""
-    # Zero has another name in each of the two.
+    # Code 0 has a different name in each of the two.
     named = codes_of(packet.kind, ProtocolVersion.V5, Role.SERVER)
     name = named.get(code, ReasonCode(code))
     return f" ({name}){_properties(properties, ' ')}"
@@ -101,7 +101,7 @@ def _properties(properties: Properties | None, before: str, after: str = "") -> 
     """Return the properties, if there are any."""
     if properties is None or properties == _NO_PROPERTIES:
         return ""
-    # Their representation leaves secrets out.
+    # Their repr() leaves secrets out.
     return f"{before}properties={escape(repr(properties))}{after}"
 
 

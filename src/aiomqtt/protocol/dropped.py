@@ -1,8 +1,8 @@
 """The packet identifiers of deliveries that the program has dropped.
 
-What was written may have reached the peer. As long as the peer may go by its
-identifier, another PUBLISH must not have it: at QoS 2 it would be taken for the dropped
-one, and be lost (MQTT 5.0 §4.3.3).
+If a dropped delivery was written, the peer may have received it. As long as the peer
+may remember its identifier, no other PUBLISH may use it: at QoS 2 the peer would take
+that one for the dropped one, and it would be lost (MQTT 5.0 §4.3.3).
 """
 
 from typing import Final
@@ -19,25 +19,25 @@ PUBREC: Final = PacketType.PUBREC
 
 
 class DroppedIds:
-    """Packet identifiers that are out of use, and what the peer may still say of them.
+    """Packet identifiers that are out of use, and the acknowledgements still expected.
 
     Attributes:
-        in_flight: How many of them count towards the quota of this connection.
+        in_flight: The number of them that count towards the quota of this connection.
     """
 
     __slots__ = ("_qos", "_written", "in_flight")
 
     def __init__(self) -> None:
-        """Start with none."""
-        # The QoS of each. Valid at QoS 1 for the connection, as the peer keeps nothing
-        # of it (§4.1); at QoS 2 for the session.
+        # The QoS of each. Entries of QoS 1 are valid for the connection, as the peer
+        # keeps
+        # no state for them (§4.1); entries of QoS 2 for the session.
         self._qos: dict[int, int] = {}
-        # Valid for the connection: those that were written on it.
+        # Valid for the connection: the identifiers that were written on it.
         self._written: set[int] = set()
         self.in_flight: int = 0
 
     def __len__(self) -> int:
-        """Return how many identifiers are out of use."""
+        """Return the number of identifiers that are out of use."""
         return len(self._qos)
 
     def has(self, packet_id: int) -> bool:
@@ -45,7 +45,7 @@ class DroppedIds:
         return packet_id in self._qos
 
     def add(self, packet_id: int, qos: int, is_in_flight: bool) -> None:
-        """Put an identifier out of use, if the peer may still go by it.
+        """Put an identifier out of use, if the peer may still remember it.
 
         Args:
             packet_id: The identifier.
@@ -65,16 +65,16 @@ class DroppedIds:
         self._qos = {key: qos for key, qos in self._qos.items() if qos == 2}
 
     def clear(self) -> None:
-        """End the session: the peer knows none of them any more."""
+        """End the session: the peer has forgotten all of them."""
         self._qos.clear()
         self._written.clear()
         self.in_flight = 0
 
     def acknowledge(self, ack: Ack, version: int, out: list[bytes]) -> bool:
-        """Handle a PUBACK, PUBREC or PUBCOMP; False: it is not for one of these.
+        """Handle a PUBACK, PUBREC or PUBCOMP; return whether it was for one of these.
 
         Raises:
-            PacketError: It is that of another kind of flow.
+            PacketError: The acknowledgement belongs to another kind of flow.
         """
         packet_id = ack.packet_id
         qos = self._qos.get(packet_id, 0)

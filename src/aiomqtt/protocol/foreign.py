@@ -1,8 +1,8 @@
-"""Telling what answers a CONNECT when it is not MQTT."""
+"""Recognition of other protocols from the first bytes of a connection."""
 
 from typing import Final
 
-# What other protocols begin with, and what that says about the port.
+# The first bytes of other protocols, and advice about the port.
 _BEGINNINGS: Final = (
     (
         b"HTTP/",
@@ -16,7 +16,7 @@ _BEGINNINGS: Final = (
 
 
 def foreign_protocol(data: bytes) -> str | None:
-    """Return what the first bytes of a connection say of its other end, or None."""
+    """Return a hint if the bytes begin another protocol that is known, else None."""
     for beginning, meaning in _BEGINNINGS:
         if data.startswith(beginning):
             return meaning

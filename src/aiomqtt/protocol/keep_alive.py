@@ -2,70 +2,68 @@
 
 from typing import Final
 
-# Parts of the keep alive. PINGREQ goes out this often, whatever else is sent or
-# received: traffic in one direction says nothing about the other.
+# These are fractions of the keep alive. PINGREQ is sent at this interval, whatever else
+# is sent or received: traffic in one direction says nothing about the other.
 PING_INTERVAL: Final = 0.9
-# This long nothing at all may come after a PINGREQ has left; then, after a last look,
-# the connection is given up. All three stay below 1.5 times the keep alive, which is
-# also what a broker waits.
+# After a PINGREQ has left, no byte may come for this long; then, after a last look, the
+# connection is given up. The sum of all three is below 1.5 times the keep alive, the
+# time that a broker waits, too.
 SILENCE: Final = 0.45
-# The time of the last look, in which what has come in the meantime is read. If the
-# program let nothing run for longer than that, there is another one.
+# The length of the last look, in which bytes that came in the meantime are read. If the
+# program blocks the event loop for longer than that, another one follows.
 LAST_LOOK: Final = 0.05
-# A PINGREQ that waits to be written is looked at this often.
+# The interval at which to check whether a waiting PINGREQ has been written.
 LEAVING_LOOK: Final = 0.02
-# A peer that sends but answers no PINGREQ, or takes what is written but does not come
-# to it, is given up after this many keep alives.
+# A peer that sends bytes but does not answer the PINGREQ, or reads bytes but has not
+# yet reached it, is given up after this many keep alives.
 MAXIMUM_WAIT: Final = 10
 
 
 class KeepAlive:
     """The ping clock.
 
-    The peer has to show signs of life while a PINGREQ is unanswered: bytes that come,
-    or, as long as the PINGREQ waits to be written, bytes before it that leave.
+    While a PINGREQ is unanswered, the peer must show signs of life: bytes arrive or,
+    as long as the PINGREQ waits to be written, bytes ahead of it leave.
 
     Args:
         keep_alive: In seconds; 0 turns the clock off.
         now: The time.
 
     Attributes:
-        due: When something has to happen next; None: never. It is the same object until
-            it changes, so that to see that it has not costs nothing.
+        due: When the next action is due; None: never. It stays the same object until it
+            changes, so an identity check is enough to see a change.
     """
 
     def __init__(self, keep_alive: int, now: float) -> None:
-        """Start the clock."""
         self._keep_alive = float(keep_alive)
-        # When to send the next PINGREQ; None: not at all.
+        # When to send the next PINGREQ; None: never.
         self.next_ping: float | None = None
         if keep_alive:
             self.next_ping = now + keep_alive * PING_INTERVAL
-        # When to see whether the connection has to be given up; None: no PINGREQ is
+        # When to check whether to give up the connection; None: no PINGREQ is
         # unanswered.
         self.deadline: float | None = None
-        # Valid while one is: when the peer last showed signs of life, when to give up
-        # in spite of them, and whether this is the last look.
+        # Valid while a PINGREQ is unanswered: when the peer last showed a sign of life,
+        # when to give up in spite of them, and whether this is the last look.
         self._life = 0.0
         self._limit = 0.0
         self._is_last_look = False
-        # When to look whether the PINGREQ has left; None: it has, or there is none.
+        # When to check whether the PINGREQ has left; None: it has, or there is none.
         self._next_look: float | None = None
         self.due: float | None = self.next_ping
 
     def on_pingreq(self, now: float) -> None:
-        """Take note that a PINGREQ is being sent."""
+        """Record that a PINGREQ is being sent."""
         self.next_ping = now + self._keep_alive * PING_INTERVAL
         if self.deadline is None:
             self.on_left(now)
         self._find_due()
 
     def on_waiting(self, has_drained: bool, now: float) -> None:
-        """Take note that the PINGREQ waits to be written.
+        """Record that the PINGREQ waits to be written.
 
         Args:
-            has_drained: Whether some of what was written before it has left since the
-                last time.
+            has_drained: Whether bytes ahead of it have left since the last call.
             now: The time.
         """
         self._next_look = now + self._keep_alive * LEAVING_LOOK
@@ -74,7 +72,7 @@ class KeepAlive:
         self._find_due()
 
     def on_left(self, now: float) -> None:
-        """Take note that the PINGREQ has left."""
+        """Record that the PINGREQ has left."""
         self._next_look = None
         self._life = now
         self._limit = now + self._keep_alive * MAXIMUM_WAIT
@@ -83,13 +81,13 @@ class KeepAlive:
         self._find_due()
 
     def on_pingresp(self) -> None:
-        """Take note that a PINGRESP came."""
+        """Record that a PINGRESP came."""
         self.deadline = None
         self._next_look = None
         self._find_due()
 
     def is_over(self, now: float, received: float) -> bool:
-        """Whether the connection has to be given up; otherwise go on waiting.
+        """Return whether to give up the connection; otherwise go on waiting.
 
         Args:
             now: The time.

@@ -1,7 +1,7 @@
 """The control packets, one class per shape (MQTT 5.0 §3).
 
-They are plain classes: making dataclasses of them would be a good part of what
-importing the package costs, and compiled they would be slower.
+They are plain classes: dataclasses would noticeably slow down the import of the
+package, and be slower when compiled.
 """
 
 from typing import ClassVar
@@ -13,12 +13,12 @@ from aiomqtt.topic import Topic
 
 
 class Shape:
-    """What has fields, and is compared and shown by them."""
+    """The base of all packets: compares and shows the fields."""
 
     __slots__ = ()
 
     FIELDS: ClassVar[tuple[str, ...]] = ()
-    # Those that must not be shown.
+    # The fields that must not be shown.
     SECRETS: ClassVar[tuple[str, ...]] = ()
 
     def __eq__(self, other: object) -> bool:
@@ -60,7 +60,6 @@ class WillMessage(Shape):
         retain: bool = False,
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.topic: str = topic
         self.payload: bytes = payload
         self.qos: int = qos
@@ -106,7 +105,6 @@ class Connect(Shape):
         will: WillMessage | None = None,
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.version: ProtocolVersion = version
         self.client_id: str = client_id
         # 3.1 and 3.1.1 call it Clean Session.
@@ -132,16 +130,15 @@ class Connack(Shape):
         reason_code: ReasonCode,
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.session_present: bool = session_present
         self.reason_code: ReasonCode = reason_code
         self.properties: Properties | None = properties
 
 
 class Publish(Message):
-    """PUBLISH (§3.3), which is at once the message that a program receives.
+    """PUBLISH (§3.3). It is also the message that a program receives.
 
-    One object for each message received. With a topic alias, `topic` may be
+    So there is only one object per received message. With a topic alias, `topic` may be
     `NO_TOPIC` until the alias is resolved.
     """
 
@@ -159,7 +156,6 @@ class Publish(Message):
         properties: Properties | None,
         dup: bool,
     ) -> None:
-        """Take fields that have been checked."""
         self.topic = topic
         self.payload = payload
         self.qos = qos
@@ -201,7 +197,6 @@ class Ack(Shape):
         reason_code: ReasonCode = SUCCESS,
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.kind: PacketType = kind
         self.packet_id: int = packet_id
         self.reason_code: ReasonCode = reason_code
@@ -222,7 +217,6 @@ class Subscribe(Shape):
         subscriptions: list[tuple[str, SubscribeOptions]],
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.packet_id: int = packet_id
         self.subscriptions: list[tuple[str, SubscribeOptions]] = subscriptions
         self.properties: Properties | None = properties
@@ -242,7 +236,6 @@ class Unsubscribe(Shape):
         filters: list[str],
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.packet_id: int = packet_id
         self.filters: list[str] = filters
         self.properties: Properties | None = properties
@@ -267,7 +260,6 @@ class Suback(Shape):
         reason_codes: list[ReasonCode],
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.kind: PacketType = kind
         self.packet_id: int = packet_id
         self.reason_codes: list[ReasonCode] = reason_codes
@@ -285,7 +277,6 @@ class Ping(Shape):
         self,
         kind: PacketType,
     ) -> None:
-        """Take the fields."""
         self.kind: PacketType = kind
 
 
@@ -302,7 +293,6 @@ class Signal(Shape):
         reason_code: int = 0,
         properties: Properties | None = None,
     ) -> None:
-        """Take the fields."""
         self.kind: PacketType = kind
         self.reason_code: int = reason_code
         self.properties: Properties | None = properties

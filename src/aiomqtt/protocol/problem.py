@@ -1,5 +1,7 @@
-"""What the broker tells of a problem besides its reason code: the properties of its
-CONNACK (MQTT 5.0 §3.2.2.3), DISCONNECT (§3.14.2.2), or acknowledgement.
+"""The properties with which a broker explains a problem.
+
+They come with its CONNACK (MQTT 5.0 §3.2.2.3), DISCONNECT (§3.14.2.2), or
+acknowledgement.
 """
 
 from aiomqtt.escaping import escape
@@ -8,7 +10,7 @@ from aiomqtt.properties import Properties, ReasonCode
 
 
 def describe_problem(reason_code: ReasonCode, properties: Properties | None) -> str:
-    """Return the name of a reason code with the broker's words, fit to be shown."""
+    """Return the name of a reason code and the broker's explanation, escaped."""
     text = str(reason_code)
     if properties is not None:
         if properties.reason_string:
@@ -19,7 +21,7 @@ def describe_problem(reason_code: ReasonCode, properties: Properties | None) -> 
 
 
 def add_properties(error: MqttError, properties: Properties | None) -> None:
-    """Give an error the properties of the packet that it comes from, if it has any."""
+    """Add the properties of the packet that caused an error to it, if there are any."""
     if properties is not None and properties.present:
         error.properties = properties
         error.reason_string = properties.reason_string

@@ -1,7 +1,7 @@
 """The data representation (MQTT 5.0 §1.5): integers, strings, binary data.
 
-Encoding refuses with ValueError what the standard forbids; decoding reports it as
-`PacketError`, with the reason code that the peer is to be told.
+For a violation of the standard, encoding raises ValueError, and decoding raises
+`PacketError`, with the reason code to send to the peer.
 """
 
 from typing import Final
@@ -13,21 +13,20 @@ from aiomqtt.standard.names import (
     QUOTA_EXCEEDED,
 )
 
-# How many items of a kind one packet may hold, unless the caller says otherwise: topic
-# filters, reason codes, properties that repeat.
+# The default maximum number of items of one kind in a packet: of topic filters, reason
+# codes, properties that repeat.
 MAXIMUM_ITEMS: Final = 65_536
 
 
 class PacketError(Exception):
-    """The peer sent what the standard forbids.
+    """The peer violated the standard.
 
     Args:
-        reason_code: What to tell the peer, such as 0x81 or 0x82.
-        text: What is wrong, for people.
+        reason_code: The code to send to the peer, such as 0x81 or 0x82.
+        text: A description for people.
     """
 
     def __init__(self, reason_code: int, text: str) -> None:
-        """Keep the code and the text."""
         super().__init__(text)
         self.reason_code = reason_code
         self.text = text
@@ -60,7 +59,7 @@ def encode_variable(value: int) -> bytes:
 
 
 def encode_binary(value: bytes, name: str) -> bytes:
-    """Encode Binary Data (§1.5.6); the name is that of the field, for the error."""
+    """Encode Binary Data (§1.5.6); an error mentions the name of the field."""
     if len(value) > MAXIMUM_STRING_LENGTH:
         msg = f"{name} must be at most 65535 bytes, not {len(value)}"
         raise ValueError(msg)
@@ -85,7 +84,7 @@ def decode_text(encoded: bytes) -> str:
 
     Python's decoder is strict: no surrogates, no overlong forms, and a leading
     U+FEFF stays. Control characters and non-characters, which a receiver may
-    refuse, are let through: they are the program's business.
+    refuse, are accepted: the program decides about them.
     """
     try:
         text = encoded.decode()
@@ -99,7 +98,7 @@ def decode_text(encoded: bytes) -> str:
 
 
 class Reader:
-    """Reads the fields of one packet, from front to back."""
+    """Reads the fields of one packet, from the beginning to the end."""
 
     __slots__ = ("data", "end", "maximum_items", "position")
 
@@ -110,7 +109,7 @@ class Reader:
         end: int | None = None,
         maximum_items: int = MAXIMUM_ITEMS,
     ) -> None:
-        """Read from the start to the end, by default all of it."""
+        """Read from start to end, by default all of the bytes."""
         self.data: bytes = data
         self.position: int = start
         self.end: int = len(data) if end is None else end
@@ -168,18 +167,18 @@ class Reader:
         return value
 
     def rest(self) -> bytes:
-        """Read all that is left."""
+        """Read all remaining bytes."""
         return self.take(self.end - self.position)
 
     def check_items(self, count: int, what: str) -> None:
-        """Refuse a packet that holds more items of a kind than are allowed."""
+        """Raise PacketError for a packet with too many items of one kind."""
         if count > self.maximum_items:
             raise PacketError(
                 QUOTA_EXCEEDED, f"a packet has more than {self.maximum_items} {what}"
             )
 
     def finish(self) -> None:
-        """Refuse bytes that are left over."""
+        """Raise PacketError if bytes are left over."""
         if self.position != self.end:
             left = self.end - self.position
             raise PacketError(

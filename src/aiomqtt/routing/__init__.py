@@ -1,1 +1,1 @@
-"""Which topic filters a topic matches (MQTT 5.0 §4.7)."""
+"""Matching of topics and topic filters (MQTT 5.0 §4.7)."""

@@ -1,18 +1,18 @@
 """A tree of topic filters, or of topics, by their levels (MQTT 5.0 §4.7).
 
-What it costs to find what matches is a matter of the number of levels and of what is
-found, not of how many filters there are.
+The cost of a search depends on the number of levels and of matches, not on the number
+of filters.
 """
 
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-# More steps than any search takes.
+# More steps than any search needs.
 ALL: Final = 1 << 60
 
 
 class _Node(Generic[T]):
-    """One level: what ends here, and what goes on."""
+    """One level: the value that ends here, and the levels below."""
 
     __slots__ = ("children", "value")
 
@@ -22,13 +22,13 @@ class _Node(Generic[T]):
 
 
 class FilterSearch(Generic[T]):
-    """Looks for all filters that match a topic name, as many nodes at a time as asked.
+    """Searches for all filters that match a topic name, in steps.
 
-    What is set or removed in between may be found or not.
+    A filter that is set or removed between two steps may be found or not.
 
     Attributes:
-        found: The values that it has found.
-        is_done: Whether these are all.
+        found: The values found so far.
+        is_done: Whether the search is complete.
     """
 
     __slots__ = (
@@ -43,12 +43,12 @@ class FilterSearch(Generic[T]):
     )
 
     def __init__(self, root: _Node[T], topic: str) -> None:
-        """Begin at the root."""
         self.found: list[T] = []
         self.is_done: bool = False
         self._levels: list[str] = topic.split("/")
         self._depth: int = 0
-        # Those to look at, from which on; and those that they lead to.
+        # The nodes to visit, the index of the next one, and the nodes of the next
+        # level.
         self._nodes: list[_Node[T]] = [root]
         self._next: int = 0
         self._reached: list[_Node[T]] = []
@@ -56,7 +56,7 @@ class FilterSearch(Generic[T]):
         self._is_hidden: bool = topic.startswith("$")
 
     def go_on(self, most: int) -> int:
-        """Look at so many nodes at most; return at how many."""
+        """Visit at most that many nodes; return the number of nodes visited."""
         looked = 0
         while self._nodes:
             left = most - looked
@@ -111,29 +111,28 @@ class FilterSearch(Generic[T]):
 
 
 class TopicSearch(Generic[T]):
-    """Looks for all topics that a filter matches, as many nodes at a time as asked.
+    """Searches for all topics that a filter matches, in steps.
 
-    What is set or removed in between may be found or not.
+    A topic that is set or removed between two steps may be found or not.
 
     Attributes:
-        found: The values that it has found.
-        is_done: Whether these are all.
+        found: The values found so far.
+        is_done: Whether the search is complete.
     """
 
     __slots__ = ("_depth_below", "_levels", "_pending", "found", "is_done")
 
     def __init__(self, root: _Node[T], topic_filter: str) -> None:
-        """Begin at the root."""
         self.found: list[T] = []
         self.is_done: bool = False
         self._levels: list[str] = topic_filter.split("/")
-        # Those below a # are as if they were so deep.
+        # The depth assigned to all nodes below a #.
         self._depth_below: int = len(self._levels) + 1
-        # What is to be looked at, with its depth, the next one at the end.
+        # A stack of the nodes to visit, with their depths.
         self._pending: list[tuple[_Node[T], int]] = [(root, 0)]
 
     def go_on(self, most: int) -> int:
-        """Look at so many nodes at most; return at how many."""
+        """Visit at most that many nodes; return the number of nodes visited."""
         looked = 0
         pending, levels, count = self._pending, self._levels, len(self._levels)
         while pending:
@@ -141,7 +140,7 @@ class TopicSearch(Generic[T]):
                 return looked
             looked += 1
             node, depth = pending.pop()
-            # The level above a # counts too, unless there is none.
+            # "sport/#" matches "sport", but "#" has no level above it.
             level = levels[depth] if depth < count else ""
             if (depth >= count or (level == "#" and depth)) and node.value is not None:
                 self.found.append(node.value)
@@ -173,16 +172,16 @@ class Trie(Generic[T]):
     """Values by topic filter, or by topic name.
 
     Attributes:
-        levels: How many levels it holds; what several names begin with counts once.
+        levels: The number of levels it holds; a beginning shared by several names
+            counts once.
     """
 
     def __init__(self) -> None:
-        """Start empty."""
         self.levels: int = 0
         self._root: _Node[T] = _Node()
 
     def get(self, name: str) -> T | None:
-        """Return the value of just this filter or topic, or None."""
+        """Return the value of exactly this filter or topic, or None."""
         node = self._root
         for level in name.split("/"):
             child = None if node.children is None else node.children.get(level)
@@ -214,7 +213,7 @@ class Trie(Generic[T]):
                 return
             path.append(children[level])
         path[-1].value = None
-        # What leads to nothing any more goes too.
+        # Also remove levels that now lead nowhere.
         for depth in range(len(levels), 0, -1):
             node = path[depth]
             if node.value is not None or node.children:
@@ -227,7 +226,7 @@ class Trie(Generic[T]):
                 parent.children = None
 
     def search(self, topic: str) -> "FilterSearch[T]":
-        """Begin to look for all filters that match a topic name."""
+        """Begin a search for all filters that match a topic name."""
         return FilterSearch(self._root, topic)
 
     def matching(self, topic: str) -> list[T]:
@@ -237,7 +236,7 @@ class Trie(Generic[T]):
         return search.found
 
     def search_topics(self, topic_filter: str) -> "TopicSearch[T]":
-        """Begin to look for all topic names that a filter matches."""
+        """Begin a search for all topic names that a filter matches."""
         return TopicSearch(self._root, topic_filter)
 
     def matched_by(self, topic_filter: str) -> list[T]:

@@ -1,1 +1,1 @@
-"""What the standard says, as data: its tables, and names for its constants."""
+"""The standard as data: its tables, and names for its constants."""

@@ -1,9 +1,9 @@
-"""The constants of the standard that code calls by name, each of them once.
+"""The constants of the standard that the code uses by name, each defined once.
 
-The numbers of packets and reason codes stand in the rows of `tables` too, as these have
-to be complete; a test holds each name equal to its row. Numbers are plain literals: so
-mypyc writes them into the code wherever they are imported. Section numbers are those
-of MQTT 5.0.
+The rows of `tables` repeat the numbers of packets and reason codes, since the tables
+must be complete; a test checks that they agree. The numbers are plain literals, so that
+mypyc compiles them into the code that imports them. Section numbers are those of
+MQTT 5.0.
 """
 
 from typing import Final
@@ -18,10 +18,10 @@ V5: Final = 5
 
 # Strings and binary data carry their length in two bytes (§1.5.4, §1.5.6).
 MAXIMUM_STRING_LENGTH: Final = 0xFFFF
-# The remaining length and every variable byte integer end here (§1.5.5).
+# The largest remaining length, and the largest variable byte integer (§1.5.5).
 MAXIMUM_REMAINING_LENGTH: Final = 0x0FFF_FFFF
 MAXIMUM_PACKET_ID: Final = 0xFFFF
-# What holds when CONNECT or CONNACK name no Receive Maximum (§3.1.2.11.3).
+# The Receive Maximum if CONNECT or CONNACK does not set one (§3.1.2.11.3).
 DEFAULT_RECEIVE_MAXIMUM: Final = 0xFFFF
 
 # --- first bytes: the type and the flags (§2.1) --------------------------------------
@@ -34,14 +34,14 @@ PUBREC_FIRST_BYTE: Final = 0x50
 PUBREL_FIRST_BYTE: Final = 0x62
 PUBCOMP_FIRST_BYTE: Final = 0x70
 
-# --- reason codes (§2.4); 0 to 2 are success, or the QoS that was granted -------------
+# --- reason codes (§2.4); 0 to 2 are success, or the granted QoS ----------------------
 
 DISCONNECT_WITH_WILL_MESSAGE: Final = 0x04
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 NO_SUBSCRIPTION_EXISTED: Final = 0x11
 CONTINUE_AUTHENTICATION: Final = 0x18
 RE_AUTHENTICATE: Final = 0x19
-# This one and all above it report a failure.
+# This code and all higher ones report a failure.
 FIRST_FAILURE: Final = 0x80
 UNSPECIFIED_ERROR: Final = 0x80
 MALFORMED_PACKET: Final = 0x81

@@ -1,8 +1,8 @@
 """The table of the protocol: packets, properties and reason codes, one row each.
 
-Everything that the standard lists is listed here and nowhere else; the codec and
-the public values read it. The package holds data and imports nothing of ours, so
-it is the lowest of all layers. Section numbers are those of MQTT 5.0.
+Everything that the standard lists is here and nowhere else; the codec and the public
+values read it. The package holds only data and imports no other module of aiomqtt: it
+is the lowest layer. Section numbers are those of MQTT 5.0.
 """
 
 from enum import Enum, IntEnum
@@ -43,7 +43,7 @@ class PacketType(IntEnum):
     PINGRESP = 13
     DISCONNECT = 14
     AUTH = 15
-    # No packet of its own: the will properties in CONNECT (§3.1.3.2).
+    # Not a packet: the will properties in CONNECT (§3.1.3.2).
     WILL = 16
 
 
@@ -81,7 +81,7 @@ MAXIMA: Final = {
 
 
 class PacketRow(NamedTuple):
-    """A control packet: its fixed header and who sends it."""
+    """A control packet: its fixed header and its senders."""
 
     packet: PacketType
     # The four low bits of the first byte; None: DUP, QoS and RETAIN (§3.3.1).
@@ -108,7 +108,7 @@ PACKETS: Final = (
     PacketRow(PacketType.UNSUBACK, 0, SERVER, _V31, "3.11"),
     PacketRow(PacketType.PINGREQ, 0, CLIENT, _V31, "3.12"),
     PacketRow(PacketType.PINGRESP, 0, SERVER, _V31, "3.13"),
-    # A server's DISCONNECT came with 5.0; `senders` knows.
+    # A server sends DISCONNECT only in 5.0; see `senders`.
     PacketRow(PacketType.DISCONNECT, 0, EITHER, _V31, "3.14"),
     PacketRow(PacketType.AUTH, 0, EITHER, _V5, "3.15"),
 )
@@ -118,7 +118,7 @@ PACKET: Final[dict[int, PacketRow]] = {row.packet: row for row in PACKETS}
 
 
 def senders(packet: PacketType, version: int) -> Senders:
-    """Who may send a packet in a version of the protocol."""
+    """Return the roles that may send a packet in a version of the protocol."""
     row = PACKET[packet]
     if version < row.since:
         return frozenset()
@@ -128,21 +128,21 @@ def senders(packet: PacketType, version: int) -> Senders:
 
 
 class PropertyRow(NamedTuple):
-    """A property (§2.2.2.2): its type, and which packets carry it from whom."""
+    """A property (§2.2.2.2): its type, the packets that carry it, and their senders."""
 
     identifier: int
-    # The standard's name; `name` and `camel_name` are made of it.
+    # The standard's name; `name` and `camel_name` are derived from it.
     title: str
     type: DataType
     packets: dict[PacketType, Senders]
     section: str
     minimum: int = 0
     maximum: int | None = None
-    # Where it may stand more than once.
+    # The packets in which it may occur more than once.
     repeats: frozenset[PacketType] = frozenset()
-    # What a value outside of minimum and maximum is answered with.
+    # The reason code for a value outside the minimum and maximum.
     range_error: int = 0x82
-    # A string that names a topic: no wildcards (§3.3.2.3.5).
+    # Whether the string is a topic name, without wildcards (§3.3.2.3.5).
     is_topic: bool = False
 
     @property
@@ -201,7 +201,7 @@ PROPERTIES: Final = (
         0x0B,
         "Subscription Identifier",
         _VI,
-        # A server repeats it, one for each subscription that matched.
+        # A server repeats it, once for each subscription that matched.
         {PacketType.PUBLISH: SERVER, PacketType.SUBSCRIBE: CLIENT},
         "3.8.2.1.2",
         minimum=1,
@@ -283,7 +283,7 @@ CAMEL_NAMES: Final = {row.camel_name: row for row in PROPERTIES}
 
 
 class ReasonRow(NamedTuple):
-    """A reason code (§2.4) under one name, and which packets carry it from whom."""
+    """A reason code (§2.4) under one name, the packets that carry it, their senders."""
 
     code: int
     name: str
@@ -362,10 +362,10 @@ CONNECT_RETURN_CODES: Final = {
     4: "Bad username or password",
     5: "Not authorised",
 }
-# The reason codes that 5.0 has in their place.
+# The reason codes of 5.0 that replace them.
 CONNECT_REASON_CODES: Final = {1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}
 # The return codes of SUBACK in 3.1.1 (§3.9.3). 3.1 has no code for a failure,
-# but brokers that speak 3.1 today send 0x80 there too.
+# but today's brokers send 0x80 in 3.1 as well.
 SUBSCRIBE_RETURN_CODES: Final = {
     0x00: "Granted QoS 0",
     0x01: "Granted QoS 1",
@@ -389,8 +389,8 @@ def reason_codes(packet: PacketType, version: int, sender: Role) -> dict[int, st
     return {}
 
 
-# The names that paho-mqtt spells in another way: aiomqtt 2 printed those, and programs
-# compare them.
+# The names that paho-mqtt spells differently: aiomqtt 2 printed its spellings, and
+# programs compare them.
 NAMES_IN_PAHO: Final = {
     "Disconnect with Will Message": "Disconnect with will message",
     "No subscription existed": "No subscription found",
@@ -411,6 +411,6 @@ NAMES_IN_PAHO: Final = {
     "Wildcard Subscriptions not supported": "Wildcard subscription not supported",
 }
 
-# A code has one name, but for zero; a name that stands alone is that of the first
-# row: "Success".
+# Only zero has several names; without a packet its name is that of the first row,
+# "Success".
 REASON_NAMES: Final = {row.code: row.name for row in reversed(REASON_CODES)}

@@ -30,7 +30,6 @@ class CustomQueueStream(MessageStream):
         logger: Logger,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start empty, before the first connection."""
         super().__init__(clock)
         self._queue = queue_type(maxsize=maximum)
         self._is_bounded = maximum > 0

@@ -17,7 +17,6 @@ class MessagesIterator:
     __slots__ = ("_ready", "_stream")
 
     def __init__(self, stream: MessageStream) -> None:
-        """Iterate over a stream."""
         self._stream = stream
         self._ready = stream.ready
 

@@ -19,7 +19,6 @@ class Arrival(Generator[Any, Any, Message]):
     __slots__ = ("_steps",)
 
     def __init__(self, stream: MessageStream) -> None:
-        """Wait when it is awaited."""
         self._steps: Coroutine[Any, Any, Message] = _next(stream)
 
     def __await__(self) -> Generator[Any, Any, Message]:

@@ -1,8 +1,8 @@
-"""Bytes to packets, by the table: every packet, as either role sends it.
+"""Decoding by the table: every packet, as either role sends it.
 
-What the standard forbids is raised as `PacketError`, with the reason code for the
-peer. The stream decoder has a faster path for PUBLISH and the success acks, proved
-equal to this one by a differential test.
+A violation of the standard raises `PacketError`, with the reason code for the peer.
+The stream decoder has a faster path for PUBLISH and the success acks; a differential
+test checks that both give the same results.
 """
 
 from collections.abc import Callable
@@ -47,8 +47,9 @@ from .codes import codes_of
 from .encode import check_topic_filter
 from .properties import decode_properties
 
-# Where a server may tell a failure by a code that the standard lists elsewhere, or
-# nowhere: 0x80 and above is a failure, whichever it is (5.0 §2.4; decision 0008).
+# In these packets a server may report a failure by a code that the standard lists for
+# other packets, or not at all: any code from 0x80 up is a failure (5.0 §2.4; decision
+# 0008).
 _TELLS_FAILURE = frozenset(
     {
         PacketType.CONNACK,
@@ -79,7 +80,7 @@ def check_first_byte(first: int, version: int, sender: Role) -> PacketType:
             raise PacketError(MALFORMED_PACKET, "a PUBLISH has both QoS bits set")
         if flags & 0x0E == 0x08:
             raise PacketError(MALFORMED_PACKET, "a PUBLISH with QoS 0 has the DUP flag")
-    # Those of CONNECT mean nothing in 3.1, and it is the body that tells the version.
+    # In 3.1 the flags of CONNECT mean nothing, and only its body has the version.
     # 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with the DUP flag.
     elif (
         flags != expected
@@ -101,11 +102,11 @@ def decode(
 
     Args:
         first: The first byte of the fixed header.
-        body: What follows the remaining length, all of it.
-        version: The version of the connection (a CONNECT brings its own).
-        sender: Who sent it.
-        maximum_items: How many topic filters, reason codes or properties of one kind
-            it may have.
+        body: All bytes after the remaining length.
+        version: The version of the connection (a CONNECT has its own).
+        sender: The role of the sender.
+        maximum_items: The maximum number of topic filters, of reason codes, and of
+            properties of one kind.
 
     Raises:
         PacketError: The packet is malformed, a protocol error, or has too many items.
@@ -178,7 +179,7 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
         packet.will = WillMessage(
             topic, reader.binary(), qos, bool(flags & 0x20), will_properties
         )
-    # 3.1 §3.1: there the flags may announce what is missing.
+    # 3.1 §3.1: in 3.1 the flags may announce fields that are missing.
     is_lenient = version == V31
     if flags & 0x80 and not (is_lenient and reader.position == reader.end):
         packet.username = reader.string()
@@ -188,7 +189,7 @@ def _decode_connect(first: int, reader: Reader, version: int, sender: Role) -> C
 
 
 def _without_unused_flags(flags: int) -> int:
-    """Clear the connect flags that mean nothing in 3.1 (§3.1 there)."""
+    """Clear the connect flags that mean nothing in 3.1 (3.1 §3.1)."""
     flags &= ~0x01
     return flags if flags & 0x04 else flags & ~0x38
 
@@ -197,7 +198,7 @@ def _decode_connack(first: int, reader: Reader, version: int, sender: Role) -> C
     flags, number = reader.byte(), reader.byte()
     if number:
         return Connack(False, *_decode_refusal(number, reader, version, sender))
-    # The byte is reserved in 3.1, and some brokers tell session present in it.
+    # The byte is reserved in 3.1, but some brokers set Session Present in it.
     if flags > 1 and version > V31:
         raise PacketError(MALFORMED_PACKET, f"CONNACK has the flags {flags:#04x}")
     if version >= V5 and reader.position == reader.end:
@@ -214,10 +215,10 @@ def _decode_connack(first: int, reader: Reader, version: int, sender: Role) -> C
 def _decode_refusal(
     number: int, reader: Reader, version: int, sender: Role
 ) -> tuple[ReasonCode, Properties | None]:
-    """Decode what follows the flags of a CONNACK, which mean nothing in a refusal.
+    """Decode the rest of a CONNACK that refuses, after the flags, which mean nothing.
 
-    A broker that does not speak 5.0 may refuse as in 3.1.1: with its return code, and
-    without properties (decision 0008).
+    A broker that does not support 5.0 may refuse as in 3.1.1: with a return code of
+    3.1.1, and without properties (decision 0008).
     """
     kind = PacketType.CONNACK
     if version >= V5 and number in CONNECT_RETURN_CODES:

@@ -1,8 +1,7 @@
-"""Packets to bytes, by the table: every packet, as either role sends it.
+"""Encoding by the table: every packet, as either role sends it.
 
-What the standard forbids is refused with ValueError. PUBLISH and the success acks
-have a second, faster path in `fast`, proved equal to this one by a differential
-test.
+A violation of the standard raises ValueError. `fast` has a faster path for PUBLISH and
+the success acks; a differential test checks that both give the same bytes.
 """
 
 from collections.abc import Callable
@@ -45,7 +44,7 @@ def encode(packet: Packet, version: int, sender: Role) -> bytes:
     """Encode a packet as a role sends it.
 
     Raises:
-        ValueError: The standard forbids the packet, or something in it.
+        ValueError: The packet, or something in it, violates the standard.
     """
     kind = packet.kind
     if sender not in senders(kind, version):
@@ -77,7 +76,7 @@ def _encode_code(kind: PacketType, code: int, version: int, sender: Role) -> byt
 
 
 def check_qos(qos: object, name: str = "qos") -> None:
-    """Refuse what is no QoS (§3.3.1.2)."""
+    """Raise ValueError unless a value is a QoS (§3.3.1.2)."""
     if not isinstance(qos, int):
         msg = f"{name} must be an int, not {type(qos).__name__}"
         raise TypeError(msg)
@@ -87,7 +86,7 @@ def check_qos(qos: object, name: str = "qos") -> None:
 
 
 def check_topic_name(topic: str, name: str = "topic") -> None:
-    """Refuse what is no topic name (§4.7)."""
+    """Raise ValueError unless a text is a topic name (§4.7)."""
     fault = topic_name_fault(topic)
     if fault is not None:
         msg = f"{name} {fault}: {quote(topic, 80)} (MQTT 5.0 §4.7)"
@@ -95,7 +94,7 @@ def check_topic_name(topic: str, name: str = "topic") -> None:
 
 
 def check_topic_filter(topic_filter: str, no_local: bool = False) -> None:
-    """Refuse what is no topic filter (§4.7.1, §4.8.2)."""
+    """Raise ValueError unless a text is a topic filter (§4.7.1, §4.8.2)."""
     fault = topic_filter_fault(topic_filter)
     if fault is None and topic_filter.startswith("$share/"):
         if no_local:
@@ -190,7 +189,7 @@ def _encode_ack(packet: Ack, version: int, sender: Role) -> bytes:
     if version < V5 and packet.reason_code:
         msg = f"{packet.kind.name} has no reason code below MQTT 5.0"
         raise ValueError(msg)
-    # The shortest form: zero goes without saying (§3.4.2.1).
+    # The shortest form omits a reason code of zero (§3.4.2.1).
     if not packet.reason_code and not has_properties:
         return head
     head += _encode_code(packet.kind, packet.reason_code, version, sender)

@@ -1,8 +1,8 @@
-"""The hot half of encoding: PUBLISH and the acks without a reason.
+"""The hot path of encoding: PUBLISH and the acks without a reason.
 
-Topics repeat, so a bounded cache keeps them checked and encoded; a PUBLISH comes in
-two parts, with room for the packet identifier between them, so that it is checked
-and measured before it takes an identifier.
+Topics repeat, so a bounded cache keeps them checked and encoded. A PUBLISH is encoded
+in two parts, and the packet identifier goes between them. So its content is checked and
+its size is known before it needs an identifier.
 """
 
 from typing import Final
@@ -23,25 +23,26 @@ from .properties import encode_properties
 
 PUBLISH_TYPE: Final = PacketType.PUBLISH
 
-# Longer topics are not kept, nor more than this many: a peer that invents topics
-# must not make us hold them.
+# The limits of the cache, so that a peer that invents topics can't fill the memory: the
+# length of a topic, and their number.
 CACHED_TOPICS: Final = 16_384
 CACHED_LENGTH: Final = 128
 
 
 class Head:
-    """A fixed header and the topic name behind it.
+    """A fixed header and the topic name that follows it.
 
-    It is never changed: threads share the cache, say a client and a broker's.
+    It is never changed, since threads share the cache: those of a client and of a
+    broker, for example.
     """
 
     __slots__ = ("encoded", "key")
 
     def __init__(self, key: int, encoded: bytes) -> None:
-        """Take the bytes.
+        """Keep the encoded bytes under their key.
 
         Args:
-            key: The first byte and the remaining length, together.
+            key: The first byte and the remaining length, combined.
             encoded: All bytes.
         """
         self.key: int = key
@@ -49,14 +50,14 @@ class Head:
 
 
 class TopicName:
-    """A topic name that was checked and encoded, and the last header in front of it."""
+    """A checked and encoded topic name, and the last header that was used with it."""
 
     __slots__ = ("encoded", "head")
 
     def __init__(self, encoded: bytes) -> None:
-        """Take the bytes of the name, with their length in front."""
+        """Keep the bytes of the name, which begin with their length."""
         self.encoded: bytes = encoded
-        # The next one is often the same.
+        # The next header is often the same.
         self.head: Head = _NO_HEAD
 
 
@@ -66,12 +67,12 @@ encoded_topics: Final[dict[str, TopicName]] = {}
 # Topic names that were received, checked.
 decoded_topics: Final[dict[bytes, Topic]] = {}
 
-# The topic name where the topic alias says it all.
+# The empty topic name, if a topic alias stands for the topic.
 _NO_NAME: Final = TopicName(b"\x00\x00")
 
 
 def encode_topic(topic: str) -> TopicName:
-    """Encode a topic name; ValueError when it is none."""
+    """Encode a topic name; raise ValueError if it is not one."""
     name = encoded_topics.get(topic)
     if name is None:
         check_topic_name(topic)
@@ -84,7 +85,7 @@ def encode_topic(topic: str) -> TopicName:
 
 
 def decode_topic(encoded: bytes) -> Topic | None:
-    """Return the Topic of the bytes of a topic name; None when it is none."""
+    """Decode the bytes of a topic name; return None if they are not one."""
     topic = decoded_topics.get(encoded)
     if topic is None:
         try:
@@ -109,11 +110,11 @@ def encode_publish(
 ) -> tuple[bytes, bytes]:
     """Encode a PUBLISH in two parts; at QoS 1 and 2 its packet id goes between them.
 
-    The topic may be empty where the properties have a topic alias.
+    The topic may be empty if the properties have a topic alias.
 
     Raises:
-        ValueError: The standard forbids the QoS, the topic or a property, or the
-            packet is larger than any may be.
+        ValueError: The QoS, the topic or a property violates the standard, or the
+            packet is too large for MQTT.
     """
     if not 0 <= qos <= 2:
         check_qos(qos)
@@ -146,12 +147,12 @@ def encode_publish(
 
 
 def encode_ack(first: int, packet_id: int) -> bytes:
-    """Encode an ack in its shortest form (§3.4.2.1), which means success."""
+    """Encode an ack that reports success, in its shortest form (§3.4.2.1)."""
     return (first << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
 
 
 def encode_not_found(first: int, packet_id: int) -> bytes:
-    """Encode a PUBREL or PUBCOMP for an identifier that is not known (§3.6.2.1)."""
+    """Encode a PUBREL or PUBCOMP for an unknown packet identifier (§3.6.2.1)."""
     return bytes(
         (first, 3, packet_id >> 8, packet_id & 0xFF, PACKET_IDENTIFIER_NOT_FOUND)
     )

@@ -1,4 +1,4 @@
-"""Properties to bytes and back, by the rows of the table (MQTT 5.0 §2.2.2)."""
+"""Encoding and decoding of properties by the rows of the table (MQTT 5.0 §2.2.2)."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -53,7 +53,7 @@ _DECODERS: Final[dict[DataType, Callable[[Reader], Any]]] = {
 
 
 class _Field(NamedTuple):
-    """A row of the table, with what can be worked out beforehand."""
+    """A row of the table, with everything that can be computed in advance."""
 
     row: PropertyRow
     name: str
@@ -76,7 +76,7 @@ _FIELDS: Final = {
     )
     for row in PROPERTIES
 }
-# By identifier, what each packet may carry from each sender.
+# The properties that each packet from each sender may carry, by identifier.
 _ALLOWED: Final = {
     (packet, sender): {
         field.row.identifier: field
@@ -94,7 +94,7 @@ def check_properties(
     version: int = V5,
     sender: Role = Role.CLIENT,
 ) -> None:
-    """Refuse properties that the packet, the version or the sender does not allow.
+    """Raise ValueError for a property that the packet, version or sender rules out.
 
     Raises:
         ValueError: The message names the property and the rule.
@@ -177,7 +177,7 @@ def decode_properties(
 
 
 def _not_allowed(identifier: int, packet: PacketType, sender: Role) -> PacketError:
-    """Make the error of a property that this packet of this sender has not."""
+    """Return the error for a property that this packet of this sender can't carry."""
     row = PROPERTY.get(identifier)
     if row is None or packet not in row.packets:
         return PacketError(

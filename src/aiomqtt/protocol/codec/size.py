@@ -1,7 +1,7 @@
-"""What messages take of memory, about: bounds count what is kept, not payloads alone.
+"""Estimates of the memory that messages use; bounds count it, not just payloads.
 
-The bytes on the wire count as they are; what objects take besides is added here. The
-figures are those of CPython on 64 bits, rounded up.
+An estimate is the number of bytes on the wire and the overhead of the objects. The
+figures are those of CPython on 64-bit systems, rounded up.
 """
 
 from typing import Any, Final
@@ -9,23 +9,24 @@ from typing import Any, Final
 from aiomqtt.message import Message
 from aiomqtt.properties import Properties
 
-# A message, its payload, and its topic where that is not shared.
+# The overhead of a message, its payload, and its topic if that is not shared.
 MESSAGE_SIZE: Final = 512
-# Properties, when there are any; a user property, a tuple of two strings; a number.
+# The overhead of properties, if there are any; of a user property, which is a tuple of
+# two strings; of a number.
 PROPERTIES_SIZE: Final = 256
 PAIR_SIZE: Final = 160
 NUMBER_SIZE: Final = 40
-# A string with any character beyond the basic plane takes four bytes for each.
+# A string with any character beyond the basic plane uses four bytes per character.
 WIDE: Final = 3
 
 
 def properties_size(properties: Properties, is_wide: bool, encoded: int) -> int:
-    """Return what properties take besides their bytes on the wire.
+    """Return the memory that properties use in addition to their bytes on the wire.
 
     Args:
         properties: The properties.
-        is_wide: Whether their strings may have other characters than ASCII.
-        encoded: How many bytes they are on the wire.
+        is_wide: Whether their strings may contain characters outside ASCII.
+        encoded: Their size on the wire, in bytes.
     """
     values: dict[str, Any] = properties.present
     size = PROPERTIES_SIZE + (WIDE * encoded if is_wide else 0)
@@ -39,7 +40,7 @@ def properties_size(properties: Properties, is_wide: bool, encoded: int) -> int:
 
 
 def message_size(message: Message) -> int:
-    """Return what a message takes, as the sum of these, from its fields alone."""
+    """Estimate the memory that a message uses, from its fields alone."""
     size = MESSAGE_SIZE + len(message.payload) + _text_size(message.topic.value)
     if message.carried is not None:
         values: dict[str, Any] = message.carried.present

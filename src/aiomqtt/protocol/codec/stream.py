@@ -1,4 +1,4 @@
-"""The stream of bytes, cut into packets: one call decodes all of a chunk."""
+"""The decoder of a stream of bytes: one call decodes all packets of a chunk."""
 
 from typing import Final
 
@@ -23,17 +23,17 @@ from .size import WIDE, properties_size
 
 PUBLISH_TYPE: Final = PacketType.PUBLISH
 
-# What to try with a packet, by its first byte.
+# The decoder to try for a packet, by its first byte.
 TABLE: Final = 0
 PUBLISH: Final = 1
 ACK: Final = 2
 # More packets than any chunk has.
 NO_LIMIT: Final = 1 << 30
 
-# Smaller chunks of a packet that is not whole are held together: as objects they
-# would take many times their size.
+# Smaller chunks of an incomplete packet are joined: as separate objects they would use
+# many times their size.
 SMALL: Final = 1024
-# From this size on the payload of a packet that came in parts is joined just once.
+# From this size on, the payload of a packet that comes in parts is copied only once.
 LARGE: Final = 16 * 1024
 
 _ROUTES: Final = bytes(
@@ -55,26 +55,26 @@ _ACK_KINDS: Final = (
 
 
 class Decoder:
-    """Decodes what one peer sends on one connection.
+    """Decodes the bytes that one peer sends on one connection.
 
-    A packet that is whole is decoded at once; the beginning of one is held until
-    the rest has come, and nothing is copied twice while it grows.
+    A complete packet is decoded at once. The beginning of a packet is kept until the
+    rest has come, and its bytes are not copied again for each chunk.
 
     Args:
-        version: The version of the connection; a CONNECT replaces it by its own.
+        version: The version of the connection; a CONNECT replaces it with its own.
         sender: The role of the peer.
-        maximum_packet_size: The largest packet to accept, in bytes; None: no limit
-            but the standard's, 256 MiB.
-        maximum_items: How many topic filters, reason codes or properties of one kind
-            a packet may have.
-        portion: How many packets a call returns at the most; 0: no limit. The rest
-            waits for the next call.
+        maximum_packet_size: The largest packet to accept, in bytes; None: only the
+            standard's limit, 256 MiB.
+        maximum_items: The maximum number of topic filters, of reason codes, and of
+            properties of one kind in a packet.
+        portion: The maximum number of packets that a call returns; 0: no limit. The
+            rest waits for the next call.
 
     Attributes:
-        error: What made the stream undecodable, or None. It belongs after the
-            packets that the same call returned; what follows it is dropped.
-        kept: How many bytes the packets of the last call take, about, besides
-            `MESSAGE_SIZE` for each message.
+        error: The error that made the stream undecodable, or None. It comes after the
+            packets that the same call returned; the bytes after it are dropped.
+        kept: An estimate of the memory that the packets of the last call use, in bytes,
+            without `MESSAGE_SIZE` for each message.
     """
 
     __slots__ = (
@@ -101,37 +101,35 @@ class Decoder:
         maximum_items: int = MAXIMUM_ITEMS,
         portion: int = 0,
     ) -> None:
-        """Start at the beginning of a packet."""
         self.version: ProtocolVersion = version
         self.error: PacketError | None = None
         self.kept: int = 0
         self.maximum_packet_size: int | None = maximum_packet_size
         self._sender = sender
         self._is_v5 = version >= V5
-        # The chunks of a packet that is not whole, and the size that it will have
-        # at least.
+        # The chunks of an incomplete packet, and the minimum of its final size.
         self._held: list[bytes | bytearray] = []
         self._held_size = 0
         self._needed = 0
         self._maximum_items = maximum_items
         self._portion = portion or NO_LIMIT
-        # What came and is still to be decoded, from where on.
+        # The received bytes that are not decoded yet, and the position to go on from.
         self._rest = b""
         self._rest_start = 0
 
     @property
     def is_partial(self) -> bool:
-        """Whether the beginning of a packet has come, and not yet its end."""
+        """Whether it holds the beginning of an incomplete packet."""
         return len(self._held) > 0
 
     @property
     def has_more(self) -> bool:
-        """Whether bytes have come that are still to be decoded, by `feed(b"")`."""
+        """Whether it holds bytes that a call of `feed(b"")` may decode."""
         return len(self._rest) > 0
 
     @property
     def size(self) -> int:
-        """How many bytes it holds."""
+        """The number of bytes that it holds."""
         held = self._held_size if self._held else 0
         return held + len(self._rest)
 
@@ -139,10 +137,10 @@ class Decoder:
         """Decode all packets that end within a chunk.
 
         Args:
-            data: The bytes that came.
+            data: The received bytes.
 
         Returns:
-            The packets, in order. Look at `error` and `has_more` afterwards.
+            The packets, in order. Check `error` and `has_more` afterwards.
         """
         packets: list[Packet] = []
         self.kept = 0
@@ -165,7 +163,7 @@ class Decoder:
         return packets
 
     def _append(self, data: bytes) -> None:
-        """Keep a chunk of a packet that is not whole, or was not until now."""
+        """Keep a chunk of a packet that was incomplete until now."""
         last = self._held[-1]
         if len(data) >= SMALL:
             self._held.append(data)
@@ -176,10 +174,11 @@ class Decoder:
         self._held_size += len(data)
 
     def _complete(self, packets: list[Packet]) -> bytes:
-        """Return what is held, or decode it and return what follows.
+        """Return the bytes held, or decode a packet from them and return the rest.
 
-        The latter for a PUBLISH in large chunks: as if it ended soon in the first one.
-        The payload grows by the rest after that, so that it is copied just once.
+        It decodes only a PUBLISH in large chunks. It does so as if the packet ended
+        early in the first chunk, then appends the rest of the payload, which so is
+        copied only once.
         """
         held = self._held
         self._held = []
@@ -211,7 +210,7 @@ class Decoder:
         return bytes(closing[cut:])
 
     def _decode_all(self, data: bytes, position: int, packets: list[Packet]) -> None:
-        """Decode until less than a packet is left, and hold that; or the portion."""
+        """Decode all complete packets, at most a portion, and keep the rest."""
         maximum = self.maximum_packet_size
         portion = self._portion
         end = len(data)
@@ -223,7 +222,8 @@ class Decoder:
                 break
             first = data[position]
             if _ROUTES[first] == TABLE:
-                # The first fault counts, and the rest may take long to come.
+                # Report the first fault now: the rest of the packet may take long to
+                # come.
                 check_first_byte(first, self.version, self._sender)
             length = data[position + 1]
             start = position + 2
@@ -250,11 +250,11 @@ class Decoder:
         self.kept += position - begin
 
     def _decode_packet(self, first: int, data: bytes, start: int, stop: int) -> Packet:
-        """Decode one packet: the quick way where it is usual, else by the table."""
+        """Decode one packet: the usual ones by the fast path, others by the table."""
         route = _ROUTES[first]
         if route == PUBLISH and stop - start >= 2:
             body = start + 2 + (data[start] << 8 | data[start + 1])
-            # The quick look-up first; what is not in the cache is checked.
+            # Look it up in the cache; check it if it is not there.
             name = data[start + 2 : body]
             topic = decoded_topics.get(name)
             if topic is None:
@@ -266,7 +266,7 @@ class Decoder:
             if qos and body + 2 <= stop:
                 packet_id = data[body] << 8 | data[body + 1]
                 body += 2
-            # What is unusual or wrong goes to the table, which says so.
+            # The table decodes the unusual packets and reports the wrong ones.
             if topic is not None and body <= stop and (packet_id or not qos):
                 properties = None
                 if self._is_v5 and body < stop and not data[body]:
@@ -305,7 +305,7 @@ class Decoder:
         return packet
 
     def _hold(self, data: bytes, position: int, stop: int) -> None:
-        """Keep the beginning of a packet; what can be wrong about it is told now."""
+        """Keep the beginning of a packet; report now what is already wrong with it."""
         if _ROUTES[data[position]] == TABLE:
             check_first_byte(data[position], self.version, self._sender)
         rest = data[position:] if position else data
@@ -315,9 +315,9 @@ class Decoder:
 
 
 def _remaining_length(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Decode a remaining length of several bytes and say where it ends.
+    """Decode a remaining length of several bytes; return it and the index of its end.
 
-    It ends at 0 when its bytes have not all come.
+    The index is 0 if some of its bytes are missing.
     """
     length = 0
     for index in range(4):
