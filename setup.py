@@ -72,6 +72,7 @@ HOT_IN_BROKER = (
     "aiomqtt/broker/statistics.py",
     "aiomqtt/broker/core/subscriptions.py",
     "aiomqtt/broker/core/timers.py",
+    "aiomqtt/broker/core/turn.py",
     "aiomqtt/routing/trie.py",
 )
 GROUPS = {"aiomqtt": HOT, "aiomqtt_broker": HOT_IN_BROKER}

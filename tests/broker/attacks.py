@@ -39,8 +39,11 @@ class Target:
     def _note(self, line: str) -> None:
         """Keep no log."""
 
+    def flush(self) -> None:
+        """Write nothing: `clean` drops the data."""
+
     def open(self) -> ClientConnection:
-        connection = ClientConnection(self.state, "attacker", None, None, 0.0)
+        connection = ClientConnection(self.state, "attacker", None, self, 0.0)
         self.connections.add(connection)
         return connection
 
@@ -69,7 +72,7 @@ class Target:
     def clean(self, connection: ClientConnection) -> None:
         """Take what the broker writes: it is what it keeps that counts."""
         for send_buffer in self.state.ready:
-            send_buffer.data = []
+            send_buffer.pop()
             send_buffer.set_unsent(0)
         self.state.ready.clear()
         connection.events.clear()

@@ -68,6 +68,9 @@ class Wire:
         self._decoder = Decoder(self.version, Role.SERVER)
         self._last_id = 0
 
+    def flush(self) -> None:
+        """Write nothing: the test reads when it wants to."""
+
     # --- both ways -------------------------------------------------------------------
 
     def send(self, *packets: Packet | bytes) -> None:
@@ -84,7 +87,7 @@ class Wire:
 
     def read(self) -> list[Packet]:
         """All that the broker has written since the last time."""
-        data, self.send_buffer.data = b"".join(self.send_buffer.data), []
+        data = b"".join(self.send_buffer.pop())
         self.send_buffer.unsent = 0
         packets = self._decoder.feed(data)
         assert self._decoder.error is None

@@ -6,7 +6,7 @@ import pytest
 
 from aiomqtt.broker import Broker
 from aiomqtt.broker.core.connection import PACKETS_PER_TURN
-from aiomqtt.broker.core.session import FILTER_COST, WORK_PER_TURN
+from aiomqtt.broker.core.turn import FILTER_COST, WORK_PER_TURN
 from aiomqtt.broker.io.hook_runner import REQUESTS_PER_TURN
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode

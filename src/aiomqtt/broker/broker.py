@@ -430,7 +430,7 @@ class Broker:
         encoded = encode_payload(payload)
         given = to_properties("properties", properties)
         check_properties(given, PacketType.PUBLISH, sender=Role.CLIENT)
-        connection_set.state.shared.now = now = self._now()
+        connection_set.state.turn.begin(now := self._now())
         message = ApplicationMessage(topic, encoded, qos, bool(retain), given, now)
         if retain and not connection_set.state.retained.has_room_for(message):
             msg = "Could not retain the message: too much is retained already"

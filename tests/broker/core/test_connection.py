@@ -245,7 +245,7 @@ def connect_to_takes(maximum, **limits):
     wire = Wire(World(**limits))
     properties = Properties(maximum_packet_size=maximum)
     wire.send(Connect(V5, "me", properties=properties))
-    data, wire.send_buffer.data = b"".join(wire.send_buffer.data), []
+    data = b"".join(wire.send_buffer.pop())
     assert len(data) <= maximum
     return wire, data
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiomqtt.broker.core.session import WORK_PER_TURN
+from aiomqtt.broker.core.turn import WORK_PER_TURN
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe
 from aiomqtt.standard.tables import PacketType

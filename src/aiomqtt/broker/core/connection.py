@@ -68,11 +68,12 @@ from .publish_handlers import (
     refusal_of_publish,
     refusal_of_will,
 )
-from .send_buffer import SendBuffer
-from .session import WORK_PER_TURN, Session
+from .send_buffer import BufferOwner, SendBuffer
+from .session import Session
 from .state import BrokerState
 from .subscribe_handlers import FilterRequest, SubscribeRequest, UnsubscribeRequest
 from .subscriptions import Matches, split_shared
+from .turn import WORK_PER_TURN
 
 CLIENT: Final = Role.CLIENT
 SERVER: Final = Role.SERVER
@@ -95,7 +96,7 @@ class ClientConnection:
         core: The broker.
         address: Where the client connects from.
         certificate: Its certificate, or None.
-        owner: What the outlet is to have as its owner.
+        owner: Writes to the client and handles the events.
 
     Attributes:
         send_buffer: The bytes to write.
@@ -108,7 +109,7 @@ class ClientConnection:
         state: BrokerState,
         address: str,
         certificate: Mapping[str, object] | None,
-        owner: object,
+        owner: BufferOwner,
         now: float,
     ) -> None:
         """Wait for the CONNECT."""
@@ -242,8 +243,7 @@ class ClientConnection:
         """
         if self.is_closed:
             return
-        self._state.shared.now = now
-        self._state.shared.work = 0
+        self._state.turn.begin(now)
         packets = self._decode(data)
         if self._question is not None or self._request is not None or self._later:
             self._later += packets
@@ -280,8 +280,7 @@ class ClientConnection:
 
     def go_on(self, now: float) -> None:
         """Do more of what is to do: one client's flood must not stop the others."""
-        self._state.shared.now = now
-        self._state.shared.work = 0
+        self._state.turn.begin(now)
         self._go_on_with_request()
         if self._has_packets:
             packets, self._later = self._later, []
@@ -293,7 +292,7 @@ class ClientConnection:
         self._count()
 
     def _decode(self, data: bytes) -> list[Packet]:
-        time = self._state.reading_time(self._state.shared.now)
+        time = self._state.reading_time(self._state.turn.now)
         decoder = self._decoder
         if self.phase is ConnectionPhase.CONNECTING:
             self._opening += data[: OPENING - len(self._opening)]
@@ -304,7 +303,7 @@ class ClientConnection:
         return packets
 
     def _handle(self, packets: list[Packet]) -> None:
-        shared = self._state.shared
+        turn = self._state.turn
         try:
             for index, packet in enumerate(packets):
                 # The two rows of the table that every message takes, without it.
@@ -320,11 +319,11 @@ class ClientConnection:
                             f"{packet.kind.name} while {self.phase.value}",
                         )
                     handler(self, packet)
-                shared.work += 1
+                turn.work += 1
                 if self.is_closed:
                     return
                 # What is done in part has worked as much as it may.
-                if self._question is not None or shared.work >= WORK_PER_TURN:
+                if self._question is not None or turn.work >= WORK_PER_TURN:
                     self._later = packets[index + 1 :]
                     if self._later or self._is_busy:
                         return
@@ -348,8 +347,7 @@ class ClientConnection:
     def abandon(self, reason: str, now: float) -> None:
         """End at once, whatever is still to be done for the client."""
         if not self.is_closed:
-            self._state.shared.now = now
-            self._state.shared.work = 0
+            self._state.turn.begin(now)
             self._close(self._lost or reason)
 
     def end(
@@ -361,7 +359,7 @@ class ClientConnection:
     ) -> None:
         """End the connection with a DISCONNECT, below 5.0 without a word."""
         if not self.is_closed:
-            self._state.shared.now = now
+            self._state.turn.now = now
             self._write_disconnect(reason_code, text, server_reference)
             self._close(text)
 
@@ -372,8 +370,7 @@ class ClientConnection:
         elif self.phase is ConnectionPhase.CONNECTING:
             answer = answer_to_undecodable(self._opening, reason_code, text)
             if answer:
-                self.send_buffer.wake()
-                self.send_buffer.data.append(answer)
+                self.send_buffer.write(answer)
         else:
             self._write_connack(Refusal(reason_code, text))
         self._close(text)
@@ -388,8 +385,8 @@ class ClientConnection:
         self._decoder = Decoder(ProtocolVersion.V5, CLIENT)
         self._connect = Connect(ProtocolVersion.V311)
         send_buffer, session = self.send_buffer, self.session
-        send_buffer.wake()
-        send_buffer.close(self._state.shared.now)
+        send_buffer.announce()
+        send_buffer.close(self._state.turn.now)
         self.events.append(Ended(reason))
         if session is not None:
             self.session = None
@@ -405,16 +402,14 @@ class ClientConnection:
                 f"the answer, {packet.kind.name}, of {len(data)} bytes exceeds"
                 f" the client's Maximum Packet Size of {maximum}",
             )
-        self.send_buffer.wake()
-        self.send_buffer.data.append(data)
+        self.send_buffer.write(data)
 
     def _write_within(self, packet: Connack | Signal) -> None:
         """Write a CONNACK or DISCONNECT, with what the client takes of it."""
         maximum = self.send_buffer.maximum_packet_size
         data = encode_within(packet, self._version, maximum)
         if data:
-            self.send_buffer.wake()
-            self.send_buffer.data.append(data)
+            self.send_buffer.write(data)
 
     def _write_disconnect(
         self, reason_code: int, text: str, server_reference: str | None = None
@@ -432,7 +427,7 @@ class ClientConnection:
 
     def _on_connect(self, packet: Connect) -> None:
         state = self._state
-        self._timeout.on_activity(state.reading_time(state.shared.now))
+        self._timeout.on_activity(state.reading_time(state.turn.now))
         self._connect = packet
         self._connect_size = size_of_connect(packet)
         self._version = packet.version
@@ -450,7 +445,7 @@ class ClientConnection:
         if refusal is None and packet.will is not None:
             refusal = refusal_of_will(state, packet.will)
         if refusal is not None:
-            self.refuse(refusal, state.shared.now)
+            self.refuse(refusal, state.turn.now)
             return
         client_id = packet.client_id
         if not client_id:
@@ -496,8 +491,7 @@ class ClientConnection:
         question = self._take_question()
         if question is None or self.is_closed:
             return
-        self._state.shared.now = now
-        self._state.shared.work = 0
+        self._state.turn.begin(now)
         # Its own waiting does not count against the client.
         self._timeout.on_activity(self._state.reading_time(now))
         try:
@@ -534,14 +528,14 @@ class ClientConnection:
     def challenge(self, data: bytes | None, now: float) -> None:
         """Send the client an AUTH that continues its authentication."""
         if not self.is_closed:
-            self._state.shared.now = now
+            self._state.turn.now = now
             self._write_auth(CONTINUE_AUTHENTICATION, data)
 
     def authenticated(self, data: bytes | None, now: float) -> None:
         """End an authentication of several steps: the client is who it says."""
         if self.is_closed or not self._is_authenticating:
             return
-        self._state.shared.now = now
+        self._state.turn.now = now
         self._is_authenticating = False
         if self._is_connected:
             self._write_auth(0, data)
@@ -561,7 +555,7 @@ class ClientConnection:
         """Refuse the client, or what it is when it is connected already (§4.12.1)."""
         if self.is_closed:
             return
-        self._state.shared.now = now
+        self._state.turn.now = now
         text = refusal.reason_string or ReasonCode(refusal.reason_code).name
         if self._is_connected:
             self.end(refusal.reason_code, text, now)
@@ -622,7 +616,7 @@ class ClientConnection:
         if keep_alive:
             state.timers.cancel(self._timer)
             self._timer = state.timers.add(
-                self._next_check(state.shared.now), self._check
+                self._next_check(state.turn.now), self._check
             )
 
     def _write_connack(self, refusal: Refusal) -> None:
@@ -650,7 +644,7 @@ class ClientConnection:
             matches = state.subscriptions.known(topic)
             if matches is None:
                 search = state.subscriptions.search(topic)
-                matches = search.go_on(state.shared)
+                matches = search.go_on(state.turn)
                 if matches is None:
                     self._request = PublishRequest(session, packet, search)
                     return
@@ -660,8 +654,7 @@ class ClientConnection:
         session = self.session
         assert session is not None
         if ack.kind is PUBREL:
-            self.send_buffer.wake()
-            session.inbound.release(ack, self.send_buffer.data)
+            session.inbound.release(ack, self.send_buffer.announce())
             session.count()
         else:
             session.acknowledge(ack)
@@ -708,8 +701,7 @@ class ClientConnection:
                 self._fail(error.reason_code, error.text)
 
     def _on_pingreq(self, packet: Ping) -> None:
-        self.send_buffer.wake()
-        self.send_buffer.data.append(_PINGRESP)
+        self.send_buffer.write(_PINGRESP)
 
     def _on_disconnect(self, packet: Signal) -> None:
         session = self.session

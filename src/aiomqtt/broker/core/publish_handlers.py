@@ -69,7 +69,7 @@ class PublishRequest:
 
     def go_on(self, state: BrokerState) -> bool:
         """Search as much as is due; return whether it is published."""
-        matches = self._search.go_on(state.shared)
+        matches = self._search.go_on(state.turn)
         if matches is None:
             return False
         publish(state, self._session, self._packet, 0, matches)
@@ -108,7 +108,7 @@ def publish(
             packet.qos,
             packet.retain,
             for_others(packet.carried),
-            state.shared.now,
+            state.turn.now,
         )
         # Only QoS 1 and 2 of 5.0 can be told that it is refused.
         can_refuse = packet.qos > 0 and session.is_v5
@@ -124,7 +124,6 @@ def publish(
             code = NO_MATCHING_SUBSCRIBERS
     send_buffer = session.send_buffer
     if packet.qos and send_buffer is not None:
-        send_buffer.wake()
-        inbound.answer(packet, code, send_buffer.data)
+        inbound.answer(packet, code, send_buffer.announce())
         if packet.qos == 2:
             session.count()

@@ -1,7 +1,7 @@
 """The writing end of a connection: what is about to leave for one client."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, Protocol
 
 from aiomqtt.standard.names import V5
 
@@ -18,18 +18,25 @@ ALIAS_SIZE: Final = 3
 SUBSCRIPTION_IDENTIFIER_SIZE: Final = 5
 
 
+class BufferOwner(Protocol):
+    """Writes what is in a send buffer."""
+
+    def flush(self) -> None:
+        """Write it, and handle the events of the connection."""
+
+
 class SendBuffer:
     """What is about to be written to one client, and how it wants it.
 
     Attributes:
-        data: The bytes to write. Call `wake` before adding to them.
+        data: The bytes to write, in pieces.
         unsent: How many bytes wait to be sent, roughly; `set_unsent` says so.
         bytes_taken: Returns how many bytes the operating system has taken so far; None:
             nobody can tell.
         is_paused: Whether the network takes no more for now.
         has_backlog: Whether very many messages wait for the client's acknowledgements.
         waits_for: How many clients this one has to wait for before it may publish more.
-        owner: Whatever the caller wants to find here to write the data.
+        owner: Writes the data.
     """
 
     __slots__ = (
@@ -65,7 +72,7 @@ class SendBuffer:
         ready: "list[SendBuffer]",
         timers: Timers,
         memory: MemoryAccount,
-        owner: Any,
+        owner: BufferOwner,
     ) -> None:
         """Announce itself in a list when there is something to do for the owner."""
         self._memory = memory
@@ -80,7 +87,7 @@ class SendBuffer:
         self._stalled_since: float | None = None
         self._ready = ready
         self._timers = timers
-        self.owner: Any = owner
+        self.owner: BufferOwner = owner
         self.data: list[bytes] = []
         self.unsent: int = 0
         self.is_paused: bool = False
@@ -111,10 +118,23 @@ class SendBuffer:
         self.maximum_packet_size = maximum_packet_size
         self._alias_maximum = aliases
 
-    def wake(self) -> None:
-        """Announce that there will be something to write."""
-        if not self.data:
+    def announce(self) -> list[bytes]:
+        """Have the owner called soon; return the list to append its data to."""
+        data = self.data
+        if not data:
             self._ready.append(self)
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Write one piece."""
+        self.announce().append(data)
+
+    def pop(self) -> list[bytes]:
+        """Return the data to write, once."""
+        data = self.data
+        if data:
+            self.data = []
+        return data
 
     # --- memory -------------------------------------------------------------------
 
@@ -204,7 +224,7 @@ class SendBuffer:
             allowance.spend(self._throttling_since, now)
         for publisher in self._waiting:
             publisher.waits_for -= 1
-            publisher.wake()
+            publisher.announce()
         self._waiting.clear()
 
     # --- encoding -----------------------------------------------------------------

@@ -23,6 +23,7 @@ from .pending_retained import PendingRetained
 from .retained import RetainedMessages
 from .send_buffer import ALIAS_SIZE, SUBSCRIPTION_IDENTIFIER_SIZE, SendBuffer
 from .timers import Timer
+from .turn import NODES_PER_UNIT, WORK_PER_TURN, Turn
 
 # A Session Expiry Interval that means never.
 FOREVER: Final = 0xFFFF_FFFF
@@ -30,49 +31,12 @@ FOREVER: Final = 0xFFFF_FFFF
 IN_FLIGHT_V3: Final = 100
 # With so many messages waiting, those who publish to a client have to wait for it.
 BACKLOG_HIGH: Final = 1000
-# So much is done for one client, counted in messages that are sent, before it is the
-# turn of others.
-WORK_PER_TURN: Final = 10_000
-# What it costs to add or to remove a topic filter, besides 1 for each of its levels.
-FILTER_COST: Final = 10
-# So many nodes of a tree are looked at for what a message that is sent costs.
-NODES_PER_UNIT: Final = 4
 # When memory is short, messages with QoS 0 are dropped for a client that has so many
 # bytes waiting to be written.
 UNSENT_HIGH: Final = 64 * 1024
 # So many bytes of retained messages count as one: with `WORK` about as much as may wait
 # to be written.
 BYTES_PER_UNIT: Final = 32
-
-
-class Shared:
-    """What all sessions of a broker share.
-
-    Attributes:
-        retained: The retained messages.
-        memory: What is used of the broker's memory.
-        now: The time of the call that is being handled.
-        work: What has been done for one client in this turn of the event loop, about,
-            counted in messages that are sent.
-    """
-
-    __slots__ = ("limits", "memory", "now", "retained", "statistics", "work")
-
-    def __init__(
-        self,
-        limits: Limits,
-        statistics: Statistics,
-        retained: RetainedMessages,
-        memory: MemoryAccount,
-        now: float,
-    ) -> None:
-        """Take them."""
-        self.limits: Limits = limits
-        self.retained: RetainedMessages = retained
-        self.memory: MemoryAccount = memory
-        self.statistics: Statistics = statistics
-        self.now: float = now
-        self.work: int = 0
 
 
 class Subscription:
@@ -129,18 +93,35 @@ class Session:
         "inbound",
         "is_over",
         "is_v5",
+        "limits",
+        "memory",
         "outbound",
         "pending_retained",
+        "retained",
         "send_buffer",
-        "shared",
+        "statistics",
         "subscriptions",
+        "turn",
         "will_timer",
     )
 
-    def __init__(self, client_id: str, shared: Shared) -> None:
+    def __init__(
+        self,
+        client_id: str,
+        limits: Limits,
+        memory: MemoryAccount,
+        statistics: Statistics,
+        retained: RetainedMessages,
+        turn: Turn,
+    ) -> None:
         """Start without a connection and without subscriptions."""
         self.client_id: str = client_id
-        self.shared: Shared = shared
+        # Of the broker: all sessions share them.
+        self.limits: Limits = limits
+        self.memory: MemoryAccount = memory
+        self.statistics: Statistics = statistics
+        self.retained: RetainedMessages = retained
+        self.turn: Turn = turn
         # Valid for the session.
         self.outbound: Outbound = Outbound(Role.SERVER)
         self.inbound: Inbound = Inbound()
@@ -178,7 +159,7 @@ class Session:
         will = self._will
         if will is not None:
             size += size_of_will(will)
-        self.shared.memory.used += size - self._counted
+        self.memory.used += size - self._counted
         self._counted = size
 
     def end(self) -> None:
@@ -188,19 +169,19 @@ class Session:
         pending_retained = self.pending_retained
         if pending_retained is not None:
             pending_retained.end()
-        self.shared.memory.used -= self._counted
+        self.memory.used -= self._counted
         self._counted = 0
 
     def _forget(self, delivery: Delivery) -> None:
         """Count it no more: it has left the session."""
-        memory = self.shared.memory
+        memory = self.memory
         memory.used -= QUEUED_SIZE
         message_of(delivery).let_go(memory)
 
     def _forget_expired(self) -> None:
         """Forget what is not sent any more."""
         expired = self.outbound.expired
-        self.shared.statistics.messages_expired += len(expired)
+        self.statistics.messages_expired += len(expired)
         for delivery in expired:
             self._forget(delivery)
         expired.clear()
@@ -212,7 +193,7 @@ class Session:
     ) -> None:
         """Begin a connection; `resume` writes what waits, after the CONNACK."""
         self.send_buffer = send_buffer
-        limits = self.shared.limits
+        limits = self.limits
         self.inbound.open(
             version,
             limits.receive_maximum if version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
@@ -226,12 +207,9 @@ class Session:
         """Go on where the last connection ended (§4.4)."""
         send_buffer = self.send_buffer
         assert send_buffer is not None
-        send_buffer.wake()
-        shared = self.shared
-        for delivery in self.outbound.resume(
-            send_buffer.data, self._refusal, shared.now
-        ):
-            shared.statistics.messages_dropped += 1
+        out = send_buffer.announce()
+        for delivery in self.outbound.resume(out, self._refusal, self.turn.now):
+            self.statistics.messages_dropped += 1
             self._forget(delivery)
         if self.outbound.expired:
             self._forget_expired()
@@ -291,38 +269,38 @@ class Session:
             share: The shared subscription that it comes by; "": none.
         """
         send_buffer = self.send_buffer
-        shared = self.shared
         if send_buffer is not None and publisher is not None and send_buffer.is_behind:
-            send_buffer.throttle(publisher, shared.now)
+            send_buffer.throttle(publisher, self.turn.now)
         if qos:
             self._deliver_surely(message, qos, retain, identifiers, share)
             return
         if send_buffer is None:
             return
-        if send_buffer.unsent > shared.limits.maximum_queued_bytes or (
-            send_buffer.unsent > UNSENT_HIGH and not shared.memory.has_room(0)
+        if send_buffer.unsent > self.limits.maximum_queued_bytes or (
+            send_buffer.unsent > UNSENT_HIGH and not self.memory.has_room(0)
         ):
-            shared.statistics.messages_dropped += 1
+            self.statistics.messages_dropped += 1
             return
         # An alias would be set by what is not written.
         if send_buffer.maximum_packet_size:
             head, tail = message.parts(send_buffer.is_v5, 0, retain)
             size = len(head) + len(tail) + _extra(send_buffer, identifiers)
             if size > send_buffer.maximum_packet_size:
-                shared.statistics.messages_dropped += 1
+                self.statistics.messages_dropped += 1
                 return
         if not (
-            identifiers or send_buffer.uses_aliases or message.has_aged(shared.now)
+            identifiers or send_buffer.uses_aliases or message.has_aged(self.turn.now)
         ):
             head, tail = message.parts(send_buffer.is_v5, 0, retain)
         else:
-            head, tail = send_buffer.render(message, 0, retain, identifiers, shared.now)
-        if not send_buffer.data:
-            send_buffer.wake()
-        send_buffer.data.append(head)
-        send_buffer.data.append(tail)
+            head, tail = send_buffer.render(
+                message, 0, retain, identifiers, self.turn.now
+            )
+        out = send_buffer.announce()
+        out.append(head)
+        out.append(tail)
         send_buffer.unsent += len(head) + len(tail)
-        shared.statistics.messages_sent += 1
+        self.statistics.messages_sent += 1
         if message.retain:
             self._has_got(message)
 
@@ -335,21 +313,20 @@ class Session:
         share: str,
     ) -> None:
         outbound = self.outbound
-        shared = self.shared
-        limits = shared.limits
+        limits = self.limits
         send_buffer = self.send_buffer
         head, tail = message.parts(self.is_v5, qos, retain)
         if (
             outbound.size + len(tail) > limits.maximum_queued_bytes
             or len(outbound) >= limits.maximum_queued_messages
-            or not shared.memory.has_room(QUEUED_SIZE + message.extra())
+            or not self.memory.has_room(QUEUED_SIZE + message.extra())
         ):
-            shared.statistics.messages_dropped += 1
+            self.statistics.messages_dropped += 1
             return
         if send_buffer is not None and send_buffer.maximum_packet_size:
             size = len(head) + len(tail) + 2 + _extra(send_buffer, identifiers)
             if size > send_buffer.maximum_packet_size:
-                shared.statistics.messages_dropped += 1
+                self.statistics.messages_dropped += 1
                 return
         size = len(head) + len(tail) + 2
         if (
@@ -374,18 +351,16 @@ class Session:
             share,
             message,
         )
-        shared.memory.used += QUEUED_SIZE
-        message.keep(shared.memory)
+        self.memory.used += QUEUED_SIZE
+        message.keep(self.memory)
         if message.retain:
             self._has_got(message)
         if send_buffer is None:
-            outbound.send(delivery, [], shared.now)
+            outbound.send(delivery, [], self.turn.now)
             return
-        if not send_buffer.data:
-            send_buffer.wake()
-        outbound.send(delivery, send_buffer.data, shared.now)
+        outbound.send(delivery, send_buffer.announce(), self.turn.now)
         send_buffer.unsent += size
-        shared.statistics.messages_sent += 1
+        self.statistics.messages_sent += 1
         if not send_buffer.has_backlog and outbound.queued > BACKLOG_HIGH:
             send_buffer.has_backlog = True
 
@@ -397,12 +372,12 @@ class Session:
         """
         send_buffer, outbound = self.send_buffer, self.outbound
         assert send_buffer is not None
-        send_buffer.wake()
-        now = self.shared.now
-        delivery = outbound.acknowledge(ack, send_buffer.data, now)
+        out = send_buffer.announce()
+        now = self.turn.now
+        delivery = outbound.acknowledge(ack, out, now)
         if delivery is not None:
             self._forget(delivery)
-            outbound.pump(send_buffer.data, now)
+            outbound.pump(out, now)
         if outbound.expired:
             self._forget_expired()
         if send_buffer.has_backlog and outbound.queued < BACKLOG_HIGH // 2:
@@ -430,9 +405,7 @@ class Session:
     def send_retained(self, topic_filter: str) -> None:
         """Send the retained messages of a subscription (§3.3.1.3), as they fit."""
         if self.pending_retained is None:
-            self.pending_retained = PendingRetained(
-                self.shared.retained, self.shared.memory
-            )
+            self.pending_retained = PendingRetained(self.retained, self.memory)
         self.pending_retained.add(topic_filter)
 
     def send_no_retained(self, topic_filter: str) -> None:
@@ -448,7 +421,7 @@ class Session:
 
     def _has_room_for(self, message: ApplicationMessage) -> bool:
         _, tail = message.parts(self.is_v5, message.qos, True)
-        return self.outbound.size + len(tail) <= self.shared.limits.maximum_queued_bytes
+        return self.outbound.size + len(tail) <= self.limits.maximum_queued_bytes
 
     @property
     def has_more_retained(self) -> bool:
@@ -456,7 +429,7 @@ class Session:
         send_buffer, outbound, limits = (
             self.send_buffer,
             self.outbound,
-            self.shared.limits,
+            self.limits,
         )
         pending_retained = self.pending_retained
         if (
@@ -473,25 +446,25 @@ class Session:
 
     def send_more_retained(self) -> None:
         """Send retained messages: as many as fit, and as is the client's turn."""
-        shared = self.shared
-        while shared.work < WORK_PER_TURN and self.has_more_retained:
+        turn = self.turn
+        while not turn.is_over and self.has_more_retained:
             pending_retained = self.pending_retained
             assert pending_retained is not None
-            message = pending_retained.next(shared.now)
+            message = pending_retained.next(turn.now)
             subscription = self.subscriptions.get(pending_retained.topic_filter)
             if message is None:
                 if pending_retained.is_done:
                     self.pending_retained = None
                 else:
-                    most = (WORK_PER_TURN - shared.work) * NODES_PER_UNIT
-                    shared.work += (
-                        pending_retained.search(most, shared.now) // NODES_PER_UNIT + 1
+                    most = (WORK_PER_TURN - turn.work) * NODES_PER_UNIT
+                    turn.work += (
+                        pending_retained.search(most, turn.now) // NODES_PER_UNIT + 1
                     )
             elif len(self.outbound) and not self._has_room_for(message):
                 # The next acknowledgement makes room.
                 pending_retained.put_back(message)
             elif subscription is not None:
-                shared.work += 1 + len(message.payload) // BYTES_PER_UNIT
+                turn.work += 1 + len(message.payload) // BYTES_PER_UNIT
                 identifier = subscription.identifier
                 self.deliver(
                     message,

@@ -17,9 +17,10 @@ from .memory_account import MemoryAccount
 from .message import ApplicationMessage, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
-from .session import FOREVER, Session, Shared, message_of
+from .session import FOREVER, Session, message_of
 from .subscriptions import Matches, Recipient, ShareGroup, Subscriptions
 from .timers import Timers
+from .turn import Turn
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -60,9 +61,7 @@ class BrokerState:
         self.statistics: Statistics = Statistics()
         self.memory: MemoryAccount = MemoryAccount(limits.maximum_memory)
         self.retained: RetainedMessages = RetainedMessages(limits, self.memory)
-        self.shared: Shared = Shared(
-            limits, self.statistics, self.retained, self.memory, now
-        )
+        self.turn: Turn = Turn(now)
         self.timers: Timers = Timers()
         self.subscriptions: Subscriptions = Subscriptions(self.memory)
         self.sessions: dict[str, Session] = {}
@@ -85,8 +84,7 @@ class BrokerState:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        self.shared.now = now
-        self.shared.work = 0
+        self.turn.begin(now)
         self.timers.run(now)
 
     def pause(self, now: float) -> None:
@@ -152,7 +150,7 @@ class BrokerState:
         for group in matches.groups:
             self._send_to_one(group, message, publisher)
         count = len(matches.recipients) + len(matches.groups)
-        self.shared.work += count
+        self.turn.work += count
         return count
 
     def _send_to_one(
@@ -178,7 +176,7 @@ class BrokerState:
 
     def show_statistics(self, now: float) -> None:
         """Publish what has changed of the ``$SYS`` topics, retained."""
-        self.shared.now = now
+        self.turn.now = now
         self.count()
         for topic, value in self.statistics.topics():
             last = self.retained.matching(topic, now)
@@ -216,7 +214,7 @@ class BrokerState:
             other.end(
                 SESSION_TAKEN_OVER,
                 "another connection uses the identifier",
-                self.shared.now,
+                self.turn.now,
             )
         session = self.sessions.get(client_id)
         if session is not None and clean_start:
@@ -228,7 +226,14 @@ class BrokerState:
                 raise PacketError(QUOTA_EXCEEDED, "there are too many sessions")
             if not self.memory.has_room(0):
                 raise PacketError(QUOTA_EXCEEDED, "there is no memory for a session")
-            session = self.sessions[client_id] = Session(client_id, self.shared)
+            session = self.sessions[client_id] = Session(
+                client_id,
+                self.limits,
+                self.memory,
+                self.statistics,
+                self.retained,
+                self.turn,
+            )
         self.timers.cancel(session.expiry_timer)
         # The client is back before its will was due ([MQTT-3.1.3-9]).
         self.timers.cancel(session.will_timer)
@@ -239,7 +244,7 @@ class BrokerState:
 
     def detach(self, session: Session, is_will_due: bool) -> None:
         """End a session's connection; publish its will, unless it was taken back."""
-        now = self.shared.now
+        now = self.turn.now
         session.detach()
         del self.connections[session.client_id]
         will, expiry = session.will, session.expiry
@@ -264,7 +269,7 @@ class BrokerState:
         """Forget a session that has no connection."""
         self.timers.cancel(session.expiry_timer)
         # A will that is delayed comes no later than this (§3.1.3.2.2).
-        self._publish_will(session, self.shared.now)
+        self._publish_will(session, self.turn.now)
         self.subscriptions.end(session)
         if not self._is_sweeping:
             self._sweep()
@@ -276,22 +281,21 @@ class BrokerState:
         del self.sessions[session.client_id]
         for share, message in deliveries:
             group = self.subscriptions.group(share)
-            if group is not None and not message.is_expired(self.shared.now):
+            if group is not None and not message.is_expired(self.turn.now):
                 self._send_to_one(group, message, None)
 
     def _sweep(self) -> None:
         """Remove the subscriptions of sessions that have ended, a portion at a time."""
-        self._is_sweeping = not self.subscriptions.sweep(self.shared)
+        self._is_sweeping = not self.subscriptions.sweep(self.turn)
         if self._is_sweeping:
-            self.timers.add(self.shared.now + PORTION_INTERVAL, self._sweep_on)
+            self.timers.add(self.turn.now + PORTION_INTERVAL, self._sweep_on)
 
     def _sweep_on(self, now: float) -> None:
         self._sweep()
 
     def clear(self, now: float) -> None:
         """Forget the sessions that have no connection, and all retained messages."""
-        self.shared.now = now
-        self.shared.work = 0
+        self.turn.begin(now)
         for session in [*self.sessions.values()]:
             if session.send_buffer is None:
                 session.will = None

@@ -19,8 +19,9 @@ from aiomqtt.standard.tables import PacketType
 
 from .connack import code_within
 from .memory_account import PACKET_SIZE
-from .session import FILTER_COST, WORK_PER_TURN, Session, Subscription
+from .session import Session, Subscription
 from .state import BrokerState
+from .turn import FILTER_COST
 
 
 class FilterRequest:
@@ -46,12 +47,12 @@ class FilterRequest:
 
     def go_on(self, state: BrokerState) -> Suback | None:
         """Handle as many filters as are due; return the answer after the last one."""
-        shared, names, answers = state.shared, self._names, self._answers
+        turn, names, answers = state.turn, self._names, self._answers
         while len(answers) < len(names):
-            if answers and shared.work >= WORK_PER_TURN:
+            if answers and turn.is_over:
                 return None
             name = names[len(answers)]
-            shared.work += FILTER_COST + name.count("/")
+            turn.work += FILTER_COST + name.count("/")
             answers.append(ReasonCode(self._handle(state, len(answers), name)))
         return Suback(self._answer_kind(), self._packet_id, answers)
 

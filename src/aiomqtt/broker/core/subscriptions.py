@@ -11,14 +11,8 @@ from .memory_account import (
     SUBSCRIPTION_SIZE,
     MemoryAccount,
 )
-from .session import (
-    FILTER_COST,
-    NODES_PER_UNIT,
-    WORK_PER_TURN,
-    Session,
-    Shared,
-    Subscription,
-)
+from .session import Session, Subscription
+from .turn import FILTER_COST, NODES_PER_UNIT, WORK_PER_TURN, Turn
 
 # Topics repeat: what was found for so many of them is kept, in so many bytes.
 CACHED: Final = 4096
@@ -218,7 +212,7 @@ class Subscriptions:
             self._count -= len(session.subscriptions)
             self._ended.append(session)
 
-    def sweep(self, shared: Shared) -> bool:
+    def sweep(self, turn: Turn) -> bool:
         """Remove subscriptions of sessions that have ended, as much as is due.
 
         Returns:
@@ -227,10 +221,10 @@ class Subscriptions:
         while self._ended:
             left = self._ended[-1].subscriptions
             while left:
-                if shared.work >= WORK_PER_TURN:
+                if turn.is_over:
                     return False
                 full_filter, subscription = left.popitem()
-                shared.work += FILTER_COST + full_filter.count("/")
+                turn.work += FILTER_COST + full_filter.count("/")
                 self._remove(subscription)
             self._ended.pop()
         return True
@@ -295,11 +289,11 @@ class SubscriberSearch:
         self._search = search
         self._version = subscriptions.version
 
-    def go_on(self, shared: Shared) -> Matches | None:
+    def go_on(self, turn: Turn) -> Matches | None:
         """Search on; None: there is more to do in another turn."""
         search = self._search
-        looked = search.go_on((WORK_PER_TURN - shared.work) * NODES_PER_UNIT)
-        shared.work += looked // NODES_PER_UNIT
+        looked = search.go_on((WORK_PER_TURN - turn.work) * NODES_PER_UNIT)
+        turn.work += looked // NODES_PER_UNIT
         if not search.is_done:
             return None
         if self._version != self._subscriptions.version:

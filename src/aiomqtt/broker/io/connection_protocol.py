@@ -122,7 +122,7 @@ class ConnectionProtocol(asyncio.Protocol):
             self._closing.stop()
         reason = str(exc) or type(exc).__name__ if exc else "the client closed it"
         self.connection.connection_lost(reason, self._loop.time())
-        self.connection.send_buffer.data = []
+        self.connection.send_buffer.pop()
         connection_set.forget(self)
         if not self.connection.is_closed:
             self._finish_soon()
@@ -169,11 +169,9 @@ class ConnectionProtocol(asyncio.Protocol):
         """Write what there is, then do what happened."""
         connection, transport = self.connection, self._transport
         send_buffer = connection.send_buffer
-        data = send_buffer.data
-        if data:
-            send_buffer.data = []
-            if transport is not None:
-                self._write(transport, data)
+        data = send_buffer.pop()
+        if data and transport is not None:
+            self._write(transport, data)
         if connection.events:
             events, connection.events = connection.events, []
             for event in events:

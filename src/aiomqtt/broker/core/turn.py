@@ -1,0 +1,39 @@
+"""One turn of the event loop: its time, and how much may be done in it for one client.
+
+Work is counted in messages that are sent. What is too much for one turn goes on in
+another, so that no client stops the others.
+"""
+
+from typing import Final
+
+# The work that is done for one client in one turn.
+WORK_PER_TURN: Final = 10_000
+# Adding or removing a topic filter costs this much, and 1 for each of its levels.
+FILTER_COST: Final = 10
+# Looking at this many nodes of a tree costs as much as sending one message.
+NODES_PER_UNIT: Final = 4
+
+
+class Turn:
+    """The call that is being handled.
+
+    Attributes:
+        now: Its time, in seconds of the broker's clock.
+        work: The work that has been done in it.
+    """
+
+    __slots__ = ("now", "work")
+
+    def __init__(self, now: float) -> None:
+        self.now: float = now
+        self.work: int = 0
+
+    def begin(self, now: float) -> None:
+        """Begin with a call: nothing has been done yet."""
+        self.now = now
+        self.work = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the rest has to wait for another turn."""
+        return self.work >= WORK_PER_TURN
