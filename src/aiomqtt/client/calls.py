@@ -72,6 +72,8 @@ class Calls(Owner):
         self._waiters: set[Waiter] = set()
         self._queue = WriteQueue(self._loop, GATHERING_LIMIT)
         self._deadlines = Deadlines(expire)
+        # The number of pending calls at which the next warning is due.
+        self._warn_at = 0
         # The unfinished deliveries that nobody needs to wait for.
         self._watched: set[Delivery] = set()
         # Whether the program is leaving; resolves when it has nothing left to wait for.
@@ -235,6 +237,15 @@ class Calls(Owner):
     def waiting(self) -> int:
         """How many calls wait for an answer."""
         return len(self._waiters)
+
+    def warn_if_many(self, threshold: int) -> None:
+        """Log that many calls are pending: once, and again whenever they double."""
+        pending = len(self._waiters)
+        if pending <= threshold:
+            self._warn_at = 0
+        elif pending >= self._warn_at:
+            self._warn_at = 2 * pending
+            self._logger.warning("There are %d pending publish calls.", pending)
 
     @property
     def is_connected(self) -> bool:

@@ -5,11 +5,19 @@ newer warn of.
 """
 
 import asyncio
+import math
+from collections.abc import Callable
+from typing import cast
 
-from aiomqtt.properties import Properties
+from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.net.open import open_connection
+from aiomqtt.net.target import Target
+from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.protocol.engine import Engine
+from aiomqtt.protocol.events import Request
 
-from .calls import Calls
-from .waiters import Waiter, explain_timeout
+from .calls import OVERHEAD, Calls
+from .waiters import TIMED_OUT, Waiter, copy_error, explain_timeout
 
 
 async def wait_for_answer(calls: Calls, waiter: Waiter, what: str) -> None:
@@ -56,6 +64,70 @@ async def wait_for_room(calls: Calls, size: int, timeout: float) -> None:
             " the program publishes them",
         )
         raise error
+
+
+async def request(
+    calls: Calls | None, make: Callable[[], Request], timeout: float, threshold: int
+) -> list[ReasonCode]:
+    """Send a request, and return the reason codes of its answer.
+
+    Args:
+        calls: The calls of the client, if it is entered.
+        make: Has the engine make the request.
+        timeout: Seconds to wait for the answer.
+        threshold: Over this many pending calls a warning is logged.
+
+    Raises:
+        MqttCodeError: There is no connection.
+        MqttError: The connection ended, or the timeout.
+    """
+    if calls is not None:
+        calls.check_loop()
+    try:
+        made = make()
+    except MqttCodeError as error:
+        raise error from None if calls is None else calls.error
+    assert calls is not None
+    made.waiter = waiter = calls.waiter(timeout)
+    calls.push(OVERHEAD)
+    calls.warn_if_many(threshold)
+    what = f"no {made.answer.name} came within {timeout} seconds"
+    await wait_for_answer(calls, waiter, what)
+    return made.reason_codes
+
+
+async def connect(calls: Calls, engine: Engine, target: Target, timeout: float) -> None:
+    """Connect, and return when the broker has accepted the connection.
+
+    On an error the connection is left to the caller, who aborts it.
+
+    Args:
+        calls: The calls of the client.
+        engine: The engine.
+        target: Where to connect to.
+        timeout: Seconds to wait, for all of it.
+
+    Raises:
+        MqttError: It failed, or the timeout.
+    """
+    driver = calls.driver
+    # It is one by its methods.
+    protocol = cast("asyncio.Protocol", driver)
+    try:
+        async with asyncio.timeout(None if timeout == math.inf else timeout):
+            engine.connect()
+            await open_connection(target, lambda: protocol)
+            driver.process()
+            error = await calls.connected
+    except TimeoutError:
+        what = "did not answer" if driver.transport is None else "sent no CONNACK"
+        why = f"{target} {what} within {timeout} seconds"
+        raise MqttError(TIMED_OUT) from TimeoutError(why)
+    # With a CONNACK and more in one chunk the connection may be over by now.
+    if error is None and calls.is_over:
+        error = calls.error or MqttError("Disconnected")
+    if error is not None:
+        raise copy_error(error) from error.__cause__
 
 
 async def close(

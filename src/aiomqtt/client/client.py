@@ -2,38 +2,24 @@
 
 import asyncio
 import logging
-import math
-import os
 import ssl
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self, cast
+from typing import Final, Literal, Self
 
-from aiomqtt.exceptions import (
-    MqttCodeError,
-    MqttError,
-    MqttReentrantError,
-)
+from aiomqtt.exceptions import MqttError, MqttReentrantError
 from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
-from aiomqtt.net.open import open_connection
-from aiomqtt.net.target import Target
 from aiomqtt.paho import to_properties
-from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.properties import Properties, ReasonCode
-from aiomqtt.protocol.codec.encode import check_qos
-from aiomqtt.protocol.delivery import Delivery
-from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
-from aiomqtt.protocol.events import Request, Settings
+from aiomqtt.protocol.engine import Engine
+from aiomqtt.protocol.events import Request
 from aiomqtt.standard.tables import ProtocolVersion
-from aiomqtt.streams.custom_queue import CustomQueueStream
 from aiomqtt.streams.iterator import MessagesIterator
-from aiomqtt.streams.stream import MessageStream
-from aiomqtt.topic import TopicLike, to_text
+from aiomqtt.topic import to_text
 from aiomqtt.types import (
     PropertiesLike,
     ProxySettings,
-    PublicationLike,
     SocketOption,
     SubscribeOptionsLike,
     SubscribeTopic,
@@ -45,43 +31,25 @@ from aiomqtt.types import (
 
 from .arguments import (
     CLEAN_START_FIRST_ONLY,
-    check_hostname,
-    check_memory,
-    check_proxy,
-    check_range,
     check_timeout,
-    check_tls,
-    check_transport,
     check_type,
     to_bound,
-    to_clean_start,
     to_credentials,
-    to_identifier,
-    to_socket_options,
     to_subscriptions,
-    to_version,
-    to_will,
 )
-from .calls import OVERHEAD, Calls
-from .calls_async import close, wait_for_answer, wait_for_room
+from .calls import Calls
+from .calls_async import close, connect, request
+from .configuration import to_settings, to_stream, to_target
 from .legacy import LegacyAttributes
 from .other_names import OtherNames
-from .publish_async import Receipt, publish_all
-from .waiters import TIMED_OUT, copy_error
-from .window import Batch, ReceiptWaiters, give_up, refusal
-
-if TYPE_CHECKING:
-    from .pending import PendingMessage
+from .publish_async import Publisher
 
 LOGGER: Final = logging.getLogger("mqtt")
 
 DEFAULT_TIMEOUT: Final = 10.0  # seconds
 
-# Of a generated client identifier; two characters each, and 3.1 allows 23 (3.1 §3.1).
-_ID_BYTES: Final = 11
 
-
-class Client(LegacyAttributes, OtherNames):
+class Client(Publisher, LegacyAttributes, OtherNames):
     """A connection to an MQTT broker, as an asynchronous context manager.
 
     Entering connects, leaving disconnects, also on an exception. A client can be
@@ -191,70 +159,21 @@ class Client(LegacyAttributes, OtherNames):
         server_hostname: str | None = None,
     ) -> None:
         """Check the arguments; nothing is connected yet."""
-        check_transport(transport)
-        options = to_socket_options(socket_options)
-        is_local = transport == "memory"
-        if is_local:
-            check_memory(
-                tls_context=tls_context,
-                tls_params=tls_params,
-                tls_insecure=tls_insecure,
-                bind_address=bind_address,
-                bind_port=bind_port,
-                socket_options=options,
-                server_hostname=server_hostname,
-                proxy=proxy,
-            )
-        check_proxy(proxy)
-        check_tls(tls_context, tls_params, tls_insecure, server_hostname)
-        check_type("bind_address", bind_address, str, type(None))
-        check_type("queue_type", queue_type, type, type(None))
-        identifier = to_identifier(identifier)
-        version = to_version(protocol)
-        self._target = Target(
-            check_hostname(hostname, is_local),
-            port if is_local else check_range("port", port, 1),
-            transport,
-            bind_address or "",
-            check_range("bind_port", bind_port, 0),
-            options,
-            tls_context,
-            tls_params,
-            bool(tls_insecure),
-            server_hostname,
-        )
-        if not identifier and version is ProtocolVersion.V31:
-            identifier = os.urandom(_ID_BYTES).hex()
-        self._engine = Engine(
-            Settings(
-                version,
-                identifier,
-                to_clean_start(version, identifier, clean_session, clean_start),
-                check_range("keepalive", keepalive, 0),
-                *to_credentials(version, username, password),
-                to_will(will),
-                to_properties("properties", properties),
-                to_bound("max_inflight_messages", max_inflight_messages),
-                to_bound("max_queued_outgoing_messages", max_queued_outgoing_messages),
-            )
-        )
+        given = locals()
+        # Valid as long as the client.
+        self._target = to_target(given)
+        self._engine = Engine(to_settings(given))
         self._logger = to_logger(logger, LOGGER)
-        self._stream = MessageStream()
-        bound = to_bound("max_queued_incoming_messages", max_queued_incoming_messages)
-        if queue_type is not None or bound is not None:
-            self._stream = CustomQueueStream(
-                queue_type or asyncio.Queue, bound or 0, self._logger
-            )
-        # Made for the event loop that the client is entered in.
-        self._call_slots: asyncio.Semaphore | None = None
-        self._entered_loop: asyncio.AbstractEventLoop | None = None
+        self._stream = to_stream(queue_type, max_queued_incoming_messages, self._logger)
         self._maximum_calls = to_bound(
             "max_concurrent_outgoing_calls", max_concurrent_outgoing_calls
         )
         self.timeout = check_timeout(DEFAULT_TIMEOUT if timeout is None else timeout)
         self.pending_calls_threshold = 10
-        # How many pending calls the next warning is due at.
-        self._warn_at = 0
+        # Valid for the event loop that the client is entered in.
+        self._entered_loop: asyncio.AbstractEventLoop | None = None
+        self._call_slots: asyncio.Semaphore | None = None
+        # Valid from entering to leaving.
         self._is_entered = False
         self._calls: Calls | None = None
 
@@ -313,250 +232,6 @@ class Client(LegacyAttributes, OtherNames):
 
     # --- what can be asked of the broker ------------------------------------------
 
-    async def publish(
-        self,
-        topic: TopicLike,
-        payload: PayloadType = None,
-        qos: int = 0,
-        retain: bool = False,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Publish a message (MQTT 5.0 §3.3).
-
-        Returns when the message is on its way at QoS 0, and when its flow is
-        complete at QoS 1 and 2. It waits first where the network is slower than the
-        program.
-
-        When the connection ends, the session keeps a message with QoS 1 or 2 that it
-        has accepted, if the session lasts, see `Client`; one that still waited for the
-        network is not accepted. Timed out, the message is withdrawn unless its bytes
-        may have left; then its flow goes on, and it may arrive. The error says which it
-        was (`MqttError.is_in_session`). Cancelled, it is as when timed out; who has to
-        know what became of the message calls `publish_nowait`.
-
-        Args:
-            topic: The topic name.
-            payload: The payload; a str as UTF-8, a number as its decimal text,
-                ``None`` as nothing.
-            qos: 0, 1 or 2.
-            retain: Whether the broker retains the message.
-            properties: The properties (5.0 only); ``None``: none.
-            timeout: How many seconds to wait; ``None``: the client's timeout;
-                ``math.inf``: forever.
-
-        Raises:
-            ValueError: An argument breaks a rule; nothing was sent.
-            TypeError: An argument is of a wrong type; nothing was sent.
-            MqttCodeError: The broker refused the message; there is no connection; or
-                `max_queued_outgoing_messages` are unfinished.
-            MqttError: The connection ended, or the timeout. Its `is_in_session` says
-                whether the message is in the session.
-        """
-        if type(payload) is not bytes:
-            payload = encode_payload(payload)
-        if type(topic) is not str:
-            topic = to_text("topic", topic)
-        if type(qos) is not int or not 0 <= qos <= 2:
-            check_qos(qos)
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
-        if properties is not None:
-            properties = to_properties("properties", properties)
-        retain = bool(retain)
-        slots = self._call_slots
-        if slots is not None:
-            await slots.acquire()
-        try:
-            calls = self._calls
-            if calls is None:
-                self._engine.check_publish(topic, payload, qos, retain, properties)
-                calls = self._connection()
-            if calls.is_congested:
-                self._engine.check_publish(topic, payload, qos, retain, properties)
-                await wait_for_room(calls, len(payload) + OVERHEAD, seconds)
-            delivery = calls.publish(topic, payload, qos, retain, properties)
-            if delivery is None:
-                return
-            delivery.waiter = waiter = calls.waiter(seconds)
-            self._warn_if_many(calls)
-            # As `wait_for_answer`, whose coroutine would be 2 % of a publish.
-            try:
-                failure = await waiter
-            except BaseException:
-                calls.withdraw(delivery)
-                raise
-            finally:
-                calls.forget(waiter)
-            if failure is not None:
-                give_up(calls, delivery, failure)
-            if delivery.reason_code >= 0x80:
-                raise refusal(delivery)
-        finally:
-            if slots is not None:
-                slots.release()
-
-    def publish_nowait(
-        self,
-        topic: TopicLike,
-        payload: PayloadType = None,
-        qos: int = 0,
-        retain: bool = False,
-        properties: PropertiesLike | None = None,
-    ) -> Receipt:
-        """Publish a message without waiting for anything (MQTT 5.0 §3.3).
-
-        The message is on its way, or waits for those before it. Leaving the client
-        without an exception waits until it is done, within the timeout.
-
-        Args:
-            topic: The topic name.
-            payload: As for `publish`.
-            qos: 0, 1 or 2.
-            retain: Whether the broker retains the message.
-            properties: The properties (5.0 only); ``None``: none.
-
-        Returns:
-            What can be awaited to know that the flow is complete; or dropped.
-
-        Raises:
-            ValueError: An argument breaks a rule; nothing was sent.
-            TypeError: An argument is of a wrong type; nothing was sent.
-            MqttCodeError: There is no connection; or too much is unfinished:
-                `max_queued_outgoing_messages`, or 65,536 messages or 64 MiB.
-        """
-        if type(payload) is not bytes:
-            payload = encode_payload(payload)
-        if type(topic) is not str:
-            topic = to_text("topic", topic)
-        check_qos(qos)
-        if properties is not None:
-            properties = to_properties("properties", properties)
-        calls = self._connection()
-        waiters = ReceiptWaiters()
-        delivery = calls.publish_watched(
-            topic, payload, qos, bool(retain), properties, waiters
-        )
-        return Receipt(delivery, waiters, self._current_calls)
-
-    async def publish_many(
-        self,
-        messages: Iterable[PublicationLike],
-        *,
-        window: int = 100,
-        timeout: float | None = None,
-    ) -> int:
-        """Publish messages in order, a number of them at a time (MQTT 5.0 §4.4).
-
-        Messages are taken from the iterable as there is room for them. Returns when
-        the flows of all are complete, those with QoS 0 on their way.
-
-        After a failure no more are taken, and those in flight finish; then the first
-        failure, by position, is raised. An exception of the iterable itself counts
-        as one. Cancelled, what was not sent is withdrawn, and the other flows go on.
-
-        Args:
-            messages: The messages, as `Publication` or as tuples of the arguments of
-                `publish`: topic, payload, qos, retain, properties.
-            window: How many may be unfinished at a time.
-            timeout: How many seconds may pass without any of them finishing;
-                ``None``: the client's timeout; ``math.inf``: forever.
-
-        Returns:
-            The number of messages.
-
-        Raises:
-            ValueError: An argument, or one of a message, breaks a rule.
-            TypeError: An argument, or one of a message, is of a wrong type.
-            MqttCodeError: The broker refused a message, or there is no connection.
-            MqttError: The connection ended, or the timeout. Its `position`, as that
-                of a refusal, is that of the first message that failed, from 0, and
-                `is_in_session` says whether that one is in the session. Messages from
-                `accepted` on are to be published again. Other errors have the
-                position in a note.
-        """
-        check_type("messages", messages, Iterable)
-        check_range("window", window, 1)
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
-        bound = self._engine.settings.maximum_queued
-        slots = self._call_slots
-        if slots is not None:
-            await slots.acquire()
-        try:
-            batch = Batch(
-                self._connection(),
-                iter(messages),
-                window if bound is None else min(window, bound),
-                seconds,
-            )
-            return await publish_all(batch)
-        finally:
-            if slots is not None:
-                slots.release()
-
-    # --- what the session still owes ------------------------------------------------
-
-    def pending_messages(self) -> "tuple[PendingMessage, ...]":
-        """Return the messages of QoS 1 and 2 that are not acknowledged.
-
-        Between entering and entering again too: these are sent again, when the session
-        lasts. First those that the broker has received, then those that were sent, then
-        those that were not, each in their order.
-        """
-        from .pending import to_pending
-
-        return to_pending(self._engine.session.outbound.unfinished())
-
-    def drop(self, message: "PendingMessage") -> bool:
-        """Drop a message from the session: it is not sent again.
-
-        For one that the broker never takes, say because it closes the connection at
-        it. If it was sent already, it may still arrive. Whoever waits for it gets
-        MqttError. Its packet identifier stays out of use as long as the broker may
-        know it: at QoS 1 until the connection ends, at QoS 2 until the flow is
-        complete or the session ends (MQTT 5.0 §4.3).
-
-        Args:
-            message: One of `pending_messages`.
-
-        Returns:
-            Whether it was dropped; ``False``: it was done meanwhile, or is not of this
-            client.
-
-        Raises:
-            TypeError: It is no PendingMessage.
-        """
-        from .pending import to_delivery
-
-        return self._drop([to_delivery(message)]) > 0
-
-    def drop_pending(self) -> int:
-        """Drop all `pending_messages`, see `drop`; return how many these were."""
-        return self._drop(self._engine.session.outbound.unfinished())
-
-    def _drop(self, deliveries: list[Delivery]) -> int:
-        count = sum(map(self._engine.drop, deliveries))
-        if self._calls is not None and not self._calls.is_over:
-            self._calls.flush()
-        else:
-            # The end of the connection was the last that anybody has waited for.
-            self._engine.take()
-        return count
-
-    def _current_calls(self) -> Calls | None:
-        return self._calls
-
-    def _connection(self) -> Calls:
-        """Return what publishes and waits.
-
-        Raises:
-            MqttCodeError: The client is not entered.
-        """
-        if self._calls is None:
-            msg = "The client is not currently connected."
-            raise MqttCodeError(NOT_CONNECTED, msg)
-        return self._calls
-
     async def subscribe(
         self,
         topic: SubscribeTopic,
@@ -594,7 +269,7 @@ class Client(LegacyAttributes, OtherNames):
         """
         subscriptions = to_subscriptions(topic, qos, options)
         properties = to_properties("properties", properties)
-        codes = await self._ask(
+        codes = await self._request(
             lambda: self._engine.subscribe(subscriptions, properties), timeout
         )
         if self._engine.version >= ProtocolVersion.V5:
@@ -632,48 +307,26 @@ class Client(LegacyAttributes, OtherNames):
         topics = topic if isinstance(topic, list | tuple) else [topic]
         filters = [to_text("topic", item) for item in topics]
         properties = to_properties("properties", properties)
-        codes = await self._ask(
+        codes = await self._request(
             lambda: self._engine.unsubscribe(filters, properties), timeout
         )
         return codes if self._engine.version >= ProtocolVersion.V5 else None
 
-    async def _ask(
-        self, ask: Callable[[], Request], timeout: float | None
+    async def _request(
+        self, make: Callable[[], Request], timeout: float | None
     ) -> list[ReasonCode]:
-        """Send a request and wait for its answer."""
+        """Send a request, and return the reason codes of its answer."""
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         slots = self._call_slots
         if slots is not None:
             await slots.acquire()
         try:
-            calls = self._calls
-            if calls is not None:
-                calls.check_loop()
-            try:
-                request = ask()
-            except MqttCodeError as error:
-                raise error from None if calls is None else calls.error
-            assert calls is not None
-            request.waiter = waiter = calls.waiter(seconds)
-            calls.push(OVERHEAD)
-            self._warn_if_many(calls)
-            answer = request.answer.name
-            await wait_for_answer(
-                calls, waiter, f"no {answer} came within {seconds} seconds"
+            return await request(
+                self._calls, make, seconds, self.pending_calls_threshold
             )
-            return request.reason_codes
         finally:
             if slots is not None:
                 slots.release()
-
-    def _warn_if_many(self, calls: Calls) -> None:
-        """Log that many calls are pending: once, and again whenever they double."""
-        pending = calls.waiting
-        if pending <= self.pending_calls_threshold:
-            self._warn_at = 0
-        elif pending >= self._warn_at:
-            self._warn_at = 2 * pending
-            self._logger.warning("There are %d pending publish calls.", pending)
 
     # --- entering and leaving ---------------------------------------------------
 
@@ -699,7 +352,7 @@ class Client(LegacyAttributes, OtherNames):
             self._engine, self._stream, self._logger, str(self._target), self.timeout
         )
         try:
-            await self._connect(calls)
+            await connect(calls, self._engine, self._target, self.timeout)
         except BaseException as error:
             self._calls = None
             self._is_entered = False
@@ -727,28 +380,6 @@ class Client(LegacyAttributes, OtherNames):
             self._stream.abandon()
             if calls is not None:
                 calls.abandon()
-
-    async def _connect(self, calls: Calls) -> None:
-        """Connect and wait for the CONNACK."""
-        limit = None if self.timeout == math.inf else self.timeout
-        # It is one by its methods.
-        protocol = cast("asyncio.Protocol", calls.driver)
-        try:
-            async with asyncio.timeout(limit):
-                self._engine.connect()
-                await open_connection(self._target, lambda: protocol)
-                calls.driver.process()
-                error = await calls.connected
-        except TimeoutError:
-            transport = calls.driver.transport
-            what = "did not answer" if transport is None else "sent no CONNACK"
-            why = f"{self._target} {what} within {self.timeout} seconds"
-            raise MqttError(TIMED_OUT) from TimeoutError(why)
-        # With a CONNACK and more in one chunk the connection may be over by now.
-        if error is None and calls.is_over:
-            error = calls.error or MqttError("Disconnected")
-        if error is not None:
-            raise copy_error(error) from error.__cause__
 
     async def __aexit__(
         self,

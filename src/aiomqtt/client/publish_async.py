@@ -1,17 +1,28 @@
-"""Publishing without a task for each message: receipts, and many in a window."""
+"""Publishing: the methods of the client, receipts, and many messages in a window."""
 
+import asyncio
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.paho import to_properties
+from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.properties import ReasonCode
+from aiomqtt.protocol.codec.encode import check_qos
 from aiomqtt.protocol.delivery import DONE, LOST, Delivery
-from aiomqtt.protocol.engine import NOT_CONNECTED
+from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
 from aiomqtt.standard.names import FIRST_FAILURE
+from aiomqtt.topic import TopicLike, to_text
+from aiomqtt.types import PropertiesLike, PublicationLike
 
+from .arguments import check_range, check_timeout, check_type
 from .calls import OVERHEAD, Calls
 from .calls_async import wait_for_answer, wait_for_room
-from .window import Batch, ReceiptWaiters, refusal
+from .window import Batch, ReceiptWaiters, give_up, refusal
+
+if TYPE_CHECKING:
+    from .pending import PendingMessage
 
 
 class Receipt:
@@ -119,3 +130,257 @@ async def publish_all(batch: Batch) -> int:
     finally:
         batch.withdraw()
     return batch.result()
+
+
+class Publisher:
+    """Publishes the messages of a client.
+
+    `Client` makes the fields, and says how long they live.
+    """
+
+    timeout: float
+    pending_calls_threshold: int
+    _engine: Engine
+    _call_slots: asyncio.Semaphore | None
+    _calls: Calls | None
+
+    async def publish(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Publish a message (MQTT 5.0 §3.3).
+
+        Returns when the message is on its way at QoS 0, and when its flow is
+        complete at QoS 1 and 2. It waits first where the network is slower than the
+        program.
+
+        When the connection ends, the session keeps a message with QoS 1 or 2 that it
+        has accepted, if the session lasts, see `Client`; one that still waited for the
+        network is not accepted. Timed out, the message is withdrawn unless its bytes
+        may have left; then its flow goes on, and it may arrive. The error says which it
+        was (`MqttError.is_in_session`). Cancelled, it is as when timed out; who has to
+        know what became of the message calls `publish_nowait`.
+
+        Args:
+            topic: The topic name.
+            payload: The payload; a str as UTF-8, a number as its decimal text,
+                ``None`` as nothing.
+            qos: 0, 1 or 2.
+            retain: Whether the broker retains the message.
+            properties: The properties (5.0 only); ``None``: none.
+            timeout: How many seconds to wait; ``None``: the client's timeout;
+                ``math.inf``: forever.
+
+        Raises:
+            ValueError: An argument breaks a rule; nothing was sent.
+            TypeError: An argument is of a wrong type; nothing was sent.
+            MqttCodeError: The broker refused the message; there is no connection; or
+                `max_queued_outgoing_messages` are unfinished.
+            MqttError: The connection ended, or the timeout. Its `is_in_session` says
+                whether the message is in the session.
+        """
+        if type(payload) is not bytes:
+            payload = encode_payload(payload)
+        if type(topic) is not str:
+            topic = to_text("topic", topic)
+        if type(qos) is not int or not 0 <= qos <= 2:
+            check_qos(qos)
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        if properties is not None:
+            properties = to_properties("properties", properties)
+        retain = bool(retain)
+        slots = self._call_slots
+        if slots is not None:
+            await slots.acquire()
+        try:
+            calls = self._calls
+            if calls is None:
+                self._engine.check_publish(topic, payload, qos, retain, properties)
+                calls = self._entered_calls()
+            if calls.is_congested:
+                self._engine.check_publish(topic, payload, qos, retain, properties)
+                await wait_for_room(calls, len(payload) + OVERHEAD, seconds)
+            delivery = calls.publish(topic, payload, qos, retain, properties)
+            if delivery is None:
+                return
+            delivery.waiter = waiter = calls.waiter(seconds)
+            calls.warn_if_many(self.pending_calls_threshold)
+            # As `wait_for_answer`, whose coroutine would be 2 % of a publish.
+            try:
+                failure = await waiter
+            except BaseException:
+                calls.withdraw(delivery)
+                raise
+            finally:
+                calls.forget(waiter)
+            if failure is not None:
+                give_up(calls, delivery, failure)
+            if delivery.reason_code >= 0x80:
+                raise refusal(delivery)
+        finally:
+            if slots is not None:
+                slots.release()
+
+    def publish_nowait(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+    ) -> Receipt:
+        """Publish a message without waiting for anything (MQTT 5.0 §3.3).
+
+        The message is on its way, or waits for those before it. Leaving the client
+        without an exception waits until it is done, within the timeout.
+
+        Args:
+            topic: The topic name.
+            payload: As for `publish`.
+            qos: 0, 1 or 2.
+            retain: Whether the broker retains the message.
+            properties: The properties (5.0 only); ``None``: none.
+
+        Returns:
+            What can be awaited to know that the flow is complete; or dropped.
+
+        Raises:
+            ValueError: An argument breaks a rule; nothing was sent.
+            TypeError: An argument is of a wrong type; nothing was sent.
+            MqttCodeError: There is no connection; or too much is unfinished:
+                `max_queued_outgoing_messages`, or 65,536 messages or 64 MiB.
+        """
+        if type(payload) is not bytes:
+            payload = encode_payload(payload)
+        if type(topic) is not str:
+            topic = to_text("topic", topic)
+        check_qos(qos)
+        if properties is not None:
+            properties = to_properties("properties", properties)
+        calls = self._entered_calls()
+        waiters = ReceiptWaiters()
+        delivery = calls.publish_watched(
+            topic, payload, qos, bool(retain), properties, waiters
+        )
+        return Receipt(delivery, waiters, lambda: self._calls)
+
+    async def publish_many(
+        self,
+        messages: Iterable[PublicationLike],
+        *,
+        window: int = 100,
+        timeout: float | None = None,
+    ) -> int:
+        """Publish messages in order, a number of them at a time (MQTT 5.0 §4.4).
+
+        Messages are taken from the iterable as there is room for them. Returns when
+        the flows of all are complete, those with QoS 0 on their way.
+
+        After a failure no more are taken, and those in flight finish; then the first
+        failure, by position, is raised. An exception of the iterable itself counts
+        as one. Cancelled, what was not sent is withdrawn, and the other flows go on.
+
+        Args:
+            messages: The messages, as `Publication` or as tuples of the arguments of
+                `publish`: topic, payload, qos, retain, properties.
+            window: How many may be unfinished at a time.
+            timeout: How many seconds may pass without any of them finishing;
+                ``None``: the client's timeout; ``math.inf``: forever.
+
+        Returns:
+            The number of messages.
+
+        Raises:
+            ValueError: An argument, or one of a message, breaks a rule.
+            TypeError: An argument, or one of a message, is of a wrong type.
+            MqttCodeError: The broker refused a message, or there is no connection.
+            MqttError: The connection ended, or the timeout. Its `position`, as that
+                of a refusal, is that of the first message that failed, from 0, and
+                `is_in_session` says whether that one is in the session. Messages from
+                `accepted` on are to be published again. Other errors have the
+                position in a note.
+        """
+        check_type("messages", messages, Iterable)
+        check_range("window", window, 1)
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        bound = self._engine.settings.maximum_queued
+        slots = self._call_slots
+        if slots is not None:
+            await slots.acquire()
+        try:
+            batch = Batch(
+                self._entered_calls(),
+                iter(messages),
+                window if bound is None else min(window, bound),
+                seconds,
+            )
+            return await publish_all(batch)
+        finally:
+            if slots is not None:
+                slots.release()
+
+    # --- what the session still owes ------------------------------------------------
+
+    def pending_messages(self) -> "tuple[PendingMessage, ...]":
+        """Return the messages of QoS 1 and 2 that are not acknowledged.
+
+        Between entering and entering again too: these are sent again, when the session
+        lasts. First those that the broker has received, then those that were sent, then
+        those that were not, each in their order.
+        """
+        from .pending import to_pending
+
+        return to_pending(self._engine.session.outbound.unfinished())
+
+    def drop(self, message: "PendingMessage") -> bool:
+        """Drop a message from the session: it is not sent again.
+
+        For one that the broker never takes, say because it closes the connection at
+        it. If it was sent already, it may still arrive. Whoever waits for it gets
+        MqttError. Its packet identifier stays out of use as long as the broker may
+        know it: at QoS 1 until the connection ends, at QoS 2 until the flow is
+        complete or the session ends (MQTT 5.0 §4.3).
+
+        Args:
+            message: One of `pending_messages`.
+
+        Returns:
+            Whether it was dropped; ``False``: it was done meanwhile, or is not of this
+            client.
+
+        Raises:
+            TypeError: It is no PendingMessage.
+        """
+        from .pending import to_delivery
+
+        return self._drop([to_delivery(message)]) > 0
+
+    def drop_pending(self) -> int:
+        """Drop all `pending_messages`, see `drop`; return how many these were."""
+        return self._drop(self._engine.session.outbound.unfinished())
+
+    def _drop(self, deliveries: list[Delivery]) -> int:
+        count = sum(map(self._engine.drop, deliveries))
+        if self._calls is not None and not self._calls.is_over:
+            self._calls.flush()
+        else:
+            # The end of the connection was the last that anybody has waited for.
+            self._engine.take()
+        return count
+
+    def _entered_calls(self) -> Calls:
+        """Return what publishes and waits.
+
+        Raises:
+            MqttCodeError: The client is not entered.
+        """
+        if self._calls is None:
+            msg = "The client is not currently connected."
+            raise MqttCodeError(NOT_CONNECTED, msg)
+        return self._calls
