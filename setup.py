@@ -40,6 +40,7 @@ HOT = (
     "aiomqtt/protocol/codec/properties.py",
     "aiomqtt/protocol/codec/size.py",
     "aiomqtt/protocol/codec/stream.py",
+    "aiomqtt/protocol/changes.py",
     "aiomqtt/protocol/connection.py",
     "aiomqtt/protocol/delivery.py",
     "aiomqtt/protocol/dropped.py",

@@ -44,6 +44,10 @@ class DroppedIds:
         """Whether an identifier is out of use."""
         return packet_id in self._qos
 
+    def lasting(self) -> list[int]:
+        """Return the identifiers that stay out of use when the connection ends."""
+        return [packet_id for packet_id, qos in self._qos.items() if qos == 2]
+
     def add(self, packet_id: int, qos: int, is_in_flight: bool) -> None:
         """Put an identifier out of use, if the peer may still remember it.
 

@@ -84,20 +84,22 @@ class Engine:
 
     Args:
         settings: What to connect with.
+        session: The session to go on with; None: a new one, which is not recorded.
 
     Raises:
         ValueError: The standard forbids something in the settings.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, session: Session | None = None) -> None:
         """Start without a connection."""
         self.settings = settings
         self.version: ProtocolVersion = settings.version
         # Valid for the session.
-        self.session: Session = Session(settings.client_id)
+        self.session: Session = session or Session(settings.client_id)
         # Valid for the connection.
         self._enter(CLOSED)
         self._connection = Connection(Connect(settings.version))
+        self.session.outbound.measure(self._connection.encode)
         self._decoder = Decoder(settings.version, SERVER)
         self._requests: dict[int, Request] = {}
         # When bytes last came.
@@ -124,7 +126,7 @@ class Engine:
         elif not session.connected_before:
             # The program says that there is a session, of an earlier process: there
             # is nothing in flight that we know of.
-            session.exists = True
+            session.identify(session.client_id, True)
         self._connection = Connection(connect)
         maximum_size = self._connection.announced.maximum_packet_size
         self._decoder = Decoder(self.version, SERVER, maximum_size)
@@ -167,7 +169,9 @@ class Engine:
             return
         self._data.append(self._encode_disconnect(reason_code, properties))
         if properties is not None and properties.session_expiry_interval is not None:
-            self.session.exists = properties.session_expiry_interval > 0
+            session = self.session
+            is_kept = properties.session_expiry_interval > 0
+            session.identify(session.client_id, is_kept)
         self._close(None)
 
     def check_disconnect(self, reason_code: int, properties: Properties | None) -> None:
@@ -417,10 +421,14 @@ class Engine:
             raise _limit_error(WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED)
         if not limits.shared and any(f.startswith("$share/") for f in filters):
             raise _limit_error(SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
-        identified = properties is not None and properties.subscription_identifier
+        identified = () if properties is None else properties.subscription_identifier
         if not limits.identifiers and identified:
             raise _limit_error(SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
-        return self._request(packet, PacketType.SUBACK, filters, size)
+        request = self._request(packet, PacketType.SUBACK, filters, size)
+        request.options = [options for _, options in subscriptions]
+        if identified:
+            request.identifier = identified[0]
+        return request
 
     def unsubscribe(self, filters: list[str], properties: Properties | None) -> Request:
         """Unsubscribe from topic filters with one UNSUBSCRIBE (§3.10).
@@ -507,6 +515,8 @@ class Engine:
         if self._messages:
             self._add_messages()
         output = Output(self._data, self._happenings)
+        if self.session.has_changes:
+            output.changes = self.session.take_changes()
         self._data = []
         self._happenings = []
         self._size = 0
@@ -536,16 +546,14 @@ class Engine:
             connack.session_present = False
         if connack.session_present and not session.exists:
             # Next time ask for a new one: [MQTT-3.2.2-4] ends this connection.
-            session.connected_before = False
+            session.identify(session.client_id, session.exists, False)
             raise PacketError(PROTOCOL_ERROR, "the broker has a session that we lack")
         connection.accept(connack, now)
         self.connack = connack
-        session.connected_before = True
+        client_id = session.client_id
         properties = connack.properties
-        if properties is not None and properties.assigned_client_identifier:
-            session.client_id = session.client_id or (
-                properties.assigned_client_identifier
-            )
+        if not client_id and properties is not None:
+            client_id = properties.assigned_client_identifier or ""
         limit = connection.limits.receive_maximum
         if self.version < V5:
             limit = IN_FLIGHT_V3
@@ -564,7 +572,7 @@ class Engine:
         self._add(Connected(connack))
         # 3.1 does not tell whether the session is present: assume what was asked.
         present = connack.session_present or (self.version < V311 and session.exists)
-        session.exists = connection.persists(connack)
+        session.identify(client_id, connection.persists(connack), True)
         if present:
             ended = session.outbound.resume(self._data, connection.refusal, now)
         else:
@@ -624,6 +632,7 @@ class Engine:
         request.reason_codes = codes
         request.properties = packet.properties
         self._add(request)
+        self.session.on_answer(request)
         # An identifier is free again: a publish may have waited for one.
         self.session.outbound.pump(self._data, now)
 

@@ -4,9 +4,10 @@ from enum import Enum
 from typing import NamedTuple
 
 from aiomqtt.exceptions import MqttError
-from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
+from .changes import Change
 from .delivery import Delivery
 from .packets import Connack, Publish, WillMessage
 
@@ -48,6 +49,8 @@ class Request:
 
     Attributes:
         filters: The topic filters, in their order.
+        options: The options of each, for a SUBSCRIBE.
+        identifier: The Subscription Identifier; 0: none.
         is_answered: Whether the acknowledgement came; it does not when the connection
             ends before.
         reason_codes: The codes, one for each topic filter; empty until they come,
@@ -59,7 +62,9 @@ class Request:
     __slots__ = (
         "answer",
         "filters",
+        "identifier",
         "is_answered",
+        "options",
         "packet_id",
         "properties",
         "reason_codes",
@@ -71,6 +76,8 @@ class Request:
         self.answer: PacketType = answer
         self.packet_id: int = packet_id
         self.filters: list[str] = filters
+        self.options: list[SubscribeOptions] = []
+        self.identifier: int = 0
         self.is_answered: bool = False
         self.reason_codes: list[ReasonCode] = []
         self.properties: Properties | None = None
@@ -128,19 +135,18 @@ Happening = Arrived | Connected | Delivery | Request | Closed
 
 
 class Output:
-    """What the caller has to do: write the bytes, then handle the happenings.
-
-    Changes of the session that have to be durable before the bytes leave will stand
-    here as `changes`, once a session can be stored.
+    """What the caller has to do, in this order.
 
     Attributes:
+        changes: The changes of a durable session: to be stored before the bytes leave.
         data: The bytes, whole packets.
         happenings: What happened, in that order.
     """
 
-    __slots__ = ("data", "happenings")
+    __slots__ = ("changes", "data", "happenings")
 
     def __init__(self, data: list[bytes], happenings: list[Happening]) -> None:
         """Take what to write and what to handle."""
+        self.changes: list[Change] | None = None
         self.data: list[bytes] = data
         self.happenings: list[Happening] = happenings

@@ -15,16 +15,22 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import ProtocolVersion
 
+from .changes import Change, ChangeKind, SessionState
 from .codec.fast import encode_ack, encode_not_found
 from .packets import Ack, Publish
 from .wire import PacketError
 
 
 class Inbound:
-    """All messages of one direction of a session that are not completed."""
+    """All messages of one direction of a session that are not completed.
 
-    def __init__(self) -> None:
+    Args:
+        changes: Where to append each change of the session; None: nowhere.
+    """
+
+    def __init__(self, changes: list[Change] | None = None) -> None:
         """Start with nothing received."""
+        self._changes = changes
         # Valid for the session: QoS 2, from PUBLISH to PUBREL.
         self._received: set[int] = set()
 
@@ -49,8 +55,23 @@ class Inbound:
 
     def clear(self) -> None:
         """Forget all state of the session."""
+        if self._changes is not None and self._received:
+            self._changes.append(Change(ChangeKind.INBOUND_CLEARED))
         self._received.clear()
         self._counted.clear()
+
+    def save(self, state: SessionState) -> None:
+        """Put its part into the state of a session."""
+        state.received.update(self._received)
+
+    def load(self, state: SessionState) -> None:
+        """Take its part from the state of a session."""
+        self._received.update(state.received)
+
+    def _remember(self, packet_id: int) -> None:
+        if self._changes is not None and packet_id not in self._received:
+            self._changes.append(Change(ChangeKind.RECEIVED, packet_id))
+        self._received.add(packet_id)
 
     def accept(self, packet: Publish, out: list[bytes]) -> bool:
         """Handle a PUBLISH with QoS 1 or 2 and acknowledge it.
@@ -70,7 +91,7 @@ class Inbound:
         self._counted.add(packet_id)
         if len(self._counted) > self._receive_maximum:
             raise _exceeded(self._receive_maximum)
-        self._received.add(packet_id)
+        self._remember(packet_id)
         out.append(encode_ack(PUBREC_FIRST_BYTE, packet_id))
         return is_new
 
@@ -112,12 +133,14 @@ class Inbound:
             if self._version >= V5 and reason_code >= FIRST_FAILURE:
                 self._counted.discard(packet_id)
             else:
-                self._received.add(packet_id)
+                self._remember(packet_id)
 
     def release(self, ack: Ack, out: list[bytes]) -> None:
         """Handle a PUBREL and complete it, also when its PUBLISH is not known."""
         packet_id = ack.packet_id
         if packet_id in self._received or self._version < V5:
+            if self._changes is not None and packet_id in self._received:
+                self._changes.append(Change(ChangeKind.COMPLETED, packet_id))
             self._received.discard(packet_id)
             self._counted.discard(packet_id)
             out.append(encode_ack(PUBCOMP_FIRST_BYTE, packet_id))

@@ -21,6 +21,7 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
+from .changes import Change, ChangeKind, SessionState, restore, store
 from .codec.fast import encode_ack, encode_not_found, with_dup
 from .delivery import (
     DONE,
@@ -58,15 +59,19 @@ class Outbound:
     Args:
         role: Whose they are. A broker does not send what has expired while it waited
             ([MQTT-3.3.2-5]); a client leaves that to the broker.
+        changes: Where to append each change of the session; None: nowhere.
 
     Attributes:
         size: How many bytes of PUBLISH packets are kept.
         expired: The deliveries that have expired, until the caller takes them out.
     """
 
-    def __init__(self, role: Role = Role.CLIENT) -> None:
+    def __init__(
+        self, role: Role = Role.CLIENT, changes: list[Change] | None = None
+    ) -> None:
         """Start with nothing in flight."""
         self._drops_expired = role is Role.SERVER
+        self._changes = changes
         # Valid for the session.
         # PUBLISH written and not acknowledged, in the order they were first
         # written; PUBREL written and not completed, in the order of the PUBRECs.
@@ -140,7 +145,48 @@ class Outbound:
         self._resend.clear()
         self._dropped.clear()
         self._last_id = 0
+        if self._changes is not None:
+            self._changes.append(Change(ChangeKind.OUTBOUND_CLEARED))
         return lost
+
+    # --- what a store keeps -------------------------------------------------------
+
+    def save(self, state: SessionState) -> None:
+        """Put its part into the state of a session."""
+        for delivery in [*self.unreceived(), *self._released.values()]:
+            state.deliveries[delivery.sequence] = store(delivery)
+        state.blocked.update(self._dropped.lasting())
+        state.last_packet_id = self._last_id
+        state.last_sequence = self._last_sequence
+
+    def load(self, state: SessionState) -> list[Delivery]:
+        """Take its part from the state of a session, and return the deliveries.
+
+        Call `measure` next.
+        """
+        for stored in state.deliveries.values():
+            delivery = restore(stored)
+            if delivery.state == RELEASED:
+                self._released[delivery.packet_id] = delivery
+            elif delivery.state == SENT:
+                self._sent[delivery.packet_id] = delivery
+            else:
+                self._queued[delivery] = None
+        for packet_id in state.blocked:
+            self._dropped.add(packet_id, 2, False)
+        self._last_id = state.last_packet_id
+        self._last_sequence = state.last_sequence
+        return self.unfinished()
+
+    def measure(self, encode: Encode) -> None:
+        """Find out how large the packets are of what was loaded: it depends on how
+        they are encoded.
+        """
+        for delivery in self.unreceived():
+            if not delivery.size:
+                head, tail = encode(delivery, 0.0)
+                delivery.size = len(head) + 2 + len(tail)
+                self.size += delivery.size
 
     # --- packet identifiers -----------------------------------------------------
 
@@ -149,6 +195,8 @@ class Outbound:
         packet_id = self._allocate()
         if packet_id:
             self._reserved.add(packet_id)
+            if self._changes is not None:
+                self._changes.append(Change(ChangeKind.COUNTED, packet_id))
         return packet_id
 
     def unreserve(self, packet_id: int) -> None:
@@ -184,13 +232,17 @@ class Outbound:
         """Accept a delivery and write it as soon as the quota allows, in order."""
         self._last_sequence = delivery.sequence = self._last_sequence + 1
         self.size += delivery.size
+        packet_id = 0
         # What is queued already is held back by the quota, and goes first.
         if not self._queued and not self._resend and self.in_flight < self._limit:
             packet_id = self._allocate()
-            if packet_id:
-                self._send_first(delivery, packet_id, out, now)
-                return
-        self._queued[delivery] = None
+        if packet_id:
+            self._send_first(delivery, packet_id, out, now)
+        else:
+            self._queued[delivery] = None
+        if self._changes is not None:
+            change = Change(ChangeKind.ADDED, delivery.sequence, store(delivery))
+            self._changes.append(change)
 
     def unfinished(self) -> list[Delivery]:
         """Return all deliveries that are not done, those first that came furthest."""
@@ -204,8 +256,7 @@ class Outbound:
         """Take back a delivery that has not been written; False: it has been."""
         if delivery.state != QUEUED:
             return False
-        del self._queued[delivery]
-        self._drop_packet(delivery)
+        self._finish(delivery, SUCCESS)
         delivery.state = WITHDRAWN
         return True
 
@@ -227,6 +278,8 @@ class Outbound:
         if delivery.state != QUEUED:
             is_in_flight = self._limit > 0 and delivery not in self._resend
             self._dropped.add(packet_id, delivery.qos, is_in_flight)
+            if self._changes is not None and delivery.qos == 2:
+                self._changes.append(Change(ChangeKind.BLOCKED, packet_id))
         self._finish(delivery, ReasonCode(UNSPECIFIED_ERROR))
         delivery.state = DROPPED
         return True
@@ -251,9 +304,13 @@ class Outbound:
                 self._drop_packet(delivery)
                 delivery.state = EXPIRED
                 self.expired.append(delivery)
+                self._record_end(delivery)
             else:
                 self._send_first(delivery, packet_id, out, now)
                 room -= 1
+                if self._changes is not None:
+                    sequence = delivery.sequence
+                    self._changes.append(Change(ChangeKind.SENT, sequence, packet_id))
 
     def _send_first(
         self, delivery: Delivery, packet_id: int, out: list[bytes], now: float
@@ -331,6 +388,8 @@ class Outbound:
         self._sent.clear()
         self._dropped.clear()
         self._last_id = 0
+        if self._changes is not None:
+            self._changes.append(Change(ChangeKind.REQUEUED))
         return ended + self.resume(out, refusal, now)
 
     # --- acknowledgements -------------------------------------------------------
@@ -385,6 +444,10 @@ class Outbound:
             self._drop_packet(delivery)
             delivery.reason_code = ack.reason_code
             self._released[packet_id] = delivery
+            if self._changes is not None:
+                code = int(ack.reason_code)
+                change = Change(ChangeKind.RELEASED, delivery.sequence, code)
+                self._changes.append(change)
         elif self._is_for_dropped(ack, out, now):
             return None
         elif packet_id in self._reserved:
@@ -402,6 +465,8 @@ class Outbound:
             return False
         if not self._dropped.acknowledge(ack, self._version, out):
             return False
+        if self._changes is not None and not self._dropped.has(ack.packet_id):
+            self._changes.append(Change(ChangeKind.UNBLOCKED, ack.packet_id))
         # It may have made room.
         self.pump(out, now)
         return True
@@ -435,7 +500,12 @@ class Outbound:
         if ack is not None:
             delivery.answer = ack.properties
         delivery.state = DONE
+        self._record_end(delivery)
         return delivery
+
+    def _record_end(self, delivery: Delivery) -> None:
+        if self._changes is not None:
+            self._changes.append(Change(ChangeKind.ENDED, delivery.sequence))
 
     def _drop_packet(self, delivery: Delivery) -> None:
         self.size -= delivery.size

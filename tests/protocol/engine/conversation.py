@@ -44,8 +44,12 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
+from aiomqtt.protocol.session import Session
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
+
+# With so many deliveries, to compare a session would take too long.
+MANY = 100
 
 # --- packets -------------------------------------------------------------------
 
@@ -143,7 +147,10 @@ class Client:
 
     def __init__(self, version: int, **settings: Any) -> None:
         self.version = ProtocolVersion(version)
-        self.engine = Engine(Settings(self.version, **settings))
+        session = Session(settings.get("client_id", ""), is_durable=True)
+        self.engine = Engine(Settings(self.version, **settings), session)
+        # What a store has of the session.
+        self.stored = session.snapshot()
         self.now = 0.0
         self.written = b""
         self._happenings: list[Happening] = []
@@ -204,6 +211,10 @@ class Client:
 
     def handed_over(self) -> None:
         output = self.engine.take()
+        for change in output.changes or ():
+            self.stored.apply(change)
+        if len(self.engine.session.outbound) < MANY:
+            assert self.stored == self.engine.session.snapshot()
         self.written += b"".join(output.data)
         self._happenings += output.happenings
 

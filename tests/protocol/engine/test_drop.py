@@ -24,6 +24,7 @@ WITH_SESSION_PRESENT = pytest.mark.parametrize("version", [4, 5], ids=["3.1.1", 
 def use_next(client, packet_id):
     """Have the next publish begin its search for an identifier at this one."""
     client.engine.session.outbound._last_id = packet_id - 1
+    client.stored.last_packet_id = packet_id - 1
 
 
 def test_what_was_not_sent_leaves_no_trace(version):

@@ -314,7 +314,8 @@ def test_when_every_identifier_is_in_use_nothing_is_written(version):
     client, broker = connected(version)
     for _ in range(65_535):
         client.engine.subscribe([("a", SubscribeOptions())], None)
-    client.engine.take()
+    client.handed_over()
+    client.written = b""
     for call in (client.subscribe, client.unsubscribe):
         with pytest.raises(MqttError, match="identifiers are in use"):
             call("a")

@@ -1,9 +1,17 @@
 """The state of a session (MQTT 5.0 §4.1): what the broker keeps of one client."""
 
+from math import inf
 from typing import Final
 
 from aiomqtt.broker.limits import Limits
 from aiomqtt.broker.statistics import Statistics
+from aiomqtt.properties import SubscribeOptions
+from aiomqtt.protocol.changes import (
+    Change,
+    ChangeKind,
+    SessionState,
+    StoredSubscription,
+)
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Outbound
@@ -68,6 +76,11 @@ class Subscription:
         self.retain_as_published: bool = retain_as_published
         self.identifier: int = identifier
 
+    def stored(self) -> StoredSubscription:
+        """Return what a store keeps of it."""
+        options = SubscribeOptions(self.qos, self.no_local, self.retain_as_published)
+        return StoredSubscription(options, self.identifier)
+
 
 class Session:
     """What the broker keeps of one client.
@@ -85,6 +98,7 @@ class Session:
     """
 
     __slots__ = (
+        "_changes",
         "_counted",
         "_will",
         "client_id",
@@ -113,6 +127,7 @@ class Session:
         statistics: Statistics,
         retained: RetainedMessages,
         turn: Turn,
+        is_durable: bool = False,
     ) -> None:
         """Start without a connection and without subscriptions."""
         self.client_id: str = client_id
@@ -122,9 +137,11 @@ class Session:
         self.statistics: Statistics = statistics
         self.retained: RetainedMessages = retained
         self.turn: Turn = turn
+        # Valid until the caller takes them; None: they are not recorded.
+        self._changes: list[Change] | None = [] if is_durable else None
         # Valid for the session.
-        self.outbound: Outbound = Outbound(Role.SERVER)
-        self.inbound: Inbound = Inbound()
+        self.outbound: Outbound = Outbound(Role.SERVER, self._changes)
+        self.inbound: Inbound = Inbound(self._changes)
         self.subscriptions: dict[str, Subscription] = {}
         self.pending_retained: PendingRetained | None = None
         self.expiry: int = 0
@@ -138,6 +155,59 @@ class Session:
         # What of it the broker's account of memory has.
         self._counted = 0
         self.count()
+
+    # --- what a store keeps -------------------------------------------------------
+
+    def snapshot(self) -> SessionState:
+        """Return its state as plain values."""
+        state = SessionState(self.client_id)
+        state.exists = state.connected_before = True
+        self.outbound.save(state)
+        self.inbound.save(state)
+        for topic_filter, subscription in self.subscriptions.items():
+            state.subscriptions[topic_filter] = subscription.stored()
+        return state
+
+    def load(self, state: SessionState) -> None:
+        """Go on with the messages of a state; the subscriptions are the caller's."""
+        memory = self.memory
+        for delivery in self.outbound.load(state):
+            message = ApplicationMessage(
+                delivery.topic,
+                delivery.payload,
+                delivery.qos,
+                delivery.retain,
+                delivery.properties,
+                -inf,
+            )
+            message.expires = delivery.expires
+            delivery.waiter = message
+            memory.used += QUEUED_SIZE
+            message.keep(memory)
+        self.outbound.measure(self._encode_for_all)
+        self.inbound.load(state)
+        self.count()
+
+    def on_subscribed(self, subscription: Subscription) -> None:
+        """Record a new subscription, if the session is durable."""
+        if self._changes is not None:
+            stored = subscription.stored()
+            change = Change(ChangeKind.SUBSCRIBED, subscription.topic_filter, stored)
+            self._changes.append(change)
+
+    def on_unsubscribed(self, topic_filter: str) -> None:
+        """Record the end of a subscription, if the session is durable."""
+        if self._changes is not None:
+            self._changes.append(Change(ChangeKind.UNSUBSCRIBED, topic_filter))
+
+    def take_changes(self) -> list[Change]:
+        """Return the changes since the last time."""
+        if self._changes is None:
+            return []
+        changes = self._changes.copy()
+        # It is the same list that both directions append to.
+        self._changes.clear()
+        return changes
 
     # --- memory -------------------------------------------------------------------
 
@@ -226,6 +296,10 @@ class Session:
         if pending_retained is not None:
             pending_retained.interrupt()
 
+    def _encode_for_all(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
+        message = message_of(delivery)
+        return message.parts(self.is_v5, delivery.qos, delivery.retain)
+
     def _encode(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
         send_buffer = self.send_buffer
         assert send_buffer is not None
@@ -242,8 +316,7 @@ class Session:
         send_buffer = self.send_buffer
         if send_buffer is None or not send_buffer.maximum_packet_size:
             return 0
-        message = message_of(delivery)
-        head, tail = message.parts(self.is_v5, delivery.qos, delivery.retain)
+        head, tail = self._encode_for_all(delivery, now)
         size = len(head) + len(tail) + 2
         return PACKET_TOO_LARGE if size > send_buffer.maximum_packet_size else 0
 

@@ -9,6 +9,7 @@ from aiomqtt.broker.limits import Limits
 from aiomqtt.broker.statistics import Statistics
 from aiomqtt.escaping import escape
 from aiomqtt.properties import Properties
+from aiomqtt.protocol.changes import SessionState
 from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
@@ -17,7 +18,7 @@ from .memory_account import MemoryAccount
 from .message import ApplicationMessage, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
-from .session import FOREVER, Session, message_of
+from .session import FOREVER, Session, Subscription, message_of
 from .subscriptions import Matches, Recipient, ShareGroup, Subscriptions
 from .timers import Timers
 from .turn import Turn
@@ -70,6 +71,8 @@ class BrokerState:
         self.asks_to_connect = False
         self.asks_for_topics = False
         self.redirection: Refusal | None = None
+        # Whether new sessions record their changes, for a store.
+        self.is_durable: bool = False
         # Whether subscriptions of sessions that have ended are still to be removed.
         self._is_sweeping = False
         # Since when nothing is read; and for how long nothing was read before that.
@@ -226,14 +229,7 @@ class BrokerState:
                 raise PacketError(QUOTA_EXCEEDED, "there are too many sessions")
             if not self.memory.has_room(0):
                 raise PacketError(QUOTA_EXCEEDED, "there is no memory for a session")
-            session = self.sessions[client_id] = Session(
-                client_id,
-                self.limits,
-                self.memory,
-                self.statistics,
-                self.retained,
-                self.turn,
-            )
+            session = self._new_session(client_id)
         self.timers.cancel(session.expiry_timer)
         # The client is back before its will was due ([MQTT-3.1.3-9]).
         self.timers.cancel(session.will_timer)
@@ -241,6 +237,41 @@ class BrokerState:
         connection.session = session
         self.connections[client_id] = connection
         return is_present
+
+    def _new_session(self, client_id: str) -> Session:
+        session = self.sessions[client_id] = Session(
+            client_id,
+            self.limits,
+            self.memory,
+            self.statistics,
+            self.retained,
+            self.turn,
+            self.is_durable,
+        )
+        return session
+
+    def restore(self, stored: SessionState) -> Session:
+        """Make a session, without a connection, of what a store has kept of it.
+
+        It lasts until a client has come for it and gone.
+        """
+        session = self._new_session(stored.client_id)
+        for topic_filter, subscription in stored.subscriptions.items():
+            options = subscription.options
+            self.subscriptions.add(
+                Subscription(
+                    session,
+                    topic_filter,
+                    options.qos,
+                    options.no_local,
+                    options.retain_as_published,
+                    subscription.identifier,
+                )
+            )
+        session.load(stored)
+        # All of that is in the store already.
+        session.take_changes()
+        return session
 
     def detach(self, session: Session, is_will_due: bool) -> None:
         """End a session's connection; publish its will, unless it was taken back."""

@@ -160,6 +160,7 @@ class Subscriptions:
         if is_new:
             self._memory.used += _size_of(subscription.topic_filter)
         session.subscriptions[subscription.topic_filter] = subscription
+        session.on_subscribed(subscription)
         self._count += is_new
         if not name:
             found.subscriptions[session] = subscription
@@ -181,6 +182,7 @@ class Subscriptions:
         subscription = session.subscriptions.pop(full_filter, None)
         if subscription is None:
             return False
+        session.on_unsubscribed(full_filter)
         self._forget_found()
         self._count -= 1
         self._remove(subscription)

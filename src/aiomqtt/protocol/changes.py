@@ -1,0 +1,358 @@
+"""The state of a session as plain values, and the changes that it goes through.
+
+A store keeps a `SessionState`. Each `Change` says how it differs from the last one:
+applied one after the other, they make of an earlier state the later one.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, ClassVar, Final
+
+from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
+
+from .delivery import QUEUED, RELEASED, SENT, Delivery
+from .packets import Shape
+
+
+class StoredDelivery(Shape):
+    """An outgoing message with QoS 1 or 2, as a store keeps it: see `Delivery`.
+
+    Attributes:
+        reason_code: That of the PUBREC, once it came.
+    """
+
+    __slots__ = (
+        "expires",
+        "identifiers",
+        "packet_id",
+        "payload",
+        "properties",
+        "qos",
+        "reason_code",
+        "retain",
+        "sequence",
+        "share",
+        "state",
+        "topic",
+    )
+
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "sequence",
+        "topic",
+        "payload",
+        "qos",
+        "retain",
+        "properties",
+        "expires",
+        "identifiers",
+        "share",
+        "packet_id",
+        "state",
+        "reason_code",
+    )
+
+    def __init__(
+        self,
+        sequence: int,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+        expires: float | None,
+        identifiers: tuple[int, ...],
+        share: str,
+        packet_id: int,
+        state: int,
+        reason_code: int,
+    ) -> None:
+        self.sequence: int = sequence
+        self.topic: str = topic
+        self.payload: bytes = payload
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.properties: Properties | None = properties
+        # By the clock of whoever calls the engine.
+        self.expires: float | None = expires
+        self.identifiers: tuple[int, ...] = identifiers
+        self.share: str = share
+        self.packet_id: int = packet_id
+        self.state: int = state
+        self.reason_code: int = reason_code
+
+
+class StoredSubscription(Shape):
+    """A subscription that was asked for and granted.
+
+    Attributes:
+        options: Its options.
+        identifier: Its Subscription Identifier; 0: none.
+    """
+
+    __slots__ = ("identifier", "options")
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("options", "identifier")
+
+    def __init__(self, options: SubscribeOptions, identifier: int) -> None:
+        self.options: SubscribeOptions = options
+        self.identifier: int = identifier
+
+
+class ChangeKind(Enum):
+    """The kinds of changes. Behind each: the key, and the value."""
+
+    # -; the client identifier, whether the session exists, whether it ever has.
+    IDENTIFIED = "identified"
+    # The sequence of a delivery. It is new: a StoredDelivery. It was written: its
+    # packet identifier. At QoS 2 the peer has it: the reason code. It is over: -.
+    ADDED = "added"
+    SENT = "sent"
+    RELEASED = "released"
+    ENDED = "ended"
+    # -; -. All that was written waits again; no packet identifier is in use.
+    REQUEUED = "requeued"
+    # -; -. There are no deliveries, and no packet identifier is in use.
+    OUTBOUND_CLEARED = "outbound cleared"
+    # A packet identifier: a request has it, it is out of use, or no longer; -.
+    COUNTED = "counted"
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+    # A packet identifier of the peer at QoS 2, from PUBLISH to PUBREL; -.
+    RECEIVED = "received"
+    COMPLETED = "completed"
+    INBOUND_CLEARED = "inbound cleared"
+    # A topic filter; a StoredSubscription, or -.
+    SUBSCRIBED = "subscribed"
+    UNSUBSCRIBED = "unsubscribed"
+
+
+class Change(Shape):
+    """One change of a session.
+
+    Attributes:
+        kind: Its kind.
+        key: Which delivery, packet identifier or topic filter it is about, or None.
+        value: The new value, or None.
+    """
+
+    __slots__ = ("key", "kind", "value")
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("kind", "key", "value")
+
+    def __init__(
+        self, kind: ChangeKind, key: int | str | None = None, value: object = None
+    ) -> None:
+        self.kind: ChangeKind = kind
+        self.key: int | str | None = key
+        self.value: object = value
+
+
+class SessionState(Shape):
+    """The state of a session (MQTT 5.0 §4.1), as a store keeps it.
+
+    It does not depend on the version of MQTT, nor on a connection.
+
+    Attributes:
+        client_id: The client identifier that it belongs to.
+        exists: Whether there is a session to go on with.
+        connected_before: Whether a connection has ever been accepted.
+        last_packet_id: The packet identifier that was given out last.
+        last_sequence: The sequence of the last delivery.
+        deliveries: The deliveries by sequence: those that the peer has not received in
+            the order in which they are sent, the others in that of the PUBRECs.
+        blocked: The packet identifiers of dropped messages that the peer may go by.
+        received: The packet identifiers of the peer at QoS 2, from PUBLISH to PUBREL.
+        subscriptions: The subscriptions that were granted, by topic filter.
+    """
+
+    __slots__ = (
+        "blocked",
+        "client_id",
+        "connected_before",
+        "deliveries",
+        "exists",
+        "last_packet_id",
+        "last_sequence",
+        "received",
+        "subscriptions",
+    )
+
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "client_id",
+        "exists",
+        "connected_before",
+        "last_packet_id",
+        "last_sequence",
+        "in_order",
+        "blocked",
+        "received",
+        "subscriptions",
+    )
+
+    def __init__(self, client_id: str = "") -> None:
+        self.client_id: str = client_id
+        self.exists: bool = False
+        self.connected_before: bool = False
+        self.last_packet_id: int = 0
+        self.last_sequence: int = 0
+        self.deliveries: dict[int, StoredDelivery] = {}
+        self.blocked: set[int] = set()
+        self.received: set[int] = set()
+        self.subscriptions: dict[str, StoredSubscription] = {}
+
+    @property
+    def in_order(self) -> tuple[list[StoredDelivery], list[StoredDelivery]]:
+        """The deliveries that the peer has received, and the others, in order."""
+        released: list[StoredDelivery] = []
+        unreceived: list[StoredDelivery] = []
+        for delivery in self.deliveries.values():
+            (released if delivery.state == RELEASED else unreceived).append(delivery)
+        return released, unreceived
+
+    def apply(self, change: Change) -> None:
+        """Make a change that a session has gone through."""
+        _APPLY[change.kind](self, change.key, change.value)
+
+
+def store(delivery: Delivery) -> StoredDelivery:
+    """Return what a store keeps of a delivery."""
+    return StoredDelivery(
+        delivery.sequence,
+        delivery.topic,
+        delivery.payload,
+        delivery.qos,
+        delivery.retain,
+        delivery.properties,
+        delivery.expires,
+        delivery.identifiers,
+        delivery.share,
+        delivery.packet_id,
+        delivery.state,
+        int(delivery.reason_code),
+    )
+
+
+def restore(stored: StoredDelivery) -> Delivery:
+    """Make a delivery of what a store has kept; its size is for `Outbound.measure`."""
+    delivery = Delivery(
+        stored.topic,
+        stored.payload,
+        stored.qos,
+        stored.retain,
+        stored.properties,
+        0,
+        expires=stored.expires,
+        identifiers=stored.identifiers,
+        share=stored.share,
+    )
+    delivery.sequence = stored.sequence
+    delivery.packet_id = stored.packet_id
+    delivery.state = stored.state
+    delivery.reason_code = ReasonCode(stored.reason_code)
+    return delivery
+
+
+# --- what each kind of change does --------------------------------------------------
+
+
+def _identify(state: SessionState, key: object, value: Any) -> None:
+    state.client_id, state.exists, state.connected_before = value
+
+
+def _add(state: SessionState, key: int, value: StoredDelivery) -> None:
+    state.deliveries[key] = _changed(value)
+    state.last_sequence = key
+    if value.packet_id:
+        state.last_packet_id = value.packet_id
+
+
+def _send(state: SessionState, key: int, value: int) -> None:
+    state.deliveries[key] = _changed(state.deliveries[key], state=SENT, packet_id=value)
+    state.last_packet_id = value
+
+
+def _release(state: SessionState, key: int, value: int) -> None:
+    # To the end: the order is that of the PUBRECs. Only its identifier counts.
+    state.deliveries[key] = _changed(
+        state.deliveries.pop(key),
+        state=RELEASED,
+        reason_code=value,
+        topic="",
+        payload=b"",
+        properties=None,
+    )
+
+
+def _end(state: SessionState, key: int, value: object) -> None:
+    del state.deliveries[key]
+
+
+def _requeue(state: SessionState, key: object, value: object) -> None:
+    for sequence, delivery in state.deliveries.items():
+        if delivery.state == SENT:
+            state.deliveries[sequence] = _changed(delivery, state=QUEUED, packet_id=0)
+    state.last_packet_id = 0
+    state.blocked.clear()
+
+
+def _clear_outbound(state: SessionState, key: object, value: object) -> None:
+    state.deliveries.clear()
+    state.last_packet_id = 0
+    state.blocked.clear()
+
+
+def _count(state: SessionState, key: int, value: object) -> None:
+    state.last_packet_id = key
+
+
+def _block(state: SessionState, key: int, value: object) -> None:
+    state.blocked.add(key)
+
+
+def _unblock(state: SessionState, key: int, value: object) -> None:
+    state.blocked.discard(key)
+
+
+def _receive(state: SessionState, key: int, value: object) -> None:
+    state.received.add(key)
+
+
+def _complete(state: SessionState, key: int, value: object) -> None:
+    state.received.discard(key)
+
+
+def _clear_inbound(state: SessionState, key: object, value: object) -> None:
+    state.received.clear()
+
+
+def _subscribe(state: SessionState, key: str, value: StoredSubscription) -> None:
+    state.subscriptions[key] = value
+
+
+def _unsubscribe(state: SessionState, key: str, value: object) -> None:
+    del state.subscriptions[key]
+
+
+def _changed(stored: StoredDelivery, **values: object) -> StoredDelivery:
+    """Return a copy with other values: states must not share what changes."""
+    fields = {name: getattr(stored, name) for name in stored.FIELDS}
+    return StoredDelivery(**{**fields, **values})
+
+
+_APPLY: Final[dict[ChangeKind, Callable[[SessionState, Any, Any], None]]] = {
+    ChangeKind.IDENTIFIED: _identify,
+    ChangeKind.ADDED: _add,
+    ChangeKind.SENT: _send,
+    ChangeKind.RELEASED: _release,
+    ChangeKind.ENDED: _end,
+    ChangeKind.REQUEUED: _requeue,
+    ChangeKind.OUTBOUND_CLEARED: _clear_outbound,
+    ChangeKind.COUNTED: _count,
+    ChangeKind.BLOCKED: _block,
+    ChangeKind.UNBLOCKED: _unblock,
+    ChangeKind.RECEIVED: _receive,
+    ChangeKind.COMPLETED: _complete,
+    ChangeKind.INBOUND_CLEARED: _clear_inbound,
+    ChangeKind.SUBSCRIBED: _subscribe,
+    ChangeKind.UNSUBSCRIBED: _unsubscribe,
+}
