@@ -203,7 +203,7 @@ async def test_calls_outlive_a_connection(version):
     assert calls.error is not None
     # Between the connections too.
     assert str(await within(calls.waiter(10))) == str(calls.error)
-    calls.connect()
+    calls.begin_connection()
     assert calls.error is None
     transport = connect(calls, engine, version)
     assert await calls.connected is None
@@ -223,7 +223,7 @@ async def test_what_leaves_accepts_nothing_on_the_next_connection_either(version
     connect(calls, engine, version)
     calls.leave()
     calls.driver.connection_lost(None)
-    calls.connect()
+    calls.begin_connection()
     connect(calls, engine, version)
     with pytest.raises(MqttError, match="being left"):
         calls.queue(1, 10)

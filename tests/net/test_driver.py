@@ -225,7 +225,8 @@ async def test_a_connection_that_is_over_leaves_the_next_one_alone(
         old.data_received(b"\xf0\x00")
     assert old.is_over
     was_written = [*first.written]
-    new = calls.connect()
+    calls.begin_connection()
+    new = calls.driver
     second = connect(calls, engine, version)
     # What the engine has to hand over now is for the new connection.
     engine.publish("t", b"x", 0, False, None, 0.0)

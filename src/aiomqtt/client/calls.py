@@ -81,27 +81,21 @@ class Calls(Owner):
         self._idle: Waiter | None = None
         self.timeout: float = min(timeout, LONGEST_TIMEOUT)
         self.follows_progress: bool = False
-        # Valid for the connection: `connect` begins another one.
-        self.room: Room = Room.ENOUGH
-        self.driver: Driver = self._new_driver()
-        # Resolves when the broker has accepted it, or has not.
+        self.begin_connection()
+
+    def begin_connection(self) -> None:
+        """Make a driver for another connection; the last one is over."""
+        # Valid for the connection.
+        self.driver: Driver = Driver(
+            self._engine, self, self._logger, self._target, self.timeout
+        )
+        # Resolves when the broker has accepted the connection, or it is over.
         self.connected: Waiter = self._loop.create_future()
         self._is_accepted = False
-        # Why it is over.
+        # Why the connection is over.
         self.error: MqttError | None = None
-
-    def _new_driver(self) -> Driver:
-        return Driver(self._engine, self, self._logger, self._target, self.timeout)
-
-    def connect(self) -> Driver:
-        """Begin a connection after the last one is over, and return its driver."""
+        self.room: Room = Room.ENOUGH
         self._queue.resume()
-        self.room = Room.ENOUGH
-        self.driver = self._new_driver()
-        self.connected = self._loop.create_future()
-        self._is_accepted = False
-        self.error = None
-        return self.driver
 
     # --- what the driver reports --------------------------------------------------
 
@@ -351,18 +345,6 @@ class Calls(Owner):
         if not self.driver.is_over and self._engine.withdraw(delivery):
             self.driver.hold()
         self.on_progress()
-
-    def push(self, size: int) -> None:
-        """Let what the engine was given leave: see `Driver.push`."""
-        self.driver.push(size)
-
-    def hold(self) -> None:
-        """Have what follows leave together: see `Driver.hold`."""
-        self.driver.hold()
-
-    def flush(self) -> None:
-        """Let what has gathered leave now."""
-        self.driver.flush()
 
     def waiter(self, timeout: float) -> Waiter:
         """Return a future for an answer of the broker, to be given to `forget`.

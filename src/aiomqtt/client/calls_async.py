@@ -89,7 +89,7 @@ async def request(
         raise error from None if calls is None else calls.error
     assert calls is not None
     made.waiter = waiter = calls.waiter(timeout)
-    calls.push(OVERHEAD)
+    calls.driver.push(OVERHEAD)
     calls.warn_if_many(threshold)
     what = f"no {made.answer.name} came within {timeout} seconds"
     await wait_for_answer(calls, waiter, what)

@@ -368,7 +368,7 @@ class Publisher:
     def _drop(self, deliveries: list[Delivery]) -> int:
         count = sum(map(self._engine.drop, deliveries))
         if self._calls is not None and not self._calls.is_over:
-            self._calls.flush()
+            self._calls.driver.flush()
         else:
             # The end of the connection was the last that anybody has waited for.
             self._engine.take()

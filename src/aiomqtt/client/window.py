@@ -97,7 +97,7 @@ class Batch(DeliveryObserver):
     def fill(self) -> None:
         """Publish while there is room in the window and on the way out."""
         calls, pending = self.calls, self._pending
-        calls.hold()
+        calls.driver.hold()
         while (
             not self._is_exhausted
             and len(pending) < self._window
@@ -116,7 +116,7 @@ class Batch(DeliveryObserver):
             if delivery is not None:
                 pending[delivery] = self._count
             self._count += 1
-        calls.flush()
+        calls.driver.flush()
 
     def _publish(self, message: object) -> Delivery | None:
         if not isinstance(message, tuple) or not 1 <= len(message) <= len(_DEFAULTS):

@@ -1,7 +1,6 @@
 """The driver of one connection: moves bytes between a transport and the engine.
 
-It keeps the engine's one timer, and reports to its owner what happened, in order. It
-knows nothing of the calls that wait, which outlive it.
+It keeps the engine's one timer, and reports what happens to its owner, in order.
 """
 
 import asyncio
@@ -139,7 +138,7 @@ class Driver:
             self.process()
 
     def hold(self) -> None:
-        """Have what follows leave together: at the end of this turn, or at `flush`."""
+        """Let packets gather until this turn of the loop ends, or until `flush`."""
         if not self.is_over:
             self.coalescer.hold()
 
@@ -216,10 +215,11 @@ class Driver:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        self._progress.add(write_pieces(transport, data))
+        progress = self._progress
+        progress.add(write_pieces(transport, data))
         # Not before: a handler that publishes would overtake them.
         self._packet_log.sent(data)
-        if self._is_writing_paused and self._progress.check_acks(
+        if self._is_writing_paused and progress.check_acks(
             self._engine, transport, data
         ):
             self._loop.call_soon(self.process)
@@ -243,12 +243,12 @@ class Driver:
             self._happenings = []
 
     def _end(self, event: Closed) -> None:
-        """Report the end, and close the transport."""
         self.state = LEAVING
         self._cancel_timer()
         self._owner.handle(event)
         transport = self.transport
         if transport is None or transport.is_closing():
+            self.state = CLOSING
             return
         if self.is_reading_paused:
             self.is_reading_paused = False
@@ -269,10 +269,7 @@ class Driver:
             self.process()
             self._owner.on_turn_end()
 
-    # --- the timer ------------------------------------------------------------------
-
     def _arm(self) -> None:
-        """Set the timer to the engine's deadline, if that has moved."""
         deadline = self._engine.deadline()
         if deadline is self._deadline or self.is_over:
             return
