@@ -14,7 +14,7 @@ from aiomqtt.exceptions import MqttError
 from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
 from aiomqtt.net import memory
-from aiomqtt.net.reading import ease_reading
+from aiomqtt.net.buffers import keep_large_blocks
 from aiomqtt.paho import PropertiesLike, to_properties
 from aiomqtt.payload import PayloadType, encode_payload
 from aiomqtt.protocol.codec.encode import check_qos, check_topic_name
@@ -178,7 +178,7 @@ class Broker:
         if self._connection_set is not None:
             msg = "The broker is running."
             raise RuntimeError(msg)
-        ease_reading()
+        keep_large_blocks()
         loop = asyncio.get_running_loop()
         if self._state is None:
             self._state = BrokerState(

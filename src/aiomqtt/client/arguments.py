@@ -4,8 +4,6 @@ ValueError and TypeError name the argument and the rule; nothing has changed the
 """
 
 import math
-import ssl
-from collections.abc import Iterable
 from typing import Final
 
 from aiomqtt.paho import is_subscribe_options, to_properties, to_subscribe_options
@@ -16,7 +14,7 @@ from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.standard.names import V5
 from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.topic import to_text
-from aiomqtt.types import ProxySettings, SocketOption, TLSParameters, Will
+from aiomqtt.types import Will
 
 # paho-mqtt's constant for "only until a connection was accepted".
 CLEAN_START_FIRST_ONLY: Final = 3
@@ -31,59 +29,6 @@ def check_type(name: str, value: object, *types: type) -> None:
         raise TypeError(msg)
 
 
-def check_transport(transport: str) -> None:
-    if transport not in ("tcp", "websockets", "unix", "memory"):
-        msg = (
-            "transport must be 'tcp', 'websockets', 'unix' or 'memory',"
-            f" not {transport!r}"
-        )
-        raise ValueError(msg)
-    if transport in ("websockets", "unix"):
-        msg = f"transport {transport!r} is not implemented yet; 'tcp' and 'memory' are"
-        raise NotImplementedError(msg)
-
-
-def check_proxy(proxy: ProxySettings | None) -> None:
-    if proxy is not None:
-        msg = "proxy is not implemented yet"
-        raise NotImplementedError(msg)
-
-
-def check_memory(**arguments: object) -> None:
-    """Refuse arguments that say something about a socket: in memory there is none."""
-    for name, value in arguments.items():
-        if value:
-            msg = (
-                f"{name} can't be combined with transport 'memory', which has neither"
-                " a socket nor TLS"
-            )
-            raise ValueError(msg)
-
-
-def check_tls(
-    context: ssl.SSLContext | None,
-    params: TLSParameters | None,
-    insecure: bool | None,
-    server_hostname: str | None,
-) -> None:
-    check_type("tls_context", context, ssl.SSLContext, type(None))
-    check_type("tls_params", params, TLSParameters, type(None))
-    if context is not None and params is not None:
-        msg = "tls_context and tls_params can't be combined: pass one of them"
-        raise ValueError(msg)
-    if insecure and context is None and params is None:
-        msg = "tls_insecure needs tls_context or tls_params"
-        raise ValueError(msg)
-    if server_hostname is not None:
-        check_type("server_hostname", server_hostname, str)
-        if context is None and params is None:
-            msg = "server_hostname needs tls_context or tls_params"
-            raise ValueError(msg)
-        if not server_hostname.rstrip("."):
-            msg = f"server_hostname must be a host name, not {server_hostname!r}"
-            raise ValueError(msg)
-
-
 def to_version(protocol: int | None) -> ProtocolVersion:
     if protocol is None:
         return ProtocolVersion.V311
@@ -92,48 +37,6 @@ def to_version(protocol: int | None) -> ProtocolVersion:
     except ValueError:
         msg = f"protocol must be 3 (3.1), 4 (3.1.1) or 5 (5.0), not {protocol!r}"
         raise ValueError(msg) from None
-
-
-def check_hostname(hostname: str, is_local: bool) -> str:
-    """Refuse what can't be the name of a host."""
-    check_type("hostname", hostname, str)
-    if not hostname or "\0" in hostname:
-        msg = f"hostname must be a host name or an address, not {hostname!r}"
-        raise ValueError(msg)
-    if is_local:  # the name of a broker, which may be any
-        return hostname
-    if "://" in hostname:
-        raise ValueError(_not_a_url(hostname))
-    name, separator, port = hostname.partition(":")
-    if separator and port.isdecimal():
-        msg = (
-            f"hostname must be a host name or an address, not {hostname!r}: pass"
-            f" hostname={name!r}, port={port}"
-        )
-        raise ValueError(msg)
-    return hostname
-
-
-def _not_a_url(url: str) -> str:
-    """Say how to pass what a URL says; a password in it is not repeated."""
-    from urllib.parse import urlsplit
-
-    msg = "hostname must be a host name or an address, not a URL"
-    try:
-        parts = urlsplit(url)
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        return msg
-    if not name:
-        return msg
-    said = f"{msg}: pass hostname={name!r}"
-    if port:
-        said += f", port={port}"
-    if parts.username is not None:
-        said += ", username= and password="
-    if parts.scheme in ("mqtts", "ssl", "tls"):
-        said += ", and for TLS tls_params=aiomqtt.TLSParameters()"
-    return said
 
 
 def check_range(name: str, value: int, lowest: int) -> int:
@@ -160,21 +63,6 @@ def check_timeout(timeout: float) -> float:
         msg = "timeout must be a number of seconds, not nan"
         raise ValueError(msg)
     return timeout
-
-
-def to_socket_options(
-    options: Iterable[SocketOption] | None,
-) -> tuple[SocketOption, ...]:
-    """Return the options; each is the arguments of ``socket.setsockopt``."""
-    if options is None:
-        return ()
-    check_type("socket_options", options, Iterable)
-    found = tuple(options)
-    for option in found:
-        if not isinstance(option, tuple | list) or len(option) not in (3, 4):
-            msg = f"socket_options must hold arguments of setsockopt, not {option!r}"
-            raise TypeError(msg)
-    return found
 
 
 def to_clean_start(

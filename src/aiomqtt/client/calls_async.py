@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
-from aiomqtt.net.open import open_connection
+from aiomqtt.net.connect import open_connection
 from aiomqtt.net.target import Target
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.engine import Engine

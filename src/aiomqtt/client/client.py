@@ -39,10 +39,11 @@ from .arguments import (
 )
 from .calls import Calls
 from .calls_async import close, connect, request
-from .configuration import to_settings, to_stream, to_target
+from .configuration import to_settings, to_stream
 from .legacy import LegacyAttributes
 from .other_names import OtherNames
 from .publish_async import Publisher
+from .target_arguments import to_target
 
 LOGGER: Final = logging.getLogger("mqtt")
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from aiomqtt.log import SafeLogger
 from aiomqtt.message import Message
-from aiomqtt.net.target import Target
 from aiomqtt.paho import to_properties
 from aiomqtt.protocol.events import Settings
 from aiomqtt.standard.tables import ProtocolVersion
@@ -19,64 +18,18 @@ from aiomqtt.streams.custom_queue import CustomQueueStream
 from aiomqtt.streams.stream import MessageStream
 
 from .arguments import (
-    check_hostname,
-    check_memory,
-    check_proxy,
     check_range,
-    check_tls,
-    check_transport,
     check_type,
     to_bound,
     to_clean_start,
     to_credentials,
     to_identifier,
-    to_socket_options,
     to_version,
     to_will,
 )
 
 # Of a generated client identifier; two characters each, and 3.1 allows 23 (3.1 §3.1).
 _ID_BYTES: Final = 11
-# They say something about a socket or about TLS.
-_NOT_IN_MEMORY: Final = (
-    "tls_context",
-    "tls_params",
-    "tls_insecure",
-    "bind_address",
-    "bind_port",
-    "socket_options",
-    "server_hostname",
-    "proxy",
-)
-
-
-def to_target(given: Mapping[str, Any]) -> Target:
-    """Return where to connect to, and how."""
-    transport: str = given["transport"]
-    check_transport(transport)
-    options = to_socket_options(given["socket_options"])
-    is_local = transport == "memory"
-    if is_local:
-        of_sockets = {name: given[name] for name in _NOT_IN_MEMORY}
-        check_memory(**of_sockets | {"socket_options": options})
-    check_proxy(given["proxy"])
-    tls_context, tls_params = given["tls_context"], given["tls_params"]
-    tls_insecure, server_hostname = given["tls_insecure"], given["server_hostname"]
-    check_tls(tls_context, tls_params, tls_insecure, server_hostname)
-    check_type("bind_address", given["bind_address"], str, type(None))
-    port = given["port"]
-    return Target(
-        check_hostname(given["hostname"], is_local),
-        port if is_local else check_range("port", port, 1),
-        transport,
-        given["bind_address"] or "",
-        check_range("bind_port", given["bind_port"], 0),
-        options,
-        tls_context,
-        tls_params,
-        bool(tls_insecure),
-        server_hostname,
-    )
 
 
 def to_settings(given: Mapping[str, Any]) -> Settings:

@@ -1,31 +1,82 @@
-"""Where a connection goes, and how."""
+"""Where to connect to, and how: a class for each transport.
+
+Each says which arguments of `Client` its transport takes. They are plain classes, since
+dataclasses are slow to import.
+"""
 
 import ssl
+from typing import ClassVar
 
 from aiomqtt.types import SocketOption, TLSParameters
 
 
 class Target:
-    """Where to connect to, and how: a plain class, since others are slow to import.
+    """A place to connect to.
+
+    Attributes:
+        transport: The name of the transport.
+        arguments: The arguments of `Client`, other than `hostname`, that the transport
+            takes.
+        missing: What the transport lacks, for the error of an argument that it does
+            not take.
+        hostname: The host's name or address, or the broker's name.
+        port: The host's port; a transport without ports ignores it.
+    """
+
+    transport: ClassVar[str]
+    arguments: ClassVar[frozenset[str]] = frozenset()
+    missing: ClassVar[str] = ""
+
+    def __init__(self, hostname: str, port: int) -> None:
+        self.hostname = hostname
+        self.port = port
+
+
+class MemoryTarget(Target):
+    """A broker in the same event loop, by its name."""
+
+    transport: ClassVar[str] = "memory"
+    missing: ClassVar[str] = "neither a socket nor TLS"
+
+    def __str__(self) -> str:
+        """Return the name, for messages."""
+        return f"memory:{self.hostname}"
+
+
+class TcpTarget(Target):
+    """A host and a port, with or without TLS.
 
     Args:
-        hostname: The host's name or address; for "memory" the name of the broker.
+        hostname: The host's name or address.
         port: The host's port.
-        transport: "tcp" or "memory".
         bind_address: The local address; "": the system chooses.
         bind_port: The local port; 0: the system chooses.
         socket_options: Arguments of ``socket.setsockopt``.
         tls_context: The context for TLS, or None.
-        tls_params: What to make a context of, or None.
-        tls_insecure: Do not compare the host's name with the certificate.
+        tls_params: The parameters of a context to make, or None.
+        tls_insecure: Whether to accept a certificate with another name.
         server_hostname: The name that the certificate must have; None: the host's.
     """
+
+    transport: ClassVar[str] = "tcp"
+    arguments: ClassVar[frozenset[str]] = frozenset(
+        (
+            "port",
+            "bind_address",
+            "bind_port",
+            "socket_options",
+            "tls_context",
+            "tls_params",
+            "tls_insecure",
+            "server_hostname",
+            "proxy",
+        )
+    )
 
     def __init__(
         self,
         hostname: str,
         port: int,
-        transport: str = "tcp",
         bind_address: str = "",
         bind_port: int = 0,
         socket_options: tuple[SocketOption, ...] = (),
@@ -34,10 +85,7 @@ class Target:
         tls_insecure: bool = False,
         server_hostname: str | None = None,
     ) -> None:
-        """Keep the arguments."""
-        self.hostname = hostname
-        self.port = port
-        self.transport = transport
+        super().__init__(hostname, port)
         self.bind_address = bind_address
         self.bind_port = bind_port
         self.socket_options = socket_options
@@ -48,17 +96,10 @@ class Target:
 
     @property
     def tls_name(self) -> str:
-        """The name to ask for and to verify (SNI); it has no trailing dot there."""
+        """The name to verify and to send as SNI, which has no trailing dot."""
         return (self.server_hostname or self.hostname).rstrip(".")
 
-    @property
-    def uses_tls(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.tls_context is not None or self.tls_params is not None
-
     def __str__(self) -> str:
-        """Return host and port, or what stands for them, for messages."""
-        if self.transport == "memory":
-            return f"memory:{self.hostname}"
+        """Return host and port, for messages."""
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         return f"{host}:{self.port}"

@@ -1,31 +1,30 @@
-"""Opening a TCP connection, with or without TLS."""
+"""Connecting by TCP, with or without TLS: dialing comes first, then TLS."""
 
 import asyncio
 from collections.abc import Callable
 
 from aiomqtt.exceptions import MqttError
 
+from .buffers import keep_large_blocks
 from .dial import dial
 from .explain import explain, explain_handshake
-from .reading import ease_reading
-from .target import Target
+from .target import TcpTarget
 from .tls import load_context
 
 
-async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> None:
-    """Connect a protocol to a target; returns when TLS is established too.
+async def open_tcp(target: TcpTarget, factory: Callable[[], asyncio.Protocol]) -> None:
+    """Connect a protocol to a target; return when TLS is established too.
 
-    When cancelled, or on an error, no socket is left behind, unless the protocol
-    has its transport already: then it is the protocol's to close.
+    When cancelled or on an error, no socket is left behind, unless the protocol
+    already has its transport: then the protocol has to close it.
 
     Raises:
         MqttError: It failed; the message says to where and why, `__cause__` is the
             OSError or ssl.SSLError.
     """
-    ease_reading()
+    keep_large_blocks()
     loop = asyncio.get_running_loop()
-    # What turns a failure into words.
-    tell = explain
+    describe_error = explain
     try:
         context = await load_context(
             target.tls_context, target.tls_params, target.tls_insecure
@@ -38,8 +37,8 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
             target.socket_options,
         )
         if context is not None:
-            tell = explain_handshake
-        # From here on the socket is the transport's to close, whatever happens.
+            describe_error = explain_handshake
+        # From here on the transport closes the socket, whatever happens.
         await loop.create_connection(
             factory,
             sock=sock,
@@ -48,5 +47,5 @@ async def open_tcp(target: Target, factory: Callable[[], asyncio.Protocol]) -> N
         )
     # UnicodeError: a host name that can't be encoded for the resolver.
     except (OSError, UnicodeError) as error:
-        msg = f"Could not connect to {target}: {tell(error)}"
+        msg = f"Could not connect to {target}: {describe_error(error)}"
         raise MqttError(msg) from error

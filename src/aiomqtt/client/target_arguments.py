@@ -1,0 +1,164 @@
+"""The arguments of `Client` that say where to connect to, and how.
+
+ValueError and TypeError name the argument and the rule.
+"""
+
+import ssl
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from aiomqtt.net.connect import TRANSPORTS
+from aiomqtt.net.target import Target
+from aiomqtt.types import SocketOption, TLSParameters
+
+from .arguments import check_range, check_type
+
+# The arguments that a transport may not take. `Client` takes them all.
+_OPTIONAL: Final = (
+    "tls_context",
+    "tls_params",
+    "tls_insecure",
+    "bind_address",
+    "bind_port",
+    "socket_options",
+    "server_hostname",
+    "proxy",
+)
+
+
+def to_target(given: Mapping[str, Any]) -> Target:
+    """Return the target for the arguments of a client.
+
+    Raises:
+        ValueError: The transport does not take an argument, or a value is wrong.
+        TypeError: An argument is of a wrong type.
+        NotImplementedError: The transport or the proxy is not implemented yet.
+    """
+    transport: str = given["transport"]
+    kind = _to_kind(transport)
+    options: dict[str, Any] = {name: given[name] for name in _OPTIONAL}
+    options["socket_options"] = _to_socket_options(options["socket_options"])
+    for name, value in options.items():
+        if value and name not in kind.arguments:
+            msg = (
+                f"{name} can't be combined with transport {transport!r}, which has"
+                f" {kind.missing}"
+            )
+            raise ValueError(msg)
+    if options.pop("proxy") is not None:
+        msg = "proxy is not implemented yet"
+        raise NotImplementedError(msg)
+    _check_tls(
+        options["tls_context"],
+        options["tls_params"],
+        options["tls_insecure"],
+        options["server_hostname"],
+    )
+    check_type("bind_address", options["bind_address"], str, type(None))
+    options["bind_address"] = options["bind_address"] or ""
+    check_range("bind_port", options["bind_port"], 0)
+    options["tls_insecure"] = bool(options["tls_insecure"])
+    hostname, port = given["hostname"], given["port"]
+    has_port = "port" in kind.arguments
+    _check_hostname(hostname, has_port)
+    if has_port:
+        check_range("port", port, 1)
+    taken = {name: options[name] for name in options if name in kind.arguments}
+    return kind(hostname, port, **taken)
+
+
+def _to_kind(transport: str) -> type[Target]:
+    """Return the class of a transport's targets."""
+    if transport not in tuple(TRANSPORTS):
+        names = [repr(name) for name in TRANSPORTS]
+        msg = (
+            f"transport must be {', '.join(names[:-1])} or {names[-1]},"
+            f" not {transport!r}"
+        )
+        raise ValueError(msg)
+    row = TRANSPORTS[transport]
+    if row is None:
+        ready = " and ".join(repr(name) for name, row in TRANSPORTS.items() if row)
+        msg = f"transport {transport!r} is not implemented yet; {ready} are"
+        raise NotImplementedError(msg)
+    return row.target
+
+
+def _check_tls(
+    context: ssl.SSLContext | None,
+    params: TLSParameters | None,
+    insecure: bool | None,
+    server_hostname: str | None,
+) -> None:
+    check_type("tls_context", context, ssl.SSLContext, type(None))
+    check_type("tls_params", params, TLSParameters, type(None))
+    if context is not None and params is not None:
+        msg = "tls_context and tls_params can't be combined: pass one of them"
+        raise ValueError(msg)
+    if insecure and context is None and params is None:
+        msg = "tls_insecure needs tls_context or tls_params"
+        raise ValueError(msg)
+    if server_hostname is not None:
+        check_type("server_hostname", server_hostname, str)
+        if context is None and params is None:
+            msg = "server_hostname needs tls_context or tls_params"
+            raise ValueError(msg)
+        if not server_hostname.rstrip("."):
+            msg = f"server_hostname must be a host name, not {server_hostname!r}"
+            raise ValueError(msg)
+
+
+def _check_hostname(hostname: str, is_host: bool) -> None:
+    """Refuse a name that no host can have; if it is a broker's, any will do."""
+    check_type("hostname", hostname, str)
+    if not hostname or "\0" in hostname:
+        msg = f"hostname must be a host name or an address, not {hostname!r}"
+        raise ValueError(msg)
+    if not is_host:
+        return
+    if "://" in hostname:
+        raise ValueError(_not_a_url(hostname))
+    name, separator, port = hostname.partition(":")
+    if separator and port.isdecimal():
+        msg = (
+            f"hostname must be a host name or an address, not {hostname!r}: pass"
+            f" hostname={name!r}, port={port}"
+        )
+        raise ValueError(msg)
+
+
+def _not_a_url(url: str) -> str:
+    """Return the error for a URL: how to pass its parts, without its password."""
+    from urllib.parse import urlsplit
+
+    msg = "hostname must be a host name or an address, not a URL"
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        return msg
+    if not name:
+        return msg
+    said = f"{msg}: pass hostname={name!r}"
+    if port:
+        said += f", port={port}"
+    if parts.username is not None:
+        said += ", username= and password="
+    if parts.scheme in ("mqtts", "ssl", "tls"):
+        said += ", and for TLS tls_params=aiomqtt.TLSParameters()"
+    return said
+
+
+def _to_socket_options(
+    options: Iterable[SocketOption] | None,
+) -> tuple[SocketOption, ...]:
+    """Return the options; each is the arguments of ``socket.setsockopt``."""
+    if options is None:
+        return ()
+    check_type("socket_options", options, Iterable)
+    found = tuple(options)
+    for option in found:
+        if not isinstance(option, tuple | list) or len(option) not in (3, 4):
+            msg = f"socket_options must hold arguments of setsockopt, not {option!r}"
+            raise TypeError(msg)
+    return found
