@@ -1,8 +1,8 @@
-"""Builds the hot modules with mypyc, from the very source that runs without it.
+"""Builds the hot modules with mypyc, from the same source that runs uncompiled.
 
-Where that is not possible (no C compiler, no mypyc) the package installs all the same
-and runs from source. AIOMQTT_PURE=1 asks for that; AIOMQTT_REQUIRE_COMPILED=1 makes
-it an error, for those who build wheels.
+If that is impossible (no C compiler, no mypyc), the package still installs and runs
+from source. AIOMQTT_PURE=1 selects the source; AIOMQTT_REQUIRE_COMPILED=1 makes a build
+that can't compile an error, for building wheels.
 """
 
 import ast
@@ -19,8 +19,9 @@ from setuptools.command.build_ext import build_ext
 MYPY = "mypy==2.4.1"
 
 SOURCE = Path("src")
-# All that runs for each message, and no more: what is compiled takes more memory.
-# Calls among these are calls of C. None of them waits (see CONTRIBUTING.md).
+# The modules that run for each message. There are no others, since compiled modules use
+# more memory. Calls between these are C calls. None of them waits (see
+# CONTRIBUTING.md).
 HOT = (
     "aiomqtt/client/calls.py",
     "aiomqtt/client/deadlines.py",
@@ -56,7 +57,7 @@ HOT = (
     "aiomqtt/streams/iterator.py",
     "aiomqtt/streams/stream.py",
 )
-# The same for the broker: a library of its own, as most programs never load it.
+# The same for the broker, in a separate library, as most programs never load it.
 HOT_IN_BROKER = (
     "aiomqtt/broker/core/state.py",
     "aiomqtt/broker/core/subscribe_handlers.py",
@@ -77,7 +78,8 @@ HOT_IN_BROKER = (
     "aiomqtt/routing/trie.py",
 )
 GROUPS = {"aiomqtt": HOT, "aiomqtt_broker": HOT_IN_BROKER}
-# Compiled classes whose instances take attributes and weak references, in C.
+# Compiled classes whose instances accept attributes and weak references, by their C
+# names.
 OPEN_CLASSES = {
     "aiomqtt": ("message___Message", "packets___Publish"),
     "aiomqtt_broker": (),
@@ -89,7 +91,7 @@ def is_set(variable: str) -> bool:
 
 
 def missing_compiler() -> str:
-    """The compiler that Python was built with, if it is not there; for MSVC: never."""
+    """Return the compiler that Python was built with if it is missing; never MSVC."""
     if sys.platform == "win32":
         return ""
     command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
@@ -101,7 +103,7 @@ class BuildHot(build_ext):
     """Compiles all of the hot modules or none of them."""
 
     def run(self) -> None:
-        # Who installs in editable mode wants to see what he edits.
+        # In editable mode edits must take effect: compile nothing.
         if self.editable_mode:
             return
         command = build_ext(self.distribution)
@@ -115,7 +117,7 @@ class BuildHot(build_ext):
             self.distribution.ext_modules = compile_to_c()
             command.ensure_finalized()
             command.run()
-        # mypyc reports an error by SystemExit.
+        # mypyc reports errors by SystemExit.
         except (Exception, SystemExit) as error:
             if is_set("AIOMQTT_REQUIRE_COMPILED"):
                 raise
@@ -133,10 +135,11 @@ def compile_to_c() -> list[Extension]:
     from mypyc.build import mypycify
 
     extensions: list[Extension] = []
-    # Each on its own: groups that know each other have slower calls within them.
+    # Compile them separately: in groups that know each other, calls are slower.
     for group, names in GROUPS.items():
         extensions += mypycify(
-            # Its own options: what the project's linter says must not stop a build.
+            # Use separate options: an error of mypy's strict rules must not stop a
+            # build.
             [
                 "--config-file=",
                 "--python-version=3.11",
@@ -148,7 +151,7 @@ def compile_to_c() -> list[Extension]:
         )
     if sys.platform != "win32":
         for extension in extensions:
-            # Calls within the group need no detour through the dynamic linker.
+            # Hidden symbols: calls within the group bypass the dynamic linker.
             extension.extra_compile_args.append("-fvisibility=hidden")
     for group, names in GROUPS.items():
         [source] = (
@@ -165,10 +168,10 @@ def compile_to_c() -> list[Extension]:
     return extensions
 
 
-# --- attributes and weak references, for which mypyc makes no room ----------------
+# --- attributes and weak references, which mypyc doesn't support ------------------
 
-# Where the struct of an instance ends, a pointer to its __dict__ and one to its weak
-# references. In an instance that has neither, both are NULL: all it costs is to look.
+# Behind the struct of an instance: a pointer to its __dict__ and one to its weak
+# references. In an instance that has neither, both are NULL and only cost a check.
 OPENINGS = (
     (
         r"(?P<before>\.tp_basicsize = )sizeof\({struct}\),",
@@ -201,7 +204,7 @@ OPENINGS = (
 
 
 def opened(text: str, name: str) -> str:
-    """Return mypyc's C code with that room in the instances of a class."""
+    """Return mypyc's C code with these two pointers in the instances of a class."""
     found = re.search(rf"^\s*{name}_dealloc\((\w+) \*self\)$", text, re.MULTILINE)
     if found is None:
         msg = f"mypyc's C code has no class {name}"
@@ -218,7 +221,7 @@ def opened(text: str, name: str) -> str:
     return text
 
 
-# --- docstrings: mypyc writes signatures only ------------------------------------
+# --- docstrings: mypyc writes only signatures ------------------------------------
 
 # A class, a function or method, and a property, as mypyc writes them in C.
 IN_C = re.compile(
@@ -236,7 +239,7 @@ IN_C = re.compile(
 
 
 def with_docstrings(text: str, names: tuple[str, ...]) -> str:
-    """Return mypyc's C code with the docstrings of the modules that it was made of."""
+    """Return mypyc's C code with the docstrings of the modules that it compiled."""
     found: dict[str, str] = {}
     for name in names:
         tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
@@ -249,7 +252,7 @@ def with_docstrings(text: str, names: tuple[str, ...]) -> str:
         doc = found.get(name)
         if doc is None:
             return match[0]
-        # C knows no others; three digits at most belong to an octal escape.
+        # Use octal escapes: C reads at most three digits of one.
         literal = "".join(
             chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
             for byte in doc.encode()
@@ -263,9 +266,9 @@ def with_docstrings(text: str, names: tuple[str, ...]) -> str:
 
 
 def collect_docstrings(node: ast.AST, path: list[str], found: dict[str, str]) -> None:
-    """Add those below a node, by each of the names that mypyc may have for it in C.
+    """Collect the docstrings below a node, by each name that mypyc may use for it in C.
 
-    It is the path without as much of its beginning as it takes to be no other's.
+    mypyc shortens the path from the beginning, as long as it stays unique.
     """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -279,7 +282,7 @@ def collect_docstrings(node: ast.AST, path: list[str], found: dict[str, str]) ->
 
 is_wanted = not is_set("AIOMQTT_PURE")
 setup(
-    # Until it is known whether they can be compiled.
+    # Empty until it is known whether they can be compiled.
     ext_modules=[
         Extension(name.removesuffix(".py").replace("/", "."), [str(SOURCE / name)])
         for names in GROUPS.values()

@@ -1,13 +1,13 @@
-# Shell code that the scripts share. Sourced by them, with the checkout as cwd.
+# Shell code shared by the scripts, which source it in the root of the checkout.
 # shellcheck shell=bash
 
-# What fails in "$(...)" ends the script too: or a build that failed would be tested.
+# A failure in "$(...)" ends the script too. Otherwise it would test a failed build.
 shopt -s inherit_errexit
 
-# Debian puts mosquitto here, outside the PATH of an ordinary user.
+# Debian installs mosquitto here, outside the PATH of an ordinary user.
 PATH=$PATH:/usr/sbin:/sbin
 
-# The Python versions that the suite has to pass on.
+# The Python versions on which the suite must pass.
 VERSIONS=(3.11 3.12 3.13 3.14)
 
 fail() {
@@ -27,7 +27,7 @@ as_root() {
 apt_install() (
     command -v apt-get >/dev/null || fail "please install: $*"
     echo "Installing Debian packages: $*" >&2
-    # Debian starts what it installs, on its default port, unless this file
+    # Debian starts an installed service on its default port, unless this file
     # forbids it.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
@@ -36,13 +36,13 @@ apt_install() (
         as_root chmod 755 $policy
     fi
     get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "$@" </dev/null >&2; }
-    # A bare machine has no package lists, an old one has stale ones.
+    # A new machine has no package lists, an old one has stale ones.
     get install --no-install-recommends "$@" ||
         { get update && get install --no-install-recommends "$@"; }
 )
 
-# need_commands COMMAND[:PACKAGE]...: a command is in the Debian package of its name,
-# or in another one.
+# need_commands COMMAND[:PACKAGE]...: installs missing commands; PACKAGE is needed if the
+# Debian package has another name.
 need_commands() {
     local missing=() name
     for name in "$@"; do
@@ -51,7 +51,8 @@ need_commands() {
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
 
-# node_packages DIRECTORY: what its package-lock.json names, in its node_modules.
+# node_packages DIRECTORY: installs the packages of its package-lock.json into its
+# node_modules.
 node_packages() {
     local holds
     holds="$(node --version) $(sha256sum <"$1/package-lock.json")"
@@ -63,7 +64,7 @@ node_packages() {
     fi
 }
 
-# version_of PYTHON: "3.12", or nothing when it doesn't run (as a pyenv shim
+# version_of PYTHON: prints "3.12", or nothing if it doesn't run (such as a pyenv shim
 # of a version that isn't selected).
 version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
@@ -82,7 +83,7 @@ find_python() {
     done
 }
 
-# choose_python: $PYTHON, else the oldest version that is supported and present.
+# choose_python: prints $PYTHON, or else the oldest supported version that is installed.
 choose_python() {
     local version python
     if [ -n "${PYTHON:-}" ]; then
@@ -99,13 +100,13 @@ choose_python() {
     fail "needs one of Python ${VERSIONS[*]}; name another one with PYTHON="
 }
 
-# make_venv DIRECTORY PYTHON [REQUIREMENTS]: a virtual environment with the
-# packages and, editable and so from its source, this checkout. Quick when there
-# is nothing to do.
+# make_venv DIRECTORY PYTHON [REQUIREMENTS]: makes a virtual environment with the
+# packages and, in editable mode (so from its source), this checkout. Fast if there is
+# nothing to do.
 make_venv() {
     local venv=$1 requirements=${3:-/dev/null} holds
     empty_venv "$venv" "$2"
-    # The version is part of what is installed, so a new one installs again.
+    # The installed metadata has the version, so a new version installs again.
     holds=$(grep -h '^__version__' src/aiomqtt/__init__.py |
         cat - "$requirements" pyproject.toml | sha256sum)
     if [ "$(cat "$venv/.holds" 2>/dev/null)" != "$holds" ]; then
@@ -115,8 +116,8 @@ make_venv() {
     fi
 }
 
-# make_compiled_venv DIRECTORY PYTHON REQUIREMENTS: the same, but with the package
-# compiled and installed as a user would, made anew when a source file changes.
+# make_compiled_venv DIRECTORY PYTHON REQUIREMENTS: the same, but the package is compiled
+# and installed as by a user, and recompiled when a source file changes.
 make_compiled_venv() {
     local venv=$1 requirements=$3 holds copy
     empty_venv "$venv" "$2"
@@ -125,7 +126,7 @@ make_compiled_venv() {
     if [ "$(cat "$venv/.holds" 2>/dev/null)" != "$holds" ]; then
         install_requirements "$venv" "$requirements"
         echo "Compiling for $venv" >&2
-        # setuptools leaves its build/ where it builds.
+        # setuptools leaves a build/ directory behind.
         copy=$(mktemp -d)
         cp -r src pyproject.toml setup.py README.md LICENSE "$copy"
         AIOMQTT_REQUIRE_COMPILED=1 pip_of "$venv" --no-deps --force-reinstall "$copy" >&2
@@ -134,8 +135,8 @@ make_compiled_venv() {
     fi
 }
 
-# empty_venv DIRECTORY PYTHON: a virtual environment, made anew for another checkout
-# or interpreter.
+# empty_venv DIRECTORY PYTHON: makes a virtual environment, and makes it again for another
+# checkout or interpreter.
 empty_venv() {
     local venv=$1 python=$2 made_for
     made_for="$PWD $(realpath "$python") $("$python" -V)"
@@ -160,8 +161,8 @@ install_requirements() {
     [ "$2" = /dev/null ] || pip_of "$1" -r "$2" >&2
 }
 
-# dev_venv PYTHON [BUILD]: makes the virtual environment for development with it,
-# pure unless BUILD is "compiled", and prints its directory.
+# dev_venv PYTHON [BUILD]: makes the virtual environment for development, pure unless
+# BUILD is "compiled", and prints its directory.
 dev_venv() {
     local venv
     venv=.venv-$(version_of "$1")
@@ -175,7 +176,7 @@ dev_venv() {
     echo "$PWD/$venv"
 }
 
-# need_compiler PYTHON: a C compiler and the headers of that Python.
+# need_compiler PYTHON: installs a C compiler and the headers of that Python if missing.
 need_compiler() {
     local header
     command -v cc >/dev/null || apt_install gcc libc6-dev

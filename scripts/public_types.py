@@ -1,7 +1,7 @@
-"""Check the public types as the type checker of a user sees them: pyright, on the PATH.
+"""Check the public types with pyright, as a user's editor does. It must be on the PATH.
 
-Of the public names at least 98 % have to have types, and tests/typed_program.py has to
-pass from outside of the checkout, where what a module only imports is not its own.
+At least 98 % of the public names must have types, and tests/typed_program.py must pass
+outside the checkout, where pyright rejects names that a module only imports.
 """
 
 import json
@@ -15,7 +15,7 @@ PROGRAM = Path("tests/typed_program.py")
 
 
 def incomplete() -> int:
-    """Tell which public names have no types; return 1 if these are too many."""
+    """Print the public names without types; return 1 if there are too many."""
     command = ["pyright", "--verifytypes", "aiomqtt", "--ignoreexternal"]
     ran = subprocess.run([*command, "--outputjson"], stdout=subprocess.PIPE, text=True)
     report = json.loads(ran.stdout)
@@ -33,7 +33,7 @@ def incomplete() -> int:
 
 
 def refused() -> int:
-    """Check the program; return 1 if there is anything to say of it."""
+    """Check the program; return 1 if pyright reports anything."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory, PROGRAM.name)
         copy.write_text(PROGRAM.read_text(encoding="utf-8"), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Check an installed aiomqtt: `python scripts/smoke.py BUILD`, on any platform.
 
-Over sockets, a message goes out to a peer that acknowledges it, and another one
-through a broker of this process and back in.
+It sends one message over a socket to a peer that acknowledges it, and another one to
+itself through a broker in this process.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def through_broker() -> None:
-    """Send a message to ourselves by way of our own broker."""
+    """Send a message to ourselves through our own broker."""
     async with (
         aiomqtt.Broker() as broker,
         aiomqtt.Client(broker.host, broker.port) as client,
@@ -36,7 +36,7 @@ async def through_broker() -> None:
 
 
 async def main(build: str) -> None:
-    """Publish, and compare the build with what it should be."""
+    """Publish, and check that the expected build is running."""
     server = await asyncio.start_server(peer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, aiomqtt.Client("127.0.0.1", port) as client:

@@ -1,6 +1,6 @@
 """Check the structure of the source: import circles, long files, missing test files.
 
-Run at the root of the checkout, whose `scripts/structure.toml` lists the exceptions.
+Run it in the root of the checkout; `scripts/structure.toml` lists the exceptions.
 """
 
 import sys
@@ -17,7 +17,7 @@ EXCEPTIONS = Path("scripts/structure.toml")
 
 
 def import_circles() -> list[str]:
-    """Name a circle of imports, if there is one; TYPE_CHECKING doesn't count."""
+    """Name a circle of imports, if there is one; ignore those for TYPE_CHECKING."""
     graph = grimp.build_graph(
         "aiomqtt", exclude_type_checking_imports=True, cache_dir=None
     )
@@ -34,7 +34,7 @@ def import_circles() -> list[str]:
 
 
 def long_files(files: list[str], most: int, longer: dict[str, int]) -> list[str]:
-    """Name the files with too many lines, and the limits that have no use any more."""
+    """Name the files with too many lines, and the limits that are no longer needed."""
     problems = []
     for name in files:
         lines = len((SOURCE / name).read_text(encoding="utf-8").splitlines())
@@ -59,7 +59,7 @@ def tests_of(name: str) -> list[Path]:
 
 
 def untested_modules(files: list[str], elsewhere: dict[str, str]) -> list[str]:
-    """Name the modules without a test file that are not listed as exceptions."""
+    """Name the modules that have no test file and are not listed as exceptions."""
     problems = []
     for name in files:
         if Path(name).name == "__init__.py":
@@ -76,7 +76,7 @@ def untested_modules(files: list[str], elsewhere: dict[str, str]) -> list[str]:
 
 
 def problems() -> list[str]:
-    """Return all that is wrong, a line for each."""
+    """Return all problems, one line for each."""
     exceptions: dict[str, Any] = tomllib.loads(EXCEPTIONS.read_text(encoding="utf-8"))
     longer, elsewhere = exceptions["longer"], exceptions["elsewhere"]
     files = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))

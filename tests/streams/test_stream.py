@@ -10,11 +10,11 @@ from aiomqtt.net.sink import Room
 from aiomqtt.protocol.codec.size import MESSAGE_SIZE, message_size
 from aiomqtt.streams.custom_queue import CustomQueueStream
 from aiomqtt.streams.stream import (
-    LAST_STRETCH,
+    ANSWER_FACTOR,
     MAXIMUM_BYTES,
     MAXIMUM_MESSAGES,
+    PING_FACTOR,
     PORTION,
-    STRETCH,
     MessageStream,
 )
 
@@ -80,9 +80,11 @@ def test_above_a_bound_there_is_no_room_and_at_half_there_is_again(kind, bound, 
     one = message(1, size)
     assert deliver(stream, [one] * bound) is Room.ENOUGH
     assert deliver(stream, [one]) is Room.LITTLE
-    assert deliver(stream, [one] * (STRETCH - 1) * bound) is Room.NONE
+    assert deliver(stream, [one] * (ANSWER_FACTOR - 1) * bound) is Room.NONE
     assert stream.room() is Room.NONE
-    assert deliver(stream, [one] * (LAST_STRETCH - STRETCH) * bound) is Room.USED_UP
+    assert (
+        deliver(stream, [one] * (PING_FACTOR - ANSWER_FACTOR) * bound) is Room.USED_UP
+    )
     while not resumed:
         stream.take()
     assert bound // 2 - PORTION <= resumed[0] <= bound // 2

@@ -1,6 +1,6 @@
-"""The arguments of the client's calls, checked and made into the engine's values.
+"""Checking of the arguments of the client's calls, and conversion for the engine.
 
-ValueError and TypeError name the argument and the rule; nothing has changed then.
+ValueError and TypeError name the argument and the rule; nothing has changed by then.
 """
 
 import math
@@ -40,7 +40,7 @@ def to_version(protocol: int | None) -> ProtocolVersion:
 
 
 def check_range(name: str, value: int, lowest: int) -> int:
-    """Refuse what is no int from the lowest to 65535."""
+    """Return an int; raise ValueError unless it is from `lowest` to 65535."""
     check_type(name, value, int)
     if not lowest <= value <= 65535:
         msg = f"{name} must be {lowest} to 65535, not {value}"
@@ -49,13 +49,13 @@ def check_range(name: str, value: int, lowest: int) -> int:
 
 
 def to_bound(name: str, value: int | None) -> int | None:
-    """Return a bound; 0 and less mean that there is none."""
+    """Return a bound; None, 0 and less mean that there is none."""
     check_type(name, value, int, type(None))
     return value if value is not None and value > 0 else None
 
 
 def check_timeout(timeout: float) -> float:
-    """Refuse what is no number of seconds."""
+    """Return a number of seconds; raise an error for anything else."""
     if not isinstance(timeout, int | float):
         msg = f"timeout must be a number of seconds, not {type(timeout).__name__}"
         raise TypeError(msg)
@@ -71,7 +71,7 @@ def to_clean_start(
     clean_session: bool | None,
     clean_start: bool | int,
 ) -> bool | None:
-    """Return the flag for every CONNECT; None: only until one was accepted."""
+    """Return the flag for every CONNECT; None: set it until one is accepted."""
     if version < V5:
         if clean_session is False and not identifier:
             msg = "clean_session=False needs an identifier ([MQTT-3.1.3-7])"
@@ -90,7 +90,7 @@ def to_clean_start(
 
 
 def to_identifier(identifier: str | bytes | None) -> str:
-    """Return a client identifier; "" for none."""
+    """Return a client identifier; "" if there is none."""
     check_type("identifier", identifier, str, bytes, type(None))
     if isinstance(identifier, bytes):
         try:
@@ -132,7 +132,7 @@ def to_will(will: Will | None) -> WillMessage | None:
 def to_subscriptions(
     topic: object, qos: int, options: object
 ) -> list[tuple[str, SubscribeOptions]]:
-    """Return filters with options for all forms that `subscribe` takes."""
+    """Convert each form of the argument of `subscribe` to filters with options."""
     if isinstance(qos, str):
         msg = (
             "qos must be an int, not str: several filters are a list,"

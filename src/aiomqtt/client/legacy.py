@@ -1,7 +1,8 @@
-"""Private attributes of aiomqtt 2.5 that programs reach for: deprecated.
+"""Private attributes of aiomqtt 2.5 that programs use. They are deprecated.
 
-Each does what it did there, and warns of the public way (`DeprecationWarning`, which
-Python shows on demand). A program's own attribute of that name goes first.
+Each works as in 2.5, with a `DeprecationWarning` that names the public equivalent
+(Python shows these warnings on demand). A program's own attribute of that name takes
+precedence.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Legacy:
-    """An attribute that is made when it is read, unless the program has set its own."""
+    """An attribute that is created when read, unless the program has set its own."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -19,7 +20,7 @@ class _Legacy:
     def __get__(self, client: "Client | None", owner: type) -> Any:
         if client is None:
             return self
-        # Python looks here first when the attribute can be set.
+        # A settable attribute hides the instance's, so look there first.
         if self._name in client.__dict__:
             return client.__dict__[self._name]
         from .legacy_values import read
@@ -28,7 +29,7 @@ class _Legacy:
 
 
 class _LegacyProperties(_Legacy):
-    """The properties of the CONNECT, which can be set for the next one."""
+    """The properties of the CONNECT; a new value applies to the next connection."""
 
     def __set__(self, client: "Client", value: Any) -> None:
         if "_engine" in client.__dict__:
@@ -36,7 +37,7 @@ class _LegacyProperties(_Legacy):
 
             if set_properties(client, value):
                 return
-        # A subclass has one of its own.
+        # A subclass uses the name for an attribute of its own.
         client.__dict__[self._name] = value
 
 

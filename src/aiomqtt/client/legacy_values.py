@@ -1,6 +1,6 @@
-"""What the private attributes of aiomqtt 2.5 give: see `legacy`.
+"""The values of the private attributes of aiomqtt 2.5: see `legacy`.
 
-Imported when a program reaches for one of them, as most programs never do.
+Imported when a program first uses one of them, since most programs never do.
 """
 
 import warnings
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 class _Future:
-    """What programs ask of the futures that aiomqtt 2.5 had."""
+    """Stands for a future of aiomqtt 2.5, with the methods that programs use."""
 
     def __init__(self, is_done: bool) -> None:
         self._is_done = is_done
 
     def done(self) -> bool:
-        """Whether it had a result there."""
+        """Return whether the future would have had a result in 2.5."""
         return self._is_done
 
 
 class _Queue:
-    """What programs ask of the queue of incoming messages."""
+    """Stands for the queue of incoming messages, with the methods that programs use."""
 
     def __init__(self, client: "Client") -> None:
         self._stream = client._stream
 
     def qsize(self) -> int:
-        """Return the number of messages that wait."""
+        """Return the number of waiting messages."""
         return len(self._stream)
 
     def empty(self) -> bool:
-        """Whether no message waits."""
+        """Return whether no message is waiting."""
         return not len(self._stream)
 
     async def put(self, message: Message) -> None:
@@ -50,13 +50,13 @@ class _Queue:
 
 
 class _PahoClient:
-    """What programs ask of paho-mqtt's client, which there is none of any more."""
+    """Stands for paho-mqtt's client, with the methods that programs use."""
 
     def __init__(self, client: "Client") -> None:
         self._aiomqtt = client
 
     def is_connected(self) -> bool:
-        """Whether there is a connection that the broker has accepted."""
+        """Return whether there is a connection that the broker has accepted."""
         return self._aiomqtt.is_connected()
 
     def username_pw_set(
@@ -66,7 +66,7 @@ class _PahoClient:
         self._aiomqtt.set_credentials(username, password)
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Say that the rest of paho-mqtt's client is not there."""
+        """Raise AttributeError for all other attributes of paho-mqtt's client."""
         if name == "ws_set_options":
             msg = "ws_set_options comes with transport='websockets'"
         else:
@@ -75,7 +75,7 @@ class _PahoClient:
 
 
 def _is_disconnected(client: "Client") -> bool:
-    """Whether the connection is over, and the client still entered."""
+    """Return whether the connection has ended while the client is entered."""
     return client._calls is not None and client._calls.is_over
 
 
@@ -93,7 +93,7 @@ _STACK_LEVEL: Final = 4
 
 
 def read(client: "Client", name: str) -> Any:
-    """Return what an attribute gives, and warn."""
+    """Return the value of an attribute, and warn."""
     _warn(name)
     match name:
         case "_hostname":
@@ -113,7 +113,7 @@ def read(client: "Client", name: str) -> Any:
 
 
 def set_properties(client: "Client", value: Any) -> bool:
-    """Set the properties of the next CONNECT, and warn; False: it is no properties."""
+    """Set the properties of the next CONNECT, and warn; False: it has a wrong type."""
     if not (isinstance(value, Properties | None) or hasattr(value, "packetType")):
         return False
     _warn("_properties")

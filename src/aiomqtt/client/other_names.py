@@ -1,8 +1,8 @@
-"""What to use instead of the names that other clients, and aiomqtt 1, have.
+"""Hints for names that only other clients, and aiomqtt 1, have.
 
-Each is a descriptor that raises: a ``__getattr__`` would keep CPython 3.11 from
-specializing every access to an attribute of the client, a quarter of publishing with
-QoS 0.
+Each name is a descriptor that raises. A ``__getattr__`` would keep CPython 3.11 from
+specializing every access to an attribute of the client, which costs a quarter of
+publishing at QoS 0.
 """
 
 from typing import Final, NoReturn
@@ -61,7 +61,7 @@ _INSTEAD: Final = {
 
 
 class _Missing:
-    """An attribute that there is not, with what to use instead."""
+    """An attribute that does not exist, with a hint at its replacement."""
 
     def __init__(self, name: str, instead: str) -> None:
         self._name = name
@@ -73,10 +73,10 @@ class _Missing:
 
 
 class OtherNames:
-    """The names that other clients have; one that a program sets goes first."""
+    """The names of other clients. An attribute set by the program takes precedence."""
 
     def __dir__(self) -> list[str]:
-        """Return the names that there are."""
+        """Return the names of existing attributes only."""
         return [name for name in super().__dir__() if name not in _INSTEAD]
 
 

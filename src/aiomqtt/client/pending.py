@@ -1,4 +1,4 @@
-"""The messages of a session that are not acknowledged, for the program to look at."""
+"""The unacknowledged messages of a session, as shown to the program."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -19,15 +19,16 @@ _NAMES: Final[dict[int, PendingState]] = {QUEUED: "queued", SENT: "sent"}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PendingMessage:
-    """A message of QoS 1 or 2 that was published and is not acknowledged.
+    """A message of QoS 1 or 2 that was published and is not yet acknowledged.
 
-    It can't be changed, and tells what was so when it was made. Two are equal when they
-    stand for the same message.
+    It is immutable, and describes the message at the time it was created. Two are equal
+    if they stand for the same message.
 
     Attributes:
         qos: 1 or 2.
-        packet_id: Its packet identifier; ``None``: it has none, as it was not sent yet.
-        state: "queued": not sent yet. "sent": it was sent, and PUBACK or PUBREC has not
+        packet_id: Its packet identifier; ``None``: it has none, as it has not been sent
+            yet.
+        state: "queued": not sent yet. "sent": sent, and neither PUBACK nor PUBREC has
             come. "released": the broker has it (PUBREC came), PUBCOMP has not come.
         size: The size of its PUBLISH in bytes; 0 when it is released: then the message
             itself is no longer kept.
@@ -56,17 +57,17 @@ class PendingMessage:
 
     @property
     def retain(self) -> bool | None:
-        """Whether the broker is to retain it; ``None`` when it is released."""
+        """Whether the broker retains it; ``None`` when it is released."""
         return self._retain if self._topic else None
 
     @cached_property
     def properties(self) -> Properties | None:
-        """The properties (5.0 only); ``None`` too when it is released."""
+        """The properties (5.0 only); also ``None`` when it is released."""
         # A copy, as the program may change it.
         return deepcopy(self._properties)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both stand for the same message."""
+        """Return whether both stand for the same message."""
         if not isinstance(other, PendingMessage):
             return NotImplemented
         return self._delivery is other._delivery
@@ -88,7 +89,7 @@ class PendingMessage:
 def to_pending(
     deliveries: Iterable[Delivery],
 ) -> tuple[PendingMessage, ...]:
-    """Return what the program sees of deliveries; nothing is copied."""
+    """Return the messages of deliveries as the program sees them; nothing is copied."""
     return tuple(
         PendingMessage(
             delivery.qos,
@@ -106,10 +107,10 @@ def to_pending(
 
 
 def to_delivery(message: PendingMessage) -> Delivery:
-    """Return what a message stands for.
+    """Return the delivery that a message stands for.
 
     Raises:
-        TypeError: It is no PendingMessage.
+        TypeError: It is not a PendingMessage.
     """
     check_type("message", message, PendingMessage)
     return message._delivery  # noqa: SLF001

@@ -1,1 +1,1 @@
-"""The way of received messages to the program: queues and iterators."""
+"""Received messages on their way to the program: queues and iterators."""

@@ -1,4 +1,4 @@
-"""The stream of messages in a queue of the program's: its order, its bound."""
+"""The stream of messages in a queue whose order or bound the program chooses."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ from .stream import PORTION, MessageStream
 
 
 class CustomQueueStream(MessageStream):
-    """A stream whose order or bound is the program's.
+    """A stream whose order or bound the program chooses.
 
     Args:
-        queue_type: A class of asyncio.Queue's kind, which decides on the order.
-        maximum: How many messages it holds; further ones are discarded. 0: all, and
-            reading pauses instead.
-        logger: Where to say that messages are discarded.
-        clock: The time in seconds, from any beginning.
+        queue_type: A class like asyncio.Queue, which decides the order.
+        maximum: The maximum number of messages it holds; further ones are discarded. 0:
+            no message is discarded, and reading pauses instead.
+        logger: The logger for warnings about discarded messages.
+        clock: Returns the time in seconds, from any starting point.
     """
 
     def __init__(
@@ -34,17 +34,17 @@ class CustomQueueStream(MessageStream):
         self._queue = queue_type(maxsize=maximum)
         self._is_bounded = maximum > 0
         self._logger = logger
-        # How many messages were discarded since there was room.
+        # The number of messages discarded since there was last room.
         self._discarding = 0
-        # How many messages were taken since an iterator last let others run.
+        # The number of messages taken since an iterator last let other tasks run.
         self._uninterrupted = 0
 
     def __len__(self) -> int:
-        """Return the number of messages that wait."""
+        """Return the number of waiting messages."""
         return self._queue.qsize()
 
     def deliver(self, messages: Sequence[Message], size: int) -> Room:
-        """Take messages, wake as many iterators, and tell how much room is left."""
+        """Queue messages, wake as many iterators, and return how much room is left."""
         for message in messages:
             self._put(message)
         self._wake(len(messages))
@@ -56,7 +56,7 @@ class CustomQueueStream(MessageStream):
             self._bytes += message_size(message)
         except asyncio.QueueFull:
             self.discarded += 1
-            # Once for each time that it overflows: a flood must not flood the log.
+            # Log once each time the queue overflows, so as not to flood the log.
             if not self._discarding:
                 self._logger.warning("Message queue is full. Discarding message.")
             self._discarding += 1
@@ -65,7 +65,7 @@ class CustomQueueStream(MessageStream):
             self._logger.exception("The message queue raised. Discarding message.")
 
     def is_turn_over(self) -> bool:
-        """Whether other tasks should run before the next message is taken."""
+        """Return whether other tasks should run before the next message is taken."""
         self._uninterrupted += 1
         if self._uninterrupted < PORTION:
             return False
@@ -73,12 +73,12 @@ class CustomQueueStream(MessageStream):
         return self._clock() >= self._turn_ends
 
     def waiter(self) -> asyncio.Future[None]:
-        """Return a future for a message or the end; given up, it goes to `forget`."""
+        """Return a future for a message or the end; to give it up, call `forget`."""
         self._uninterrupted = 0
         return super().waiter()
 
     def take(self) -> Message | None:
-        """Take the next message; None when there is none."""
+        """Remove and return the next message; None if there is none."""
         if not self._queue.qsize():
             return None
         message: Message = self._queue.get_nowait()

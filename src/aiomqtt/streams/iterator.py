@@ -25,21 +25,21 @@ class MessagesIterator:
         return self
 
     async def __anext__(self) -> Message:
-        """Return the next message, waiting for it if need be.
+        """Return the next message; wait for it if there is none.
 
         Messages that were received before the connection ended are still returned.
-        Cancelling takes no message.
+        A cancelled call loses no message.
 
         Raises:
-            MqttError: The connection has ended and no message is left;
-                `__cause__` says why, when it did not end by leaving the context.
+            MqttError: The connection has ended and no message is left. `__cause__` is
+                the reason, unless the program left the context.
         """
         if self._ready:
             return self._ready.popleft()
         return await Arrival(self._stream)
 
     def __call__(self) -> Never:
-        """Refuse a call, which aiomqtt 1 needed."""
+        """Raise TypeError: only aiomqtt 1 needed this call."""
         msg = (
             "'MessagesIterator' object is not callable: use"
             " `async for message in client.messages`"
@@ -52,5 +52,5 @@ class MessagesIterator:
 
     @property
     def discarded(self) -> int:
-        """How many messages were discarded because the queue was full."""
+        """The number of messages discarded because the queue was full."""
         return self._stream.discarded

@@ -1,4 +1,4 @@
-"""Waiting for the next message, when none is ready."""
+"""Waiting for the next message if none is ready."""
 
 import asyncio
 from collections.abc import Coroutine, Generator
@@ -12,8 +12,8 @@ from .stream import MessageStream
 class Arrival(Generator[Any, Any, Message]):
     """The next message of a stream, for compiled code to await.
 
-    Compiled code throws type, value and traceback, which Python 3.12 and newer warn of:
-    here it becomes the value alone.
+    Compiled code calls `throw` with type, value and traceback, which Python 3.12
+    deprecates. `throw` here passes on only the value.
     """
 
     __slots__ = ("_steps",)
@@ -26,7 +26,7 @@ class Arrival(Generator[Any, Any, Message]):
         return self
 
     def __next__(self) -> Any:
-        """Go on: the quick way."""
+        """Go on; the fast path."""
         return self._steps.send(None)
 
     def send(self, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where messages wait for the program: the client's queue."""
+"""The client's queue of messages that wait for the program."""
 
 import asyncio
 from collections import deque
@@ -12,61 +12,61 @@ from aiomqtt.net.sink import Room
 from aiomqtt.properties import ReasonCode
 from aiomqtt.standard.names import QUOTA_EXCEEDED
 
-# Above either of these reading from the broker pauses, and it resumes at half of
-# them: TCP then holds the broker back, and nothing is lost. A bound that the
-# program gives (max_queued_incoming_messages) takes the place of these.
+# Above either bound, reading from the broker pauses, and it resumes at half of it. TCP
+# then makes the broker wait, and nothing is lost. A bound from the program
+# (max_queued_incoming_messages) replaces these.
 MAXIMUM_MESSAGES: Final = 65_536
 MAXIMUM_BYTES: Final = 64 * 1024 * 1024
-# While a call waits for the broker's answer, which comes behind messages, this many
-# times as much.
-STRETCH: Final = 4
-# For a PINGRESP, without which the connection ends, so many times in all.
-LAST_STRETCH: Final = 5
-# About so many messages or bytes are taken at one go. In between it is seen how much
-# room there is, and whether an iterator that always finds a message has gone on for as
-# long as it may, in seconds: then other tasks run. By time and not by number, as who
-# takes fewer than one read brings leaves a queue that only grows.
+# The bound is multiplied by this while a call waits for the broker's answer, which
+# arrives after messages ...
+ANSWER_FACTOR: Final = 4
+# ... and by this while a PINGRESP is due, without which the connection ends.
+PING_FACTOR: Final = 5
+# Iterators take messages in portions of about this many messages or bytes. Between two
+# portions, the room is checked, and an iterator that always finds a message and has run
+# for TURN seconds lets other tasks run. The limit is a time, not a number: an iterator
+# limited to fewer messages than a read brings would leave a queue that only grows.
 PORTION: Final = 256
 PORTION_BYTES: Final = 1024 * 1024
 TURN: Final = 0.002
 
 
 class MessageStream:
-    """The queue of incoming messages, first in, first out; it outlives connections."""
+    """The queue of incoming messages, first in, first out. It outlives connections."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        """Start empty, before the first connection.
+        """Create an empty queue, before the first connection.
 
         Args:
-            clock: The time in seconds, from any beginning.
+            clock: Returns the time in seconds, from any starting point.
         """
         self._clock = clock
         self._turn_ends = 0.0
         self.maximum_messages = MAXIMUM_MESSAGES
         self.maximum_bytes = MAXIMUM_BYTES
-        # What may be taken without asking; it is always the same object.
+        # The messages that may be taken directly; it is always the same object.
         self.ready: deque[Message] = deque()
-        # What came after that, with what it takes of memory.
+        # The messages that came after these, with the memory that they use.
         self._backlog: deque[tuple[Sequence[Message], int]] = deque()
         self._backlog_length = 0
-        # The size of all that was delivered, less what is known to be taken: that is
-        # seen when nothing is ready any more.
+        # The size of all queued messages. Messages that were taken from `ready` are
+        # subtracted when it is empty.
         self._bytes = 0
         self._ready_bytes = 0
         self._is_full = False
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._resume: Callable[[], None] | None = None
-        # Whether a connection has ended since the last one began, and why.
+        # Whether the last connection has ended, and the reason.
         self.is_closed: bool = True
         self.error: MqttError | None = None
         self._was_expected = False
         # The event loop that the client was entered in last.
         self._loop: asyncio.AbstractEventLoop | None = None
-        # How many messages were discarded, ever.
+        # The total number of discarded messages.
         self.discarded = 0
 
     def __len__(self) -> int:
-        """Return the number of messages that wait."""
+        """Return the number of waiting messages."""
         return len(self.ready) + self._backlog_length
 
     def expect(self) -> None:
@@ -77,7 +77,7 @@ class MessageStream:
         self._loop = asyncio.get_running_loop()
 
     def abandon(self) -> None:
-        """End the connection, and forget those who wait: their loop is closed."""
+        """End the connection, and forget all waiters, whose event loop is closed."""
         self._waiters.clear()
         if not self.is_closed:
             self.close(MqttError("The event loop was closed"))
@@ -86,7 +86,7 @@ class MessageStream:
         """Begin a connection.
 
         Args:
-            resume: What to call when there is room again after `deliver` said no.
+            resume: Called when there is room again after `deliver` reported too little.
         """
         self.is_closed = False
         self.error = None
@@ -100,20 +100,20 @@ class MessageStream:
         self._resume = None
         self._wake(len(self._waiters))
 
-    # --- what comes in ------------------------------------------------------------
+    # --- incoming messages --------------------------------------------------------
 
     def deliver(self, messages: Sequence[Message], size: int) -> Room:
-        """Take messages, wake as many iterators, and tell how much room is left.
+        """Queue messages, wake as many iterators, and return how much room is left.
 
         Args:
             messages: The messages, in order.
-            size: What they take of memory, about, in bytes.
+            size: An estimate of the memory that they use, in bytes.
         """
         count = len(messages)
         if count <= PORTION:
             self._backlog.append((messages, size))
         else:
-            # As if all were of the same size.
+            # Assume that all are of the same size.
             for start in range(0, count, PORTION):
                 stop = min(start + PORTION, count)
                 part = size * stop // count - size * start // count
@@ -126,7 +126,7 @@ class MessageStream:
         return self.room()
 
     def _refill(self) -> None:
-        """Make a portion ready, now that all of the last one was taken."""
+        """Make the next portion ready; the last one has been taken completely."""
         self._bytes -= self._ready_bytes
         self._ready_bytes = 0
         ready = self.ready
@@ -139,21 +139,21 @@ class MessageStream:
             self._ready_bytes += size
 
     def room(self) -> Room:
-        """Return how much room there is for more."""
+        """Return how much room there is for more messages."""
         excess = max(
             len(self) / self.maximum_messages, self._bytes / self.maximum_bytes
         )
         if excess > 1:
             self._is_full = True
-        # Once it is full, that is over when `_check_room` says so.
+        # Once it is full, it stays so until `_check_room` resets it.
         if not self._is_full:
             return Room.ENOUGH
-        if excess <= STRETCH:
+        if excess <= ANSWER_FACTOR:
             return Room.LITTLE
-        return Room.NONE if excess <= LAST_STRETCH else Room.USED_UP
+        return Room.NONE if excess <= PING_FACTOR else Room.USED_UP
 
     def overflow(self) -> MqttError:
-        """Return the error of a connection that ends as there is no room."""
+        """Return the error for a connection that ends because there is no room."""
         return MqttCodeError(
             ReasonCode(QUOTA_EXCEEDED),
             f"Disconnected: the program takes no messages: {len(self)} wait"
@@ -167,23 +167,23 @@ class MessageStream:
                 waiter.set_result(None)
                 count -= 1
 
-    # --- what is taken ------------------------------------------------------------
+    # --- taking messages ----------------------------------------------------------
 
     def is_turn_over(self) -> bool:
-        """Whether other tasks should run before the next message is taken.
+        """Return whether other tasks should run before the next message is taken.
 
-        It is asked when nothing is ready: between portions. Once they have run,
-        `begin_turn` says so.
+        Call it between portions, when nothing is ready. After other tasks have run,
+        call `begin_turn`.
         """
-        # Otherwise it will wait in any case.
+        # If there are none, the iterator waits in any case.
         return len(self) > 0 and self._clock() >= self._turn_ends
 
     def begin_turn(self) -> None:
-        """Let an iterator take messages for a while: others have just run."""
+        """Let an iterator take messages for a while; other tasks have just run."""
         self._turn_ends = self._clock() + TURN
 
     def take(self) -> Message | None:
-        """Take the next message; None when there is none."""
+        """Remove and return the next message; None if there is none."""
         if not self.ready:
             self._refill()
             if self._is_full:
@@ -200,7 +200,7 @@ class MessageStream:
                 self._resume()
 
     def end(self) -> MqttError:
-        """Return the error of an iterator for which there is nothing any more."""
+        """Return the error that an iterator raises when no message will come."""
         text = "Disconnected during message iteration"
         if not self._was_expected:
             text = "The client is not entered: iterate within `async with client:`"
@@ -213,7 +213,7 @@ class MessageStream:
         return error
 
     def waiter(self) -> asyncio.Future[None]:
-        """Return a future for a message or the end; given up, it goes to `forget`.
+        """Return a future for a message or the end; to give it up, call `forget`.
 
         Raises:
             MqttError: The loop in which the client was entered is closed.
@@ -227,9 +227,9 @@ class MessageStream:
         return waiter
 
     def forget(self, waiter: asyncio.Future[None]) -> None:
-        """Take back what `waiter` returned: nobody waits for it any more."""
+        """Give up a future that `waiter` returned."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         elif not waiter.cancelled():
-            # It was woken for a message that it will not take: pass that on.
+            # It was woken for a message that it will not take: wake another.
             self._wake(1)
