@@ -51,7 +51,7 @@ def any_stream(request):
 
 
 def numbers(stream):
-    return [stream.take().mid for _ in range(len(stream))]
+    return [stream.pop().mid for _ in range(len(stream))]
 
 
 async def test_trap_1_a_cancelled_waiter_eats_no_message(any_stream):

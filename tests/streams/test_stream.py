@@ -48,7 +48,7 @@ def any_inbox(request):
 
 
 def numbers(stream):
-    return [stream.take().mid for _ in range(len(stream))]
+    return [stream.pop().mid for _ in range(len(stream))]
 
 
 def test_first_in_first_out(any_inbox):
@@ -86,10 +86,10 @@ def test_above_a_bound_there_is_no_room_and_at_half_there_is_again(kind, bound, 
         deliver(stream, [one] * (PING_FACTOR - ANSWER_FACTOR) * bound) is Room.USED_UP
     )
     while not resumed:
-        stream.take()
+        stream.pop()
     assert bound // 2 - PORTION <= resumed[0] <= bound // 2
     while stream:
-        stream.take()
+        stream.pop()
     assert len(resumed) == 1
     assert deliver(stream, [one] * (bound + 1)) is Room.LITTLE
 
@@ -100,7 +100,7 @@ def test_order_and_length_hold_across_portions(stream, count):
         deliver(stream, [message(start, n) for n in range(count)])
     assert len(stream) == 3 * count
     assert numbers(stream) == [0] * count + [1] * count + [2] * count
-    assert stream.take() is None
+    assert stream.pop() is None
     assert stream._bytes == 0
 
 
@@ -114,7 +114,7 @@ def test_the_room_counts_again_after_a_connection():
     stream.open(lambda: calls.append("second"))
     assert deliver(stream, []) is Room.LITTLE
     while stream:
-        stream.take()
+        stream.pop()
     assert calls == ["second"]
 
 
@@ -150,6 +150,6 @@ def test_memory_does_not_grow_with_what_was_taken(stream):
     for _ in range(50):
         deliver(stream, [message(n) for n in range(100)])
         assert numbers(stream) == list(range(100))
-    assert stream.take() is None
+    assert stream.pop() is None
     assert len(stream) == 0
     assert stream._bytes == 0

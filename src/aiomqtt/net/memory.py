@@ -1,7 +1,7 @@
 """Connections without a socket, within one event loop of this process.
 
-Both ends are transports as asyncio's own for sockets. What one end has written and the
-other has not taken yet is the buffer of the one that wrote.
+Both ends are transports that behave like asyncio's for sockets. Bytes that one end has
+written and the other has not read yet are in the write buffer of the first.
 """
 
 import asyncio
@@ -9,35 +9,35 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
-from typing import Any, Final
+from typing import Final
 
 from aiomqtt.exceptions import MqttError
 
-from .pipe import Pipe, nobody
+from .flow import FlowControlledTransport
+from .pipe import Pipe, no_op
 
-# What one turn of the loop gives to a protocol, in bytes: as of a socket of asyncio's.
-READ: Final = 256 * 1024
-HIGH_WATER: Final = 64 * 1024
+# How many bytes a protocol gets in one turn of the loop: as many as from a socket.
+READ_SIZE: Final = 256 * 1024
 
 _Bytes = bytes | bytearray | memoryview
 
 
-class MemoryTransport(asyncio.Transport):
+class MemoryTransport(FlowControlledTransport):
     """One end of a connection; made by `open_memory`.
 
-    Nothing that one end does calls the protocol of the other: that happens in a later
+    No call of one end calls the protocol of the other at once: that happens in a later
     turn of the loop. `get_extra_info("peername")` is "memory".
 
-    An end that is closed reads no more. What was, or is, written to it is lost; the
-    writer still gets what was sent to it, and then, instead of the end of the file, the
-    ConnectionResetError that a socket would give.
+    An end that is closed does not read any more, and data that is written to it is
+    lost. The writer still receives the data sent to it, and then, instead of the end of
+    the file, the ConnectionResetError that a socket would give.
 
     Args:
         loop: The event loop.
-        protocol: The protocol; the caller sees to `connection_made`.
-        context: What the protocol's methods run in, not that of who writes to it.
-        incoming: What comes from the other end.
-        outgoing: What goes there.
+        protocol: The protocol; the caller calls `connection_made`.
+        context: The context that the protocol's methods run in.
+        incoming: The bytes from the other end.
+        outgoing: The bytes to the other end.
     """
 
     def __init__(
@@ -48,25 +48,19 @@ class MemoryTransport(asyncio.Transport):
         incoming: Pipe,
         outgoing: Pipe,
     ) -> None:
-        """Be one of the two ends of the pipes."""
-        super().__init__({"peername": "memory"})
-        self._loop = loop
+        super().__init__(loop, protocol, {"peername": "memory"})
         self._context = context
-        self._protocol: Any = protocol
         self._in = incoming
         self._out = outgoing
         incoming.wake_reader = self._read_soon
         outgoing.wake_writer = self._drain_soon
-        self._high = HIGH_WATER
-        self._low = HIGH_WATER // 4
-        self._is_writing_paused = False
         self._is_reading_paused = False
-        # Whether a look at the pipes is due.
+        # Whether `_read` and `_drain` are scheduled.
         self._read_is_due = False
         self._drain_is_due = False
         self._is_end_received = False
-        # Whether `close` or `abort` was called, and whether the protocol was told, or
-        # will be in the next turn.
+        # Whether `close` or `abort` was called; whether `connection_lost` is scheduled,
+        # or was called.
         self._is_closing = False
         self._is_lost = False
 
@@ -78,57 +72,48 @@ class MemoryTransport(asyncio.Transport):
         reading = "reading" if self.is_reading() else "not reading"
         return f"<MemoryTransport {state}, {reading}, bufsize={self._out.size}>"
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Set the protocol that is called from now on."""
-        self._protocol = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol."""
-        protocol: asyncio.BaseProtocol = self._protocol
-        return protocol
-
     # --- writing ------------------------------------------------------------------
 
     def write(self, data: _Bytes) -> None:
         """Send bytes; a bytes object is passed without a copy.
 
         Raises:
-            TypeError: It is none of bytes, bytearray and memoryview.
+            TypeError: The data is neither bytes, bytearray nor memoryview.
             RuntimeError: `write_eof` was called.
         """
         if type(data) is not bytes:
             data = _to_bytes(data)
         pipe = self._out
-        if pipe.has_end:
+        if pipe.has_eof:
             msg = "Cannot call write() after write_eof()"
             raise RuntimeError(msg)
         if self._is_lost or not data:
             return
-        if pipe.is_deaf:
-            self._write_to_nobody()
+        if pipe.reader_closed:
+            self._write_to_closed()
             return
         pipe.chunks.append(data)
         pipe.size += len(data)
         pipe.wake_reader()
         if pipe.size > self._high and not self._is_writing_paused:
-            self._pause_writing()
+            self._pause_if_full()
 
     def writelines(self, list_of_data: Iterable[_Bytes]) -> None:
         """Send several pieces, as `write`."""
         for data in [_to_bytes(data) for data in list_of_data]:
             self.write(data)
 
-    def _write_to_nobody(self) -> None:
-        """Lose what is written; say so at once if reading would not."""
-        self._out.has_lost = True
-        is_heard = self.is_reading() and not self._is_end_received
-        if self._out.is_reader_gone and not is_heard:
+    def _write_to_closed(self) -> None:
+        """Drop the data; fail now unless the next read will report it."""
+        self._out.data_lost = True
+        read_reports = self.is_reading() and not self._is_end_received
+        if self._out.reader_lost and not read_reports:
             self._force_close(_os_error(BrokenPipeError, errno.EPIPE))
 
     def write_eof(self) -> None:
         """Send the end of the file: nothing more will be written."""
-        if not self._is_closing and not self._out.has_end:
-            self._out.has_end = True
+        if not self._is_closing and not self._out.has_eof:
+            self._out.has_eof = True
             self._out.wake_reader()
 
     def can_write_eof(self) -> bool:
@@ -136,70 +121,23 @@ class MemoryTransport(asyncio.Transport):
         return True
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes the peer has not taken yet."""
+        """Return how many bytes the peer has not read yet."""
         return self._out.size
 
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high water mark, in bytes."""
-        return self._low, self._high
-
-    def set_write_buffer_limits(
-        self, high: int | None = None, low: int | None = None
-    ) -> None:
-        """Set the water marks, in bytes.
-
-        Args:
-            high: Above it, the protocol is to pause writing; ``None``: four times
-                `low`, or 64 KiB.
-            low: At it and below, the protocol may resume; ``None``: a quarter of
-                `high`.
-
-        Raises:
-            ValueError: Not ``high >= low >= 0``.
-        """
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            msg = f"high ({high!r}) must be >= low ({low!r}) must be >= 0"
-            raise ValueError(msg)
-        self._high = high
-        self._low = low
-        if self._out.size > high and not self._is_writing_paused:
-            self._pause_writing()
-
-    def _pause_writing(self) -> None:
-        self._is_writing_paused = True
-        try:
-            self._protocol.pause_writing()
-        except Exception as error:  # noqa: BLE001
-            self._report("protocol.pause_writing() failed", error)
-
-    def _resume_writing(self) -> None:
-        self._is_writing_paused = False
-        try:
-            self._protocol.resume_writing()
-        except Exception as error:  # noqa: BLE001
-            self._report("protocol.resume_writing() failed", error)
-
     def _drain_soon(self) -> None:
-        """Have `_drain` run in the next turn of the loop, if it has something to do."""
+        """Schedule `_drain` for the next turn of the loop, if it has work to do."""
         if self._drain_is_due or self._is_lost:
             return
-        if (self._is_writing_paused and self._out.size <= self._low) or (
-            self._is_closing and not self._out.chunks
-        ):
+        if self._is_due_to_resume() or (self._is_closing and not self._out.chunks):
             self._drain_is_due = True
             self._loop.call_soon(self._drain, context=self._context)
 
     def _drain(self) -> None:
-        """Go on now that less, or nothing, is left to be taken."""
+        """Resume writing, or end the connection, now that the peer has read."""
         self._drain_is_due = False
         if self._is_lost:
             return
-        if self._is_writing_paused and self._out.size <= self._low:
-            self._resume_writing()  # which may write, or abort
+        self._resume_if_drained()  # the protocol may write, or abort
         if self._is_closing and not self._out.chunks and not self._is_lost:
             self._is_lost = True
             self._lose(None)
@@ -207,52 +145,52 @@ class MemoryTransport(asyncio.Transport):
     # --- reading ------------------------------------------------------------------
 
     def is_reading(self) -> bool:
-        """Whether the protocol gets what comes."""
+        """Whether the protocol receives data."""
         return not self._is_reading_paused and not self._is_closing
 
     def pause_reading(self) -> None:
-        """Give the protocol nothing, until `resume_reading`."""
+        """Pass no data to the protocol until `resume_reading`."""
         if not self._is_closing:
             self._is_reading_paused = True
 
     def resume_reading(self) -> None:
-        """Give the protocol what has come, and what comes."""
+        """Pass data to the protocol again."""
         if not self._is_closing and self._is_reading_paused:
             self._is_reading_paused = False
             self._read_soon()
 
     def _read_soon(self) -> None:
-        """Have `_read` run in the next turn of the loop, just once."""
+        """Schedule `_read` for the next turn of the loop, unless it is scheduled."""
         if not self._read_is_due and self.is_reading():
             self._read_is_due = True
             self._loop.call_soon(self._read, context=self._context)
 
     def _read(self) -> None:
-        """Give the protocol what the peer has written, or the end of it."""
+        """Pass what the peer has written to the protocol, or the end of the file."""
         self._read_is_due = False
         if not self.is_reading():
             return
         pipe = self._in
         if not pipe.chunks:
-            if pipe.has_end or pipe.is_writer_gone:
+            if pipe.has_eof or pipe.writer_lost:
                 self._read_end()
             return
-        room = READ
+        room = READ_SIZE
         try:
             while room > 0 and pipe.chunks and self.is_reading():
-                data = pipe.take(room)
+                data = pipe.read(room)
                 room -= len(data)
                 self._protocol.data_received(data)
         except Exception as error:  # noqa: BLE001
             self._fail("Fatal error: protocol.data_received() call failed.", error)
         pipe.wake_writer()
-        if pipe.chunks or pipe.has_end or pipe.is_writer_gone:
+        if pipe.chunks or pipe.has_eof or pipe.writer_lost:
             self._read_soon()
 
     def _read_end(self) -> None:
         if self._is_end_received:
             return
-        if self._out.has_lost:
+        if self._out.data_lost:
             self._force_close(_os_error(ConnectionResetError, errno.ECONNRESET))
             return
         self._is_end_received = True
@@ -267,11 +205,11 @@ class MemoryTransport(asyncio.Transport):
     # --- closing ------------------------------------------------------------------
 
     def is_closing(self) -> bool:
-        """Whether the end is closed, or about to be."""
+        """Whether the transport is closed or closing."""
         return self._is_closing
 
     def close(self) -> None:
-        """Read no more, and close when the peer has taken what was written."""
+        """Stop reading, and close when the peer has read everything."""
         if not self._is_closing:
             self._is_closing = True
             self._in.stop_reading()
@@ -279,7 +217,7 @@ class MemoryTransport(asyncio.Transport):
                 self._lose_soon(None)
 
     def abort(self) -> None:
-        """Close; what the peer has not taken yet is lost."""
+        """Close at once; data that the peer has not read yet is lost."""
         self._force_close(None)
 
     def _force_close(self, error: Exception | None) -> None:
@@ -300,25 +238,15 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
         finally:
             self._protocol = None
-            self._in.wake_reader = self._out.wake_writer = nobody
-            self._in.is_reader_gone = True
-            self._out.is_writer_gone = True
+            self._in.wake_reader = self._out.wake_writer = no_op
+            self._in.reader_lost = True
+            self._out.writer_lost = True
             self._out.wake_reader()
 
     def _fail(self, message: str, error: Exception) -> None:
         """Close because of an exception of the protocol."""
         self._report(message, error)
         self._force_close(error)
-
-    def _report(self, message: str, error: Exception) -> None:
-        self._loop.call_exception_handler(
-            {
-                "message": message,
-                "exception": error,
-                "transport": self,
-                "protocol": self._protocol,
-            }
-        )
 
 
 def _to_bytes(data: _Bytes) -> bytes:
@@ -332,22 +260,21 @@ def _os_error(kind: type[OSError], number: int) -> OSError:
     return kind(number, os.strerror(number))
 
 
-# --- who can be connected to ------------------------------------------------------
+# --- connecting -------------------------------------------------------------------
 
 
 class MemoryServer:
-    """What accepts connections under a name; made by `listen`."""
+    """A server that accepts connections under a name; made by `listen`."""
 
     def __init__(self, name: str, factory: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Belong to the running event loop."""
         self.name = name
         self.factory = factory
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        # As with a socket, what listens gives its context to what it accepts.
+        # As with sockets, connections run in the context of their server.
         self.context: Context = copy_context()
 
     def close(self) -> None:
-        """Accept no more, and free the name; connections stay as they are."""
+        """Accept no more connections, and free the name; connections stay open."""
         if _servers.get(self.name) is self:
             del _servers[self.name]
 
@@ -356,7 +283,7 @@ _servers: Final[dict[str, MemoryServer]] = {}
 
 
 def listen(name: str, factory: Callable[[], asyncio.BaseProtocol]) -> MemoryServer:
-    """Accept connections from this event loop, from now on until `close`.
+    """Accept connections from this event loop, until `close`.
 
     Args:
         name: The name to connect to.
@@ -366,7 +293,7 @@ def listen(name: str, factory: Callable[[], asyncio.BaseProtocol]) -> MemoryServ
         ValueError: The name is taken, in this process.
     """
     taken = _servers.get(name)
-    # One that was not closed before its loop was does not keep its name.
+    # A server that was not closed before its loop does not keep its name.
     if taken is not None and not taken.loop.is_closed():
         msg = f"memory:{name} is taken: names are unique in a process"
         raise ValueError(msg)
@@ -375,17 +302,17 @@ def listen(name: str, factory: Callable[[], asyncio.BaseProtocol]) -> MemoryServ
 
 
 async def open_memory(name: str, factory: Callable[[], asyncio.BaseProtocol]) -> None:
-    """Connect a protocol to what listens under a name.
+    """Connect a protocol to the server of a name.
 
-    Returns when `connection_made` was called, first there and then here. Cancelled,
-    the connection is closed.
+    Return when `connection_made` was called, first at the server and then here. When
+    cancelled, the connection is closed.
 
     Args:
         name: The name.
-        factory: Makes the protocol of this end.
+        factory: Makes the protocol.
 
     Raises:
-        MqttError: Nothing of that name listens in this event loop.
+        MqttError: No server of that name listens in this event loop.
     """
     loop = asyncio.get_running_loop()
     server = _servers.get(name)
@@ -395,18 +322,22 @@ async def open_memory(name: str, factory: Callable[[], asyncio.BaseProtocol]) ->
     if server.loop is not loop:
         msg = "the broker of that name runs in another event loop"
         raise MqttError(f"Could not connect to memory:{name}: {msg}")
-    to, fro = Pipe(), Pipe()
+    client_to_server, server_to_client = Pipe(), Pipe()
     contexts = server.context.copy(), copy_context()
-    there = MemoryTransport(loop, server.factory(), contexts[0], to, fro)
-    here = MemoryTransport(loop, factory(), contexts[1], fro, to)
+    server_end = MemoryTransport(
+        loop, server.factory(), contexts[0], client_to_server, server_to_client
+    )
+    client_end = MemoryTransport(
+        loop, factory(), contexts[1], server_to_client, client_to_server
+    )
     made = loop.create_future()
-    for end, context in zip((there, here), contexts, strict=True):
+    for end, context in zip((server_end, client_end), contexts, strict=True):
         loop.call_soon(end.get_protocol().connection_made, end, context=context)
     loop.call_soon(_resolve, made)
     try:
         await made
     except BaseException:
-        here.close()
+        client_end.close()
         raise
 
 

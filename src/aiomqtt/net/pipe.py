@@ -4,60 +4,59 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-# From this size on a chunk is passed as it is, instead of joined to its neighbours.
+# Chunks from this size on are passed on as they are, not joined to their neighbours.
 LARGE: Final = 16 * 1024
 
 
-def nobody() -> None:
-    """Wake nobody: there is no end, yet or any more."""
+def no_op() -> None:
+    """Do nothing: an end is not connected yet, or not any more."""
 
 
 class Pipe:
-    """One direction of a connection: what was written and not yet taken."""
+    """One direction of a connection: the bytes that were written and not read yet."""
 
     def __init__(self) -> None:
-        """Be empty; each end sets what wakes it."""
         self.chunks: deque[bytes] = deque()
         self.size: int = 0
-        # Have a look at the pipe in a later turn of the loop.
-        self.wake_reader: Callable[[], None] = nobody
-        self.wake_writer: Callable[[], None] = nobody
-        # Whether the writer has said that there is no more, and whether it is closed.
-        self.has_end = False
-        self.is_writer_gone = False
-        # Whether the reader takes no more, and whether it is closed.
-        self.is_deaf: bool = False
-        self.is_reader_gone = False
-        # Whether something was written that nobody took.
-        self.has_lost: bool = False
+        # Called when the pipe has changed; the ends look at it in a later turn.
+        self.wake_reader: Callable[[], None] = no_op
+        self.wake_writer: Callable[[], None] = no_op
+        # Whether the writer has written the end of the file; whether it is lost.
+        self.has_eof: bool = False
+        self.writer_lost: bool = False
+        # Whether the reader has closed and reads no more; whether it is lost.
+        self.reader_closed: bool = False
+        self.reader_lost: bool = False
+        # Whether data was written that the reader will never read.
+        self.data_lost: bool = False
 
-    def take(self, most: int) -> bytes:
-        """Take a large chunk, or several small ones joined.
+    def read(self, size: int) -> bytes:
+        """Remove and return a large chunk, or several small ones joined.
 
         Args:
-            most: How many bytes; one chunk may exceed it.
+            size: The maximum in bytes; a single chunk may exceed it.
         """
         chunks = self.chunks
         data = chunks.popleft()
-        size = len(data)
-        if size < LARGE and chunks and len(chunks[0]) < LARGE:
+        length = len(data)
+        if length < LARGE and chunks and len(chunks[0]) < LARGE:
             pieces = [data]
-            while size < most and chunks and len(chunks[0]) < LARGE:
+            while length < size and chunks and len(chunks[0]) < LARGE:
                 pieces.append(chunks.popleft())
-                size += len(pieces[-1])
+                length += len(pieces[-1])
             data = b"".join(pieces)
-        self.size -= size
+        self.size -= length
         return data
 
     def drop(self) -> None:
-        """Empty it."""
+        """Discard everything."""
         self.chunks.clear()
         self.size = 0
 
     def stop_reading(self) -> None:
-        """Take no more: what is in it is lost, as is what comes."""
-        self.is_deaf = True
+        """Close the reader: the data, and what is written from now on, is lost."""
+        self.reader_closed = True
         if self.chunks:
             self.drop()
-            self.has_lost = True
+            self.data_lost = True
             self.wake_writer()

@@ -115,7 +115,7 @@ class Reader:
         self.end: int = len(data) if end is None else end
         self.maximum_items: int = maximum_items
 
-    def take(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
         """Read a number of bytes."""
         start = self.position
         if size > self.end - start:
@@ -125,15 +125,15 @@ class Reader:
 
     def byte(self) -> int:
         """Read a Byte."""
-        return self.take(1)[0]
+        return self.read(1)[0]
 
     def two_bytes(self) -> int:
         """Read a Two Byte Integer."""
-        return int.from_bytes(self.take(2), "big")
+        return int.from_bytes(self.read(2), "big")
 
     def four_bytes(self) -> int:
         """Read a Four Byte Integer."""
-        return int.from_bytes(self.take(4), "big")
+        return int.from_bytes(self.read(4), "big")
 
     def variable(self) -> int:
         """Read a Variable Byte Integer: at most four bytes, the shortest form."""
@@ -153,7 +153,7 @@ class Reader:
 
     def binary(self) -> bytes:
         """Read Binary Data."""
-        return self.take(self.two_bytes())
+        return self.read(self.two_bytes())
 
     def string(self) -> str:
         """Read a UTF-8 Encoded String."""
@@ -168,7 +168,7 @@ class Reader:
 
     def rest(self) -> bytes:
         """Read all remaining bytes."""
-        return self.take(self.end - self.position)
+        return self.read(self.end - self.position)
 
     def check_items(self, count: int, what: str) -> None:
         """Raise PacketError for a packet with too many items of one kind."""

@@ -77,7 +77,7 @@ class CustomQueueStream(MessageStream):
         self._uninterrupted = 0
         return super().waiter()
 
-    def take(self) -> Message | None:
+    def pop(self) -> Message | None:
         """Remove and return the next message; None if there is none."""
         if not self._queue.qsize():
             return None

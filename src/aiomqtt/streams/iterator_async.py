@@ -47,7 +47,7 @@ async def _next(stream: MessageStream) -> Message:
     if stream.is_turn_over():
         await asyncio.sleep(0)
         stream.begin_turn()
-    while (message := stream.take()) is None:
+    while (message := stream.pop()) is None:
         if stream.is_closed:
             raise stream.end()
         waiter = stream.waiter()

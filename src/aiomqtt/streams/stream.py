@@ -182,7 +182,7 @@ class MessageStream:
         """Let an iterator take messages for a while; other tasks have just run."""
         self._turn_ends = self._clock() + TURN
 
-    def take(self) -> Message | None:
+    def pop(self) -> Message | None:
         """Remove and return the next message; None if there is none."""
         if not self.ready:
             self._refill()

@@ -149,7 +149,7 @@ def decode_properties(
     """Decode the property length and the properties (§2.2.2); None below 5.0."""
     if version < V5:
         return None
-    section = Reader(reader.take(reader.variable()))
+    section = Reader(reader.read(reader.variable()))
     allowed = _ALLOWED[packet, sender]
     values: dict[str, Any] = {}
     while section.position < section.end:
