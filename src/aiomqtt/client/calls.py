@@ -1,7 +1,6 @@
-"""The calls that wait for a connection: for an answer, for room to write, for its end.
+"""The waiting calls of a client: for an answer, for room to write, for the end.
 
-They live from the client's entering to its leaving, while a connection comes and goes
-beneath them.
+They live from entering to leaving the client; connections come and go beneath them.
 """
 
 import asyncio
@@ -26,30 +25,30 @@ from .deadlines import Deadlines
 from .waiters import DeliveryObserver, Waiter, copy_error, expire, resolve
 from .write_queue import WriteQueue
 
-# To explain and to log a failure takes modules that most programs never load.
+# Modules that explain and log failures are imported on demand: most programs never
+# need them.
 
 INFO: Final = logging.INFO
 # What a packet has besides its payload, roughly, to tell when enough has gathered.
 OVERHEAD: Final = 64
-# What may be unfinished, in messages and bytes, before a publish that does not wait
-# is refused.
+# The unfinished messages and bytes at which `publish_nowait` refuses another message.
 MAXIMUM_UNFINISHED: Final = 65_536
 MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
-# What a message takes as long as it is unfinished, besides its packet.
+# The memory that an unfinished message takes besides its packet, in bytes.
 DELIVERY_SIZE: Final = 512
-# A timer takes no infinity: a day, in seconds, is as good.
+# Timers do not accept infinity; a day, in seconds, serves as well.
 LONGEST_TIMEOUT: Final = 86_400.0
 
 
 class Calls(Owner):
-    """Tells each call that waits what came of it, and decides when it may go on.
+    """Resolves the waiting calls, and decides when publishers may write.
 
-    It outlives connections, of which there is one at a time.
+    It outlives connections; there is one at a time.
 
     Args:
         engine: The engine.
         sink: Where messages go.
-        logger: Where to write what nobody waits for.
+        logger: Receives the failures of which no caller learns.
         target: Host and port, for messages.
         timeout: How many seconds leaving waits for unfinished calls.
     """
@@ -68,15 +67,15 @@ class Calls(Owner):
         self._sink = sink
         self._logger = logger
         self._target = target
-        # Calls that wait for an answer of the broker, and those that wait for room.
+        # The calls that wait for an answer of the broker, and those that wait for room.
         self._waiters: set[Waiter] = set()
         self._queue = WriteQueue(self._loop, GATHERING_LIMIT)
         self._deadlines = Deadlines(expire)
         # The number of pending calls at which the next warning is due.
         self._warn_at = 0
-        # The unfinished deliveries that nobody needs to wait for.
+        # The unfinished deliveries that no call has to wait for.
         self._watched: set[Delivery] = set()
-        # Whether the program is leaving; resolves when it has nothing left to wait for.
+        # Whether the program is leaving; resolves when nothing is left to wait for.
         self._is_leaving = False
         self._idle: Waiter | None = None
         self.timeout: float = min(timeout, LONGEST_TIMEOUT)
@@ -115,8 +114,8 @@ class Calls(Owner):
     def check_room(self) -> Room:
         """Return how much room there is for messages.
 
-        While a call waits for an answer, messages that come before it are taken over
-        above the bound, within reason: the program may well wait for that answer
+        While a call waits for an answer, messages that come before the answer are
+        accepted above the bound, up to a limit: the program may need that answer
         before it takes the next message.
         """
         room = self.room
@@ -146,7 +145,7 @@ class Calls(Owner):
             self._queue.admit()
 
     def _begin(self) -> None:
-        """Take note that the broker has accepted the connection."""
+        """Open the sink: the broker has accepted the connection."""
         self._is_accepted = True
         if not self._engine.session.client_id:
             self._report_no_identifier()
@@ -159,14 +158,14 @@ class Calls(Owner):
             log_connected(self._logger, self._target, client_id)
 
     def _report_no_identifier(self) -> None:
-        # An empty identifier is as good as any other without a session to resume.
+        # Without a session to resume, an empty identifier is no problem.
         if self._engine.session.exists:
             self._logger.warning(
                 "The broker assigned no client identifier: the session can't be resumed"
             )
 
     def _end(self, event: Closed) -> None:
-        """Tell everybody, just once, that the connection is over."""
+        """Resolve everything that waits: the connection is over."""
         error = event.error
         if event.connack is not None and error is not None:
             from aiomqtt.net.refusals import refused_connection
@@ -174,12 +173,12 @@ class Calls(Owner):
             version = self._engine.version
             error = refused_connection(event.connack, version, self._target)
         elif self.room is Room.USED_UP and _is_keep_alive_timeout(error):
-            # It is the program that has left no room to read the PINGRESP.
+            # The program left no room to read the PINGRESP.
             error = self._sink.overflow()
         self.error = error
         if error is None:
             error = MqttError("Disconnected")
-        # Those who wait leave the sets themselves when they wake up.
+        # The callers remove their waiters themselves when they run.
         for waiter in [self.connected, *self._waiters, *self._queue.waiters]:
             if not waiter.done():
                 waiter.set_result(copy_error(error))
@@ -191,11 +190,10 @@ class Calls(Owner):
 
                 log_ended(self._logger, self._target, self.error)
 
-    # Behind `Closed` only observers of deliveries are left to tell: `_end` has told
-    # the others.
+    # After `Closed` only observers of deliveries are left; `_end` has resolved the rest
 
     def _settle_request(self, request: Request) -> None:
-        """Tell who waits for the answer, and log what was refused."""
+        """Resolve the waiter of a request, and log the refused filters."""
         if request.waiter is not None:
             resolve(cast("Waiter", request.waiter), None)
         if request.reason_codes and max(request.reason_codes) >= FIRST_FAILURE:
@@ -204,7 +202,7 @@ class Calls(Owner):
             log_refused_filters(self._logger, request)
 
     def _settle_delivery(self, delivery: Delivery) -> None:
-        """Tell who waits for a delivery; log a refusal when nobody does."""
+        """Resolve the waiter of a delivery; log a refusal if no caller learns of it."""
         watcher = delivery.waiter
         if isinstance(watcher, DeliveryObserver):
             if self._watched:
@@ -219,7 +217,7 @@ class Calls(Owner):
             self._log_refusal(delivery)
 
     def _log_refusal(self, delivery: Delivery) -> None:
-        """Log that the broker refused a message when nobody is left to be told."""
+        """Log that the broker refused a message."""
         if delivery.reason_code >= FIRST_FAILURE:
             from aiomqtt.net.refusals import log_refused_message
 
@@ -229,7 +227,7 @@ class Calls(Owner):
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for an answer."""
+        """The number of calls that wait for an answer."""
         return len(self._waiters)
 
     def warn_if_many(self, threshold: int) -> None:
@@ -253,7 +251,7 @@ class Calls(Owner):
 
     @property
     def is_congested(self) -> bool:
-        """Whether publishers can't go on at once: they have to `queue`."""
+        """Whether publishers have to wait in the `queue`."""
         return (
             self._queue.is_paused
             or self.driver.coalescer.is_turn_full
@@ -270,31 +268,31 @@ class Calls(Owner):
         properties: Properties | None,
     ) -> Delivery | None:
         """Publish a message; see `Engine.publish`, whose errors it raises."""
-        # Of those that follow in the same turn of the loop it is known.
+        # Packets that follow in the same turn of the loop need no check.
         if not self.driver.coalescer.is_gathering:
             self.check_loop()
-        # Only properties have to do with the time.
+        # Only properties depend on the time.
         now = 0.0 if properties is None else self._loop.time()
         try:
             delivery = self._engine.publish(
                 topic, payload, qos, retain, properties, now
             )
         except MqttCodeError as error:
-            # `from` does nothing where it is compiled.
+            # Compiled code ignores `from`.
             error.__cause__ = self.error
             raise
         self.driver.push(len(payload) + OVERHEAD)
         return delivery
 
     def check_loop(self) -> None:
-        """Refuse a call from another event loop, or from another thread.
+        """Check that the caller runs in the event loop of the client.
 
         Raises:
-            RuntimeError: It is one.
+            RuntimeError: It runs in another loop or thread.
         """
         if _get_running_loop() is not self._loop:
             if self._loop.is_closed():
-                # There is no connection any more, as the caller will find.
+                # The connection is gone, and the caller will get that error.
                 self.abandon()
                 return
             msg = (
@@ -312,7 +310,7 @@ class Calls(Owner):
         properties: Properties | None,
         watcher: DeliveryObserver,
     ) -> Delivery | None:
-        """Publish a message at once, even where publishers have to wait.
+        """Publish a message at once, even if publishers have to wait.
 
         Raises:
             MqttCodeError: Too much is waiting to be sent, or the client is left.
@@ -338,42 +336,42 @@ class Calls(Owner):
         return delivery
 
     def withdraw(self, delivery: Delivery) -> None:
-        """Take back a message that has not been sent.
+        """Withdraw a message that has not been sent.
 
-        The end of the connection leaves it to the session.
+        Once the connection is over, the session keeps it.
         """
         if not self.driver.is_over and self._engine.withdraw(delivery):
             self.driver.hold()
         self.on_progress()
 
     def waiter(self, timeout: float) -> Waiter:
-        """Return a future for an answer of the broker, to be given to `forget`.
+        """Return a future for an answer of the broker; `forget` gives it up.
 
         Args:
-            timeout: In so many seconds it resolves to an error.
+            timeout: Seconds until it resolves to a timeout error.
         """
         waiter: Waiter = self._loop.create_future()
         self._waiters.add(waiter)
         self._limit(waiter, timeout)
         if self.driver.is_reading_paused:
-            # The answer has to be read.
+            # The answer has to be read first.
             self.driver.pause_or_resume_reading()
         return waiter
 
     def forget(self, waiter: Waiter) -> None:
-        """Take back what `waiter` returned: nobody waits for it any more."""
+        """Remove a future that `waiter` returned: its caller no longer waits."""
         self._waiters.discard(waiter)
         if self._idle is not None:
             self.on_progress()
 
     def queue(self, size: int, timeout: float) -> Waiter:
-        """Return a future for room to write, to be given to `leave_queue`.
+        """Return a future for room to write; `leave_queue` gives it up.
 
         First come, first served.
 
         Args:
             size: About how many bytes the caller will write.
-            timeout: In so many seconds it resolves to an error.
+            timeout: Seconds until it resolves to a timeout error.
 
         Raises:
             MqttCodeError: The program is leaving the client: nothing more is accepted.
@@ -385,32 +383,32 @@ class Calls(Owner):
         return waiter
 
     def leave_queue(self, waiter: Waiter) -> None:
-        """Take back what `queue` returned: nobody waits for it any more."""
+        """Remove a future that `queue` returned: its caller no longer waits."""
         self._queue.remove(waiter)
 
     def _limit(self, waiter: Waiter, timeout: float) -> None:
-        """Have a waiter resolve to an error: in so many seconds, or now."""
+        """Give a waiter its timeout; if the connection is over, resolve it now."""
         if self.driver.is_over:
             resolve(waiter, copy_error(self.error or MqttError("Disconnected")))
         elif timeout != math.inf:
             self._deadlines.add(waiter, timeout)
 
     def resume_reading(self) -> None:
-        """The program has taken messages: there is room for more."""
+        """Read on: the program has taken messages."""
         self.room = Room.ENOUGH
         self.driver.pause_or_resume_reading()
 
     def leave(self) -> None:
-        """Accept nothing more: the program is leaving."""
+        """Accept no more publishing: the program is leaving."""
         self._is_leaving = True
 
     def set_timeout(self, timeout: float) -> None:
-        """Set how many seconds leaving waits: for the calls, then for the broker."""
+        """Set how many seconds leaving waits: for calls, and again for the broker."""
         self.timeout = min(timeout, LONGEST_TIMEOUT)
         self.driver.timeout = self.timeout
 
     def idle(self) -> Waiter:
-        """Return a future for when nobody waits for an answer any more."""
+        """Return a future that resolves when no call waits for an answer."""
         if self._idle is None:
             self._idle = self._loop.create_future()
             self.follows_progress = True
@@ -418,19 +416,19 @@ class Calls(Owner):
         return self._idle
 
     def _is_idle(self) -> bool:
-        """Whether nobody waits for an answer and nothing waits to be sent."""
+        """Whether no call waits for an answer and no message waits to be sent."""
         return self.driver.is_over or not (
             self._waiters or self._watched or self._engine.session.outbound.queued
         )
 
     def abandon(self) -> None:
-        """Forget all of them: their event loop was closed."""
+        """Forget the waiting calls: their event loop was closed."""
         was_over = self.driver.is_over
         error = MqttError("The event loop was closed")
         self.driver.abandon(error)
         if not was_over:
             self.error = error
-            # What goes on in the session is not to wake anybody of that loop.
+            # Messages that the session keeps must not wake callers of that loop.
             for delivery in self._engine.session.outbound.unfinished():
                 watcher = delivery.waiter
                 if isinstance(watcher, DeliveryObserver):

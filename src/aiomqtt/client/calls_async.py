@@ -21,12 +21,12 @@ from .waiters import TIMED_OUT, Waiter, copy_error, explain_timeout
 
 
 async def wait_for_answer(calls: Calls, waiter: Waiter, what: str) -> None:
-    """Wait for what `Calls.waiter` returned.
+    """Wait for a future that `Calls.waiter` returned.
 
     Args:
         calls: The calls of the client.
-        waiter: What it returned.
-        what: What has not happened if the time runs out, for the cause of the error.
+        waiter: The future.
+        what: Describes in the cause of a timeout error what did not happen.
 
     Raises:
         MqttError: The connection ended, or the timeout.
@@ -41,7 +41,7 @@ async def wait_for_answer(calls: Calls, waiter: Waiter, what: str) -> None:
 
 
 async def wait_for_room(calls: Calls, size: int, timeout: float) -> None:
-    """Wait until the transport takes more; first come, first served.
+    """Wait until the transport has room; first come, first served.
 
     Args:
         calls: The calls of the client.
@@ -111,7 +111,7 @@ async def connect(calls: Calls, engine: Engine, target: Target, timeout: float) 
         MqttError: It failed, or the timeout.
     """
     driver = calls.driver
-    # It is one by its methods.
+    # It has the methods of one.
     protocol = cast("asyncio.Protocol", driver)
     try:
         async with asyncio.timeout(None if timeout == math.inf else timeout):
@@ -140,7 +140,7 @@ async def close(
 
     Args:
         calls: The calls of the client.
-        flush: First let those finish who wait for an answer, for at most the
+        flush: First wait for the calls that wait for an answer, for at most the
             timeout of `Calls`.
         reason_code: The reason code of the DISCONNECT.
         properties: The properties of the DISCONNECT.

@@ -1,4 +1,4 @@
-"""The client: what a program sees. Signatures and arguments, no protocol rules."""
+"""The client: signatures, arguments, entering and leaving; no protocol rules."""
 
 import asyncio
 import logging
@@ -53,15 +53,15 @@ DEFAULT_TIMEOUT: Final = 10.0  # seconds
 class Client(Publisher, LegacyAttributes, OtherNames):
     """A connection to an MQTT broker, as an asynchronous context manager.
 
-    Entering connects, leaving disconnects, also on an exception. A client can be
-    entered again after it was left or after it could not connect, but not while it
-    is entered. All methods belong to the event loop that it was entered in; one that
-    is closed meanwhile leaves the client, without a DISCONNECT.
+    Entering connects; leaving disconnects, even after an exception. A client can be
+    entered again after it was left or could not connect, but not while it is entered.
+    Call all methods in the event loop in which it was entered; if that loop is closed,
+    the client counts as left, without a DISCONNECT.
 
-    Between entering and entering again, what was published with QoS 1 or 2 and not
-    acknowledged is kept when the session lasts (`clean_session=False`, or a session
-    expiry interval above 0 in 5.0) and sent again, in order; if the broker has lost
-    the session meanwhile, it is sent as a new message (MQTT 5.0 §4.4, §3.2.2.1.1).
+    If the session lasts (`clean_session=False`, or a session expiry interval above 0 in
+    5.0), messages with QoS 1 or 2 that were published and not acknowledged are kept,
+    and sent again, in order, when the client is entered again; if the broker has lost
+    the session meanwhile, they are sent as new messages (MQTT 5.0 §4.4, §3.2.2.1.1).
 
     Args:
         hostname: The broker's host name or address; in memory, the broker's name.
@@ -76,7 +76,8 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         queue_type: The class of the queue of incoming messages, such as
             ``asyncio.LifoQueue``; ``None``: first in, first out.
         protocol: The version of MQTT, `ProtocolVersion` or 3, 4, 5; ``None``: 3.1.1.
-        will: What the broker publishes if this client vanishes; ``None``: nothing.
+        will: The message that the broker publishes if this client vanishes; ``None``:
+            none.
         clean_session: Whether the broker forgets the session when the connection
             ends (3.1 and 3.1.1 only); ``None``: it does.
         transport: "tcp"; or "memory", for a broker that runs in the same event loop,
@@ -95,22 +96,22 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             discarded; while very many wait, reading from the broker pauses.
         max_queued_outgoing_messages: How many publishes with QoS 1 and 2 may be
             unfinished; further ones raise. ``None`` or 0: any number.
-        max_inflight_messages: How many publishes with QoS 1 and 2 may be part way
-            through their flow at once, the others wait. ``None`` or 0: what the
-            broker's Receive Maximum allows, and 20 below 5.0.
+        max_inflight_messages: How many publishes with QoS 1 and 2 may be in flight at
+            once; the others wait. ``None`` or 0: as many as the broker's Receive
+            Maximum allows, and 20 below 5.0.
         max_concurrent_outgoing_calls: How many calls of `publish`, `subscribe` and
-            `unsubscribe` may run at once, the others wait; ``None`` or 0: any number.
+            `unsubscribe` may run at once; the others wait; ``None`` or 0: any number.
         properties: The properties of the CONNECT (5.0 only); ``None``: none.
         tls_context: The context for TLS; ``None``: see `tls_params`.
-        tls_params: What to make a context of; without it and `tls_context`: no TLS.
+        tls_params: The parameters of a context; without it and `tls_context`: no TLS.
         tls_insecure: Whether the broker's name need not be in its certificate.
-            A given `tls_context` is changed by it.
+            It changes a given `tls_context`.
         proxy: Not yet.
         socket_options: Arguments of ``socket.setsockopt``, one tuple for each call.
         websocket_path: Not yet.
         websocket_headers: Not yet.
-        server_hostname: The name that the broker's certificate must have, and that the
-            broker is asked for (SNI); ``None``: the `hostname`.
+        server_hostname: The name that the broker's certificate must have, and that is
+            sent to the broker (SNI); ``None``: the `hostname`.
 
     Attributes:
         timeout: The default timeout of operations, in seconds.
@@ -122,7 +123,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         NotImplementedError: A transport or proxy that is still to come.
     """
 
-    # On the class too, for mocks that are made with `spec=Client`.
+    # On the class as well, for mocks with `spec=Client`.
     timeout: float = DEFAULT_TIMEOUT
     pending_calls_threshold: int = 10
 
@@ -178,7 +179,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         self._is_entered = False
         self._calls: Calls | None = None
 
-    # --- what can be read ---------------------------------------------------------
+    # --- state --------------------------------------------------------------------
 
     @property
     def identifier(self) -> str:
@@ -187,10 +188,10 @@ class Client(Publisher, LegacyAttributes, OtherNames):
 
     @property
     def session_present(self) -> bool:
-        """Whether the broker went on with an earlier session (MQTT 5.0 §3.2.2.1.1).
+        """Whether the broker resumed an earlier session (MQTT 5.0 §3.2.2.1.1).
 
-        As the last CONNACK that accepted a connection says, also after that connection
-        has ended; ``False`` before the first, and in 3.1, which does not tell.
+        The last CONNACK that accepted a connection says so, even after that connection
+        has ended; ``False`` before the first, and in 3.1, which has no such flag.
         """
         connack = self._engine.connack
         return connack is not None and connack.session_present
@@ -199,7 +200,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     def connack_properties(self) -> Properties | None:
         """The properties of the CONNACK (MQTT 5.0 §3.2.2.3): limits of the broker, ...
 
-        Those of the last connection that was accepted, also after it has ended.
+        They belong to the last accepted connection, even after it has ended.
         ``None`` before the first, and below 5.0.
         """
         connack = self._engine.connack
@@ -231,7 +232,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         name, word = to_credentials(settings.version, username, password)
         self._engine.settings = settings._replace(username=name, password=word)
 
-    # --- what can be asked of the broker ------------------------------------------
+    # --- subscriptions ------------------------------------------------------------
 
     async def subscribe(
         self,
@@ -244,9 +245,9 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     ) -> tuple[int, ...] | list[ReasonCode]:
         """Subscribe to one or several topic filters (MQTT 5.0 §3.8).
 
-        Returns when the broker has answered. Cancelled or timed out, the
-        subscription may still come about. What the broker refuses is logged as a
-        warning, and is no error.
+        Returns when the broker has answered. After a cancellation or a timeout the
+        subscription may still come into effect. Filters that the broker refuses are
+        logged as a warning, and are no error.
 
         Args:
             topic: A topic filter; a tuple of a filter and its QoS or its
@@ -259,8 +260,8 @@ class Client(Publisher, LegacyAttributes, OtherNames):
                 ``math.inf``: forever.
 
         Returns:
-            What the broker granted, one for each filter, in their order: a tuple of
-            QoS below 5.0, a list of reason codes in 5.0. 0x80 and above is a refusal.
+            One answer for each filter, in their order: a tuple of granted QoS below
+            5.0, a list of reason codes in 5.0. 0x80 and above is a refusal.
 
         Raises:
             ValueError: An argument breaks a rule; nothing was sent.
@@ -286,8 +287,9 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     ) -> list[ReasonCode] | None:
         """Unsubscribe from one or several topic filters (MQTT 5.0 §3.10).
 
-        Returns when the broker has answered. Cancelled or timed out, the
-        subscription may still end. What the broker refuses is logged as a warning.
+        Returns when the broker has answered. After a cancellation or a timeout the
+        subscription may still end. Filters that the broker refuses are logged as a
+        warning.
 
         Args:
             topic: A topic filter, or a list of them.
@@ -334,7 +336,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     async def __aenter__(self) -> Self:
         """Connect to the broker (MQTT 5.0 §3.1); returns when it has accepted.
 
-        Cancelled or on an error, nothing is left behind, and the client can be
+        After a cancellation or an error nothing is left behind, and the client can be
         entered again.
 
         Raises:
@@ -363,7 +365,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         return self
 
     def _belong_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Leave a loop that the client was entered in before, for another one."""
+        """Use this event loop from now on, if the client is not entered in another."""
         if loop is self._entered_loop:
             return
         self._forget_closed_loop()
@@ -373,9 +375,9 @@ class Client(Publisher, LegacyAttributes, OtherNames):
                 self._call_slots = asyncio.Semaphore(self._maximum_calls)
 
     def _forget_closed_loop(self) -> None:
-        """Be left, if the loop that the client was entered in was closed since."""
+        """Leave the client if the event loop that it was entered in was closed."""
         if self._entered_loop is not None and self._entered_loop.is_closed():
-            # Whoever waited there ended with it.
+            # The waiting tasks ended with the loop.
             calls, self._calls = self._calls, None
             self._is_entered = False
             self._stream.abandon()
@@ -393,7 +395,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         Everything that was published is written first; from now on `publish` raises.
         Without an exception, calls that still wait for the broker's answer in other
         tasks get it, within the timeout. Harmless when the client is not entered.
-        Cancelled, the connection is cut.
+        A cancellation cuts the connection.
         """
         self._forget_closed_loop()
         if self._calls is not None:
@@ -408,15 +410,15 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     ) -> None:
         """Leave the client, and tell the broker why (MQTT 5.0 §3.14).
 
-        What `async with` does when it ends, with a reason code and properties:
+        The same as leaving `async with`, but with a reason code and properties:
         everything that was published is written first, calls that wait for the
         broker's answer get it, and no new ones are accepted. Returns when the
-        connection is closed. Leaving the context afterwards is harmless, and so is
-        calling this again, or while the client is not entered. Cancelled, the
-        connection is cut.
+        connection is closed. It is harmless to leave the context afterwards, to call
+        this again, or to call it while the client is not entered. A cancellation cuts
+        the connection.
 
         Args:
-            reason_code: 0: the broker discards the will. 0x04: it publishes it
+            reason_code: 0: the broker discards the will. 0x04: it publishes the will
                 (Disconnect with Will Message). See MQTT 5.0 §3.14.2.1; 0 below 5.0.
             properties: The properties of the DISCONNECT (5.0 only), such as
                 `session_expiry_interval`: 0 ends a session that would last; more

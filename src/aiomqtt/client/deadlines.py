@@ -1,4 +1,4 @@
-"""Timeouts of many waiters, at less than a timer for each."""
+"""Timeouts of many waiters, with one timer for each length of timeout."""
 
 import asyncio
 from collections import deque
@@ -9,23 +9,22 @@ SWEEP: Final = 64
 
 
 class Deadlines:
-    """Expires futures that are not done in time.
+    """Expires the futures that are not done in time.
 
-    Those with the same timeout expire in the order in which they were added, so one
-    timer for the first of them does for all. Most are done long before: they are
-    dropped when others are added, so that about as many are kept as are pending.
+    Futures with the same timeout expire in the order in which they were added, so one
+    timer, for the first of them, serves all. Most are done long before: these are
+    dropped when others are added, so that few more are kept than are pending.
 
     Args:
-        expire: What to do with a future that is not done in time.
+        expire: Called with a future that is not done in time.
     """
 
     def __init__(self, expire: Callable[[asyncio.Future[Any]], None]) -> None:
-        """Start without any."""
         self._expire = expire
         self._loop = asyncio.get_running_loop()
         self._queues: dict[float, deque[tuple[float, asyncio.Future[Any]]]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
-        # The length at which a queue is looked through for those that are done.
+        # The length at which a queue is searched for futures that are done.
         self._sweep_at: dict[float, int] = {}
 
     def add(self, future: asyncio.Future[Any], timeout: float) -> None:
@@ -65,7 +64,7 @@ class Deadlines:
             del self._sweep_at[timeout]
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Forget all futures, and cancel the timers."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

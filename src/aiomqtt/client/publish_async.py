@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class Receipt:
-    """What `Client.publish_nowait` returns: await it to know that the message is done.
+    """The result of `Client.publish_nowait`: await it until the message is done.
 
-    It can be awaited any number of times, also at once from several tasks, or not at
-    all. Cancelling that takes nothing back.
+    It can be awaited any number of times, even by several tasks at once, or not at all.
+    Cancelling the await does not withdraw the message.
 
     Awaiting raises:
         MqttCodeError: The broker refused the message; or there is no connection.
         MqttError: The connection ended, or the session. Where `is_in_session` is
-            ``True``, await again when the client is entered again; else the message is
-            lost, unless it was on its way at that moment.
+            ``True``, await again when the client is entered again; otherwise the
+            message is lost, unless it was on its way at that moment.
     """
 
     __slots__ = ("_current", "_delivery", "_waiters")
@@ -46,25 +46,24 @@ class Receipt:
         waiters: ReceiptWaiters,
         current: Callable[[], Calls | None],
     ) -> None:
-        """Stand for a message.
+        """Represent a message.
 
         Args:
-            delivery: What the engine made of it; None at QoS 0, where there is nothing
-                to wait for.
-            waiters: Those who await it.
-            current: Returns the connection that there is at the time, or None.
+            delivery: Its delivery; None at QoS 0, where there is nothing to wait for.
+            waiters: The callers that await it.
+            current: Returns the calls of the client, or None if it is not entered.
         """
         self._delivery = delivery
         self._waiters = waiters
         self._current = current
 
     def done(self) -> bool:
-        """Whether nothing is left to wait for, be it well or badly."""
+        """Whether nothing is left to wait for, successful or not."""
         return self._delivery is None or self._delivery.state >= DONE
 
     @property
     def reason_code(self) -> ReasonCode | None:
-        """With what the broker has acknowledged it; ``None``: not yet, or at QoS 0."""
+        """The reason code of the acknowledgement; ``None``: not yet, or at QoS 0."""
         if self._delivery is None or self._delivery.state != DONE:
             return None
         return self._delivery.reason_code
@@ -112,7 +111,8 @@ async def publish_all(batch: Batch) -> int:
     """Publish all messages of a batch, and return their number when they are done.
 
     Raises:
-        MqttError: One of them failed; whatever the iterator raised, too.
+        MqttError: One of them failed.
+        Exception: The error that the iterator raised.
     """
     batch.calls.check_loop()
     what = f"no message of publish_many was done within {batch.timeout} seconds"
@@ -157,15 +157,15 @@ class Publisher:
         """Publish a message (MQTT 5.0 §3.3).
 
         Returns when the message is on its way at QoS 0, and when its flow is
-        complete at QoS 1 and 2. It waits first where the network is slower than the
+        complete at QoS 1 and 2. It waits first if the network is slower than the
         program.
 
         When the connection ends, the session keeps a message with QoS 1 or 2 that it
         has accepted, if the session lasts, see `Client`; one that still waited for the
-        network is not accepted. Timed out, the message is withdrawn unless its bytes
-        may have left; then its flow goes on, and it may arrive. The error says which it
-        was (`MqttError.is_in_session`). Cancelled, it is as when timed out; who has to
-        know what became of the message calls `publish_nowait`.
+        network is not accepted. After a timeout the message is withdrawn unless its
+        bytes may have left; then its flow goes on, and it may arrive. The error says
+        which of both (`MqttError.is_in_session`). Cancellation has the same effect as a
+        timeout; to learn the outcome in any case, call `publish_nowait`.
 
         Args:
             topic: The topic name.
@@ -211,7 +211,7 @@ class Publisher:
                 return
             delivery.waiter = waiter = calls.waiter(seconds)
             calls.warn_if_many(self.pending_calls_threshold)
-            # As `wait_for_answer`, whose coroutine would be 2 % of a publish.
+            # The same as `wait_for_answer`, whose coroutine would cost 2 %.
             try:
                 failure = await waiter
             except BaseException:
@@ -237,7 +237,7 @@ class Publisher:
     ) -> Receipt:
         """Publish a message without waiting for anything (MQTT 5.0 §3.3).
 
-        The message is on its way, or waits for those before it. Leaving the client
+        The message is on its way, or waits for earlier ones. Leaving the client
         without an exception waits until it is done, within the timeout.
 
         Args:
@@ -248,7 +248,7 @@ class Publisher:
             properties: The properties (5.0 only); ``None``: none.
 
         Returns:
-            What can be awaited to know that the flow is complete; or dropped.
+            A receipt: await it until the flow is complete, or ignore it.
 
         Raises:
             ValueError: An argument breaks a rule; nothing was sent.
@@ -277,14 +277,15 @@ class Publisher:
         window: int = 100,
         timeout: float | None = None,
     ) -> int:
-        """Publish messages in order, a number of them at a time (MQTT 5.0 §4.4).
+        """Publish messages in order, several at a time (MQTT 5.0 §4.4).
 
         Messages are taken from the iterable as there is room for them. Returns when
         the flows of all are complete, those with QoS 0 on their way.
 
         After a failure no more are taken, and those in flight finish; then the first
         failure, by position, is raised. An exception of the iterable itself counts
-        as one. Cancelled, what was not sent is withdrawn, and the other flows go on.
+        as one. After a cancellation, messages that were not sent are withdrawn, and the
+        other flows go on.
 
         Args:
             messages: The messages, as `Publication` or as tuples of the arguments of
@@ -325,14 +326,14 @@ class Publisher:
             if slots is not None:
                 slots.release()
 
-    # --- what the session still owes ------------------------------------------------
+    # --- unfinished messages --------------------------------------------------------
 
     def pending_messages(self) -> "tuple[PendingMessage, ...]":
         """Return the messages of QoS 1 and 2 that are not acknowledged.
 
-        Between entering and entering again too: these are sent again, when the session
-        lasts. First those that the broker has received, then those that were sent, then
-        those that were not, each in their order.
+        This also works between leaving and entering again: the messages are sent again
+        if the session lasts. First come those that the broker has received, then those
+        that were sent, then the others, each group in order.
         """
         from .pending import to_pending
 
@@ -341,18 +342,18 @@ class Publisher:
     def drop(self, message: "PendingMessage") -> bool:
         """Drop a message from the session: it is not sent again.
 
-        For one that the broker never takes, say because it closes the connection at
-        it. If it was sent already, it may still arrive. Whoever waits for it gets
-        MqttError. Its packet identifier stays out of use as long as the broker may
-        know it: at QoS 1 until the connection ends, at QoS 2 until the flow is
-        complete or the session ends (MQTT 5.0 §4.3).
+        Use it for a message that the broker never accepts, such as one at which it
+        closes the connection. If it was sent already, it may still arrive. A call that
+        waits for it raises MqttError. Its packet identifier stays out of use as long as
+        the broker may know it: at QoS 1 until the connection ends, at QoS 2 until the
+        flow is complete or the session ends (MQTT 5.0 §4.3).
 
         Args:
             message: One of `pending_messages`.
 
         Returns:
-            Whether it was dropped; ``False``: it was done meanwhile, or is not of this
-            client.
+            Whether it was dropped; ``False``: it was done meanwhile, or belongs to
+            another client.
 
         Raises:
             TypeError: It is no PendingMessage.
@@ -362,7 +363,7 @@ class Publisher:
         return self._drop([to_delivery(message)]) > 0
 
     def drop_pending(self) -> int:
-        """Drop all `pending_messages`, see `drop`; return how many these were."""
+        """Drop all `pending_messages`, see `drop`; return their number."""
         return self._drop(self._engine.session.outbound.unfinished())
 
     def _drop(self, deliveries: list[Delivery]) -> int:
@@ -370,12 +371,12 @@ class Publisher:
         if self._calls is not None and not self._calls.is_over:
             self._calls.driver.flush()
         else:
-            # The end of the connection was the last that anybody has waited for.
+            # Nobody waits any more: the end of the connection resolved all calls.
             self._engine.take()
         return count
 
     def _entered_calls(self) -> Calls:
-        """Return what publishes and waits.
+        """Return the calls of the client.
 
         Raises:
             MqttCodeError: The client is not entered.

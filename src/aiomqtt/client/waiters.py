@@ -1,4 +1,4 @@
-"""Who waits for a connection: futures, and what has its own way of being told."""
+"""Futures and observers that receive the outcome of a call."""
 
 import asyncio
 import copy
@@ -7,45 +7,45 @@ from typing import Final, TypeAlias
 from aiomqtt.exceptions import MqttError
 from aiomqtt.protocol.delivery import Delivery
 
-# Programs compare this text: what did not happen is the cause's to say.
+# Programs compare this text; the cause of the error gives the details.
 TIMED_OUT: Final = "Operation timed out"
 
-# What a waiter's future resolves to: an error, or None. It is a result and not an
-# exception, so that nothing complains when nobody is left to look at it.
+# It resolves to an error, or to None. The error is a result and not an exception, so
+# that asyncio logs nothing when nobody awaits it any more.
 Waiter: TypeAlias = asyncio.Future[MqttError | None]
 
 
 class DeliveryObserver:
-    """What waits for deliveries in its own way, as their `waiter`."""
+    """Receives the outcome of deliveries."""
 
     def settle(self, delivery: Delivery) -> bool:
-        """Take note that a delivery is done; return whether anybody was told."""
+        """Note that a delivery has ended; return whether a caller learns of it."""
         raise NotImplementedError
 
     def abandon(self) -> None:
-        """Forget those who wait: their event loop is closed."""
+        """Forget the waiting callers: their event loop is closed."""
         raise NotImplementedError
 
 
 def resolve(waiter: Waiter, error: MqttError | None) -> None:
-    """Tell a waiter, unless it was told or has given up."""
+    """Resolve a waiter, unless it has been resolved or cancelled."""
     if not waiter.done():
         waiter.set_result(error)
 
 
 def expire(waiter: Waiter) -> None:
-    """Tell a waiter that its time is over."""
+    """Resolve a waiter with a timeout error."""
     resolve(waiter, MqttError(TIMED_OUT))
 
 
 def explain_timeout(error: MqttError, what: str) -> None:
-    """Say in the cause of a timeout what did not happen; leave other errors alone."""
+    """Add the cause to a timeout error; leave other errors unchanged."""
     if error.args == (TIMED_OUT,):
         error.__cause__ = TimeoutError(what)
 
 
 def copy_error(error: MqttError) -> MqttError:
-    """Return an error of one's own for each who raises it: tracebacks add up."""
+    """Copy an error that several calls raise: each has its own traceback."""
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
     return copied

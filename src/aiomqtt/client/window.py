@@ -1,4 +1,4 @@
-"""What is told of deliveries in its own way: a receipt, and a window of messages."""
+"""Observers of deliveries: the callers of a receipt, and a window of messages."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,7 +15,7 @@ from aiomqtt.types import Publication
 from .calls import Calls
 from .waiters import DeliveryObserver, Waiter, explain_timeout
 
-# What an iterator gives when it has no more.
+# Marks the end of an iterator.
 _END: Final = object()
 
 
@@ -23,10 +23,9 @@ _DEFAULTS: Final[tuple[Any, ...]] = tuple(Publication(""))
 
 
 class ReceiptWaiters(DeliveryObserver):
-    """Those who await one delivery."""
+    """The callers that await one delivery."""
 
     def __init__(self) -> None:
-        """Begin with nobody."""
         self.waiters: list[Waiter] = []
 
     def settle(self, delivery: Delivery) -> bool:
@@ -43,7 +42,7 @@ class ReceiptWaiters(DeliveryObserver):
 
 
 class Batch(DeliveryObserver):
-    """Publishes messages one after the other, a number of them at a time.
+    """Publishes messages in order, with a limited number unfinished at a time.
 
     Args:
         calls: The calls of the client.
@@ -59,17 +58,16 @@ class Batch(DeliveryObserver):
         window: int,
         timeout: float,
     ) -> None:
-        """Begin; `publish_all` does it."""
         self.calls = calls
         self._messages = messages
         self._window = window
         self.timeout = timeout
-        # How many messages were taken; the unfinished ones with their positions.
+        # The number of messages taken; the unfinished ones with their positions.
         self._count = 0
         self._pending: dict[Delivery, int] = {}
         self._is_exhausted = False
         self._waiter: Waiter | None = None
-        # What went wrong first, by position, not by time.
+        # The first failure by position, not by time.
         self._failure: Exception | None = None
         self._failed_at = 0
 
@@ -80,13 +78,13 @@ class Batch(DeliveryObserver):
 
     @property
     def is_full(self) -> bool:
-        """Whether one has to finish before there is anything to do."""
+        """Whether a message has to finish before the next one can be published."""
         return bool(self._pending) and (
             self._is_exhausted or len(self._pending) >= self._window
         )
 
     def result(self) -> int:
-        """Return the number of messages, or raise what went wrong first."""
+        """Return the number of messages, or raise the first failure."""
         if self._failure is not None:
             self._failure.add_note(f"at message {self._failed_at} of publish_many")
             if isinstance(self._failure, MqttError):
@@ -95,7 +93,7 @@ class Batch(DeliveryObserver):
         return self._count
 
     def fill(self) -> None:
-        """Publish while there is room in the window and on the way out."""
+        """Publish while the window and the transport have room."""
         calls, pending = self.calls, self._pending
         calls.driver.hold()
         while (
@@ -109,7 +107,7 @@ class Batch(DeliveryObserver):
                     self._is_exhausted = True
                     break
                 delivery = self._publish(message)
-            # What the iterator raises is no less a failure: those before it finish.
+            # An error of the iterator is a failure too: earlier messages still finish.
             except Exception as error:  # noqa: BLE001
                 self._fail(error, self._count)
                 break
@@ -151,7 +149,7 @@ class Batch(DeliveryObserver):
     def settle(self, delivery: Delivery) -> bool:
         """Make room in the window."""
         if delivery.state == LOST:
-            # It counts as unfinished when `end` is told why.
+            # It still counts as unfinished when `end` gets the reason.
             return True
         position = self._pending.pop(delivery)
         if delivery.reason_code and delivery.reason_code >= FIRST_FAILURE:
@@ -162,20 +160,20 @@ class Batch(DeliveryObserver):
         return True
 
     def abandon(self) -> None:
-        """Forget who waits for the next of them."""
+        """Forget the waiter: its event loop is closed."""
         self._waiter = None
 
     def waiter(self) -> Waiter:
-        """Return a future for the next of them that finishes."""
+        """Return a future that resolves when the next message finishes."""
         self._waiter = self.calls.waiter(self.timeout)
         return self._waiter
 
     def end(self, error: MqttError) -> None:
-        """Take the end of the connection, or of patience, as a failure."""
+        """Record the end of the connection, or a timeout, as a failure."""
         self._fail(error, next(iter(self._pending.values()), self._count))
 
     def _describe(self, error: MqttError) -> None:
-        """Say what is in the session of what is unfinished."""
+        """Add to the error which unfinished messages the session keeps."""
         error.accepted = self._count
         for delivery, position in self._pending.items():
             if delivery.state < DONE:
@@ -185,16 +183,16 @@ class Batch(DeliveryObserver):
                 error.accepted = position
 
     def withdraw(self) -> None:
-        """Take back what has not been sent, and leave the rest to the session."""
+        """Withdraw the messages that have not been sent; the session keeps the rest."""
         for delivery in self._pending:
             delivery.waiter = None
             self.calls.withdraw(delivery)
 
 
 def give_up(calls: Calls, delivery: Delivery, failure: MqttError) -> None:
-    """Withdraw a publish and raise its failure, with what became of the message.
+    """Withdraw a message and raise the failure, which says whether it is still sent.
 
-    Returns when the publish was done, or dropped, before its caller woke up.
+    Returns normally if the message was acknowledged or dropped before its caller ran.
     """
     if delivery.state in (DONE, DROPPED):
         return

@@ -1,4 +1,4 @@
-"""Those who wait until the transport takes more: first come, first served."""
+"""The queue of publishers that wait until the transport has room."""
 
 import asyncio
 from typing import Final
@@ -7,7 +7,7 @@ from .waiters import Waiter, resolve
 
 
 class WriteQueue:
-    """Publishers that wait for room to write.
+    """Admits waiting publishers in order, as the transport has room.
 
     Args:
         loop: The event loop.
@@ -15,17 +15,16 @@ class WriteQueue:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, portion: int) -> None:
-        """Begin with room for all."""
         self._loop: Final = loop
         self._portion = portion
         # Whether the transport's buffer is above its high-water mark.
         self.is_paused: bool = False
-        # In order, with about how many bytes they will write.
+        # In order, with the approximate number of bytes that each will write.
         self.waiters: dict[Waiter, int] = {}
         self._is_admitting = False
 
     def add(self, size: int) -> Waiter:
-        """Return a future for room to write; given up, it goes to `remove`.
+        """Return a future that resolves when there is room; `remove` gives it up.
 
         Args:
             size: About how many bytes the caller will write.
@@ -35,7 +34,7 @@ class WriteQueue:
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
-        """Take back what `add` returned: nobody waits for it any more."""
+        """Remove a waiter that `add` returned: its caller no longer waits."""
         self.waiters.pop(waiter, None)
 
     def pause(self) -> None:
@@ -43,17 +42,17 @@ class WriteQueue:
         self.is_paused = True
 
     def resume(self) -> None:
-        """Admit those who wait, from the next turn of the loop on."""
+        """Admit the waiting publishers, from the next turn of the loop on."""
         self.is_paused = False
         self._admit_soon()
 
     def admit(self) -> None:
-        """Let those go on who have waited longest, as many as fill a portion."""
+        """Admit the publishers that have waited longest, up to one portion of bytes."""
         if not self._is_admitting:
             self._admit()
 
     def _admit_soon(self) -> None:
-        """Have `_admit` run in the next turn of the loop, just once."""
+        """Schedule `_admit` for the next turn of the loop, unless it is scheduled."""
         if self.waiters and not self.is_paused and not self._is_admitting:
             self._is_admitting = True
             self._loop.call_soon(self._admit)
@@ -67,5 +66,5 @@ class WriteQueue:
             room -= size
             del self.waiters[waiter]
             resolve(waiter, None)
-        # They write in the next turn of the loop; then it is known how much.
+        # They write in the next turn of the loop; only then is the amount known.
         self._admit_soon()

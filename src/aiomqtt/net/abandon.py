@@ -1,4 +1,4 @@
-"""Ending a connection whose event loop was closed before it."""
+"""Ends a connection whose event loop has been closed."""
 
 import asyncio
 import socket
@@ -8,9 +8,9 @@ from contextlib import suppress
 def abandon(transport: asyncio.Transport) -> None:
     """End a connection without its event loop.
 
-    A transport of asyncio can't close any more: Python does when it collects it, with a
-    ResourceWarning, which is right, for the program has left it open. The broker
-    is to know at once.
+    A transport of asyncio can't close any more: Python closes it when it collects it,
+    with a ResourceWarning, which is right, since the program left it open. This tells
+    the broker at once.
     """
     sock = transport.get_extra_info("socket")
     try:

@@ -1,20 +1,20 @@
-"""Closes a connection in such a way that what was written last arrives."""
+"""Closes a connection so that the last written bytes arrive."""
 
 import asyncio
 import math
 from typing import Final
 
-# After the last byte was written, the peer has this long to close its side, in
-# seconds: closing while bytes of it are unread would reset the connection, and a
-# reset can destroy what was written last.
+# The seconds that the peer has to close its side, once our last byte is written. To
+# close while bytes of the peer are unread would reset the connection, and a reset can
+# destroy the last written bytes.
 LINGER: Final = 1.0
 
 
 class Closing:
     """Closes a transport in steps: flush, half-close, linger, cut.
 
-    Its owner reads on meanwhile, and calls `half_close` when the transport calls
-    `resume_writing`, and `stop` when it calls `connection_lost`.
+    Its owner continues to read meanwhile. It calls `half_close` after the transport has
+    called `resume_writing`, and `stop` after `connection_lost`.
 
     Args:
         transport: The transport.
@@ -25,16 +25,16 @@ class Closing:
         self._transport: Final = transport
         self._loop: Final = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        # When the transport is cut at the latest, by the clock of the loop.
+        # The latest time to cut the transport, by the clock of the loop.
         self._limit = math.inf
 
     def flush(self, seconds: float) -> bool:
-        """Wait until what is written has left; return whether there is anything.
+        """Wait until the written bytes have left; return whether there are any.
 
-        If there is nothing, the next step is `half_close`.
+        If there are none, the next step is `half_close`.
 
         Args:
-            seconds: After this time the transport is cut.
+            seconds: Cut the transport after this time.
         """
         if not self._transport.get_write_buffer_size():
             return False
@@ -59,12 +59,12 @@ class Closing:
             transport.abort()
 
     def limit(self, seconds: float) -> None:
-        """Cut the transport in so many seconds, whichever step it is at."""
+        """Cut the transport after this many seconds, at whichever step it is."""
         self._limit = self._loop.time() + seconds
         self._cut_in(seconds)
 
     def stop(self) -> None:
-        """Cut nothing any more: the transport is closed."""
+        """Cancel the timer: the transport is closed."""
         if self._timer is not None:
             self._timer.cancel()
 

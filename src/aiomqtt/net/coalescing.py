@@ -1,4 +1,4 @@
-"""Decides when packets leave: fewer writes, without making a lone packet wait."""
+"""Decides when packets leave: few writes, but no delay for a lone packet."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from typing import Final
 
 # Packets gather until the end of a turn of the event loop, or up to this many bytes.
 GATHERING_LIMIT: Final = 64 * 1024
-# asyncio does not say when a turn of its loop begins. A packet that comes within so
-# many seconds of another one, with nothing received in between, counts as the same
-# turn. After that time, and GATHERING_LIMIT, publishers let other tasks run first.
+# asyncio does not say when a turn of its loop begins. A packet within this many seconds
+# of another one, with nothing received in between, counts as part of the same turn.
+# After this time and GATHERING_LIMIT bytes, publishers let other tasks run.
 COALESCING_WINDOW: Final = 0.001
 
 
 class Coalescer:
-    """Lets the first packet of a turn leave at once, and those after it together.
+    """Sends the first packet of a turn at once, and the following ones together.
 
-    The packets themselves stay in the engine; this counts their bytes.
+    The packets themselves stay in the engine; this class counts their bytes.
 
     Args:
         loop: The event loop.
@@ -29,19 +29,19 @@ class Coalescer:
         # Valid for the connection.
         self._loop: Final = loop
         self._call_at_end: Final = end_turn
-        # Valid for one turn of the loop: until when another packet belongs to it;
-        # whether packets are gathering, and how many bytes so far.
+        # Valid for one turn of the loop: its end for further packets; whether packets
+        # are gathering, and how many bytes so far.
         self._turn_ends = 0.0
         self.is_gathering: bool = False
         self._gathered = 0
-        # Whether the turn has taken so long that other tasks should run first.
+        # Whether the turn has taken so long that other tasks should run.
         self.is_turn_full: bool = False
 
     def add(self, size: int) -> bool:
-        """Count a packet; return whether all that has gathered leaves now.
+        """Count a packet; return whether the gathered packets leave now.
 
         Args:
-            size: Its bytes, about.
+            size: The approximate number of bytes.
         """
         if not self.is_gathering:
             now = self._loop.time()
@@ -65,15 +65,15 @@ class Coalescer:
             self._loop.call_soon(self._call_at_end)
 
     def reset(self) -> None:
-        """Start to count anew: all that has gathered leaves now."""
+        """Count from zero: the gathered packets leave now."""
         self._gathered = 0
 
     def start_turn(self) -> None:
-        """Begin a new turn, for bytes were received: the next packet leaves at once."""
+        """Begin a new turn, as bytes were received: the next packet leaves at once."""
         self._turn_ends = 0.0
 
     def end_turn(self) -> None:
-        """End the turn; the caller lets what has gathered leave."""
+        """End the turn; the caller sends the gathered packets."""
         self.is_gathering = False
         self.is_turn_full = False
         self._turn_ends = 0.0

@@ -27,9 +27,9 @@ ENOUGH: Final = Room.ENOUGH
 class Driver:
     """Drives an engine over one connection.
 
-    It has the methods of an asyncio.Protocol and not its base, which would keep it
-    from being compiled. Once the connection is over, whatever the transport, a timer
-    or the owner still calls leaves the engine alone.
+    It has the methods of an asyncio.Protocol but does not inherit from it: a compiled
+    class can't. Once the connection is over, late calls of the transport, the timer and
+    the owner no longer reach the engine.
 
     Args:
         engine: The engine.
@@ -47,7 +47,7 @@ class Driver:
         target: str,
         timeout: float,
     ) -> None:
-        # All is valid for the connection.
+        # All fields are valid for the connection.
         self._engine = engine
         self._owner = owner
         self._loop = asyncio.get_running_loop()
@@ -60,12 +60,12 @@ class Driver:
         # The timer, and the deadline of the engine that it is set to.
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
-        # When packets leave, and the steps of the end, from the end on.
+        # Decides when packets leave; closes the transport, once the connection is over.
         self.coalescer: Coalescer = Coalescer(self._loop, self._end_turn)
         self._closing: Closing | None = None
-        # What is being handled, and what happened meanwhile.
+        # The happenings that are being handled, and those that came meanwhile.
         self._happenings: list[Happening] = []
-        # What asyncio was told, and what it has told.
+        # The last request to the transport, and its last notification.
         self.is_reading_paused: bool = False
         self._is_writing_paused = False
         self._progress = Progress()
@@ -79,7 +79,7 @@ class Driver:
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Handle a chunk of bytes and all that it causes."""
+        """Handle a chunk of bytes and its effects."""
         if self.is_over:
             return
         self.coalescer.start_turn()
@@ -92,7 +92,7 @@ class Driver:
         """The broker writes no more: the transport closes by itself."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what has not ended yet: the transport is closed."""
+        """Report the end of the connection, if it is not over yet."""
         transport, self.transport = self.transport, None
         if not self.is_over:
             is_accepted = self.state is CONNECTED
@@ -133,7 +133,7 @@ class Driver:
         return self.state is not CONNECTED and self.state is not OPENING
 
     def push(self, size: int) -> None:
-        """Let what the engine was given leave, about so many bytes: see `Coalescer`."""
+        """Send the last packet, now or with others: see `Coalescer.add`."""
         if self.coalescer.add(size):
             self.process()
 
@@ -143,7 +143,7 @@ class Driver:
             self.coalescer.hold()
 
     def flush(self) -> None:
-        """Let what has gathered leave now."""
+        """Send the gathered packets now."""
         self.coalescer.reset()
         self.process()
 
@@ -175,7 +175,7 @@ class Driver:
             abandon(transport)
 
     def pause_or_resume_reading(self) -> None:
-        """Read, unless there is too little room for messages.
+        """Read only while there is room for messages.
 
         A PINGRESP, which has a deadline, is read as long as there is any room at all.
         """
@@ -194,7 +194,7 @@ class Driver:
             transport.resume_reading()
 
     def process(self) -> None:
-        """Do what the engine hands over: write, then report what happened."""
+        """Write the output of the engine, then report the happenings."""
         if self.is_over:
             return
         output = self._engine.take()
@@ -226,7 +226,7 @@ class Driver:
 
     def _report(self, happenings: list[Happening]) -> None:
         if self._happenings:
-            # The program has called from its queue or from its log: that goes first.
+            # The program made a call from its queue or log handler: finish the others.
             self._happenings.extend(happenings)
             return
         self._happenings = happenings
@@ -254,7 +254,7 @@ class Driver:
             self.is_reading_paused = False
             transport.resume_reading()
         self._closing = Closing(transport)
-        # Only a clean exit has to flush what was accepted.
+        # Only a clean exit has to flush all accepted messages.
         if not self._closing.flush(self.timeout if event.error is None else LINGER):
             self._half_close()
 

@@ -1,4 +1,4 @@
-"""The two ends of what a driver reports: its state, and its owner."""
+"""The states of a driver, and the owner that receives its reports."""
 
 from enum import Enum
 from typing import Final
@@ -11,18 +11,18 @@ from .sink import Room
 class DriverState(Enum):
     """Where a connection is; it only moves on."""
 
-    # The transport opens, and the broker has not accepted yet.
+    # The transport opens; the broker has not accepted the connection.
     OPENING = "opening"
     CONNECTED = "connected"
-    # From here on it is over, and the engine may serve another connection.
-    # What was written last leaves.
+    # From here on the connection is over; the engine may serve the next one.
+    # The last written bytes leave.
     LEAVING = "leaving"
-    # Our side is closed, and the broker has to close its own.
+    # Our side is closed; the broker has to close its side.
     CLOSING = "closing"
     CLOSED = "closed"
 
 
-# To look up a member of an enumeration takes long.
+# Looking up a member of an enumeration is slow.
 OPENING: Final = DriverState.OPENING
 CONNECTED: Final = DriverState.CONNECTED
 LEAVING: Final = DriverState.LEAVING
@@ -31,8 +31,7 @@ CLOSED: Final = DriverState.CLOSED
 
 
 class Owner:
-    """Receives the reports of a driver, the last of which is `Closed` and what ended
-    with it.
+    """Receives the reports of a driver; `Closed`, and what ended with it, are the last.
 
     Attributes:
         room: How much room there is for messages, as far as is known.
@@ -43,7 +42,7 @@ class Owner:
     follows_progress: bool
 
     def handle(self, happening: Happening) -> None:
-        """Handle what happened; called in that order."""
+        """Handle a happening; they come in order."""
         raise NotImplementedError
 
     def check_room(self) -> Room:
@@ -51,17 +50,17 @@ class Owner:
         raise NotImplementedError
 
     def on_progress(self) -> None:
-        """Look again at what the engine has to do: it may have become less."""
+        """Check the engine again: it may have less to do now."""
         raise NotImplementedError
 
     def on_pause_writing(self) -> None:
-        """Write less: the transport's buffer is above its high-water mark."""
+        """Pause publishers: the transport's buffer is above its high-water mark."""
         raise NotImplementedError
 
     def on_resume_writing(self) -> None:
-        """Write on: the transport's buffer has drained."""
+        """Resume publishers: the transport's buffer has drained."""
         raise NotImplementedError
 
     def on_turn_end(self) -> None:
-        """Write on: the turn of the loop in which packets gathered is over."""
+        """Resume publishers: the turn in which packets gathered is over."""
         raise NotImplementedError

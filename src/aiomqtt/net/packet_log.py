@@ -1,4 +1,4 @@
-"""Logs packets while the logger's level is DEBUG, and costs little while it is not."""
+"""Logs packets at the level DEBUG, and costs little at any other."""
 
 import logging
 from typing import TYPE_CHECKING, Final
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 DEBUG: Final = logging.DEBUG
-# How long, in seconds, until a changed level of the logger counts: to ask for each
-# chunk would cost more than to acknowledge it.
+# Seconds between two checks of the logger's level: to check it for each chunk would
+# cost more than to acknowledge the chunk.
 LEVEL_CHECK_INTERVAL: Final = 1.0
 
 
 class PacketLog:
-    """Logs the packets of one connection, if its logger wants to have them.
+    """Logs the packets of one connection, if the logger is enabled for DEBUG.
 
     Args:
         logger: The logger.
@@ -32,11 +32,11 @@ class PacketLog:
         self._trace: Trace | None = None
 
     def received(self, data: bytes, is_inside_packet: bool, now: float) -> None:
-        """Log what was received.
+        """Log received bytes.
 
         Args:
             data: The bytes.
-            is_inside_packet: Whether they go on with a packet.
+            is_inside_packet: Whether they continue a packet.
             now: The time.
         """
         if now >= self._check_at:
@@ -46,13 +46,13 @@ class PacketLog:
             self._tracing().received(data, is_inside_packet)
 
     def sent(self, data: list[bytes]) -> None:
-        """Log what was written: whole packets."""
+        """Log written bytes: whole packets."""
         if self._is_enabled:
             self._tracing().sent(data)
 
     def _tracing(self) -> "Trace":
         if self._trace is None:
-            # Most programs never load it.
+            # Most programs never need it.
             from .trace import Trace
 
             self._trace = Trace(self._logger, Role.CLIENT, self._version)

@@ -1,4 +1,4 @@
-"""What has left of what was written: a PINGREQ, acknowledgements."""
+"""Tracks whether the broker reads: its PINGREQ and its acknowledgements."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from .unread import ACKS_UNREAD, UnreadAcks
 
 
 class Progress:
-    """Counts the bytes that were written to a transport, and those that have left."""
+    """Counts the bytes that were written to a transport, and that have left it."""
 
     def __init__(self) -> None:
         # Valid for the connection.
@@ -20,7 +20,7 @@ class Progress:
         self._left = 0
 
     def add(self, size: int) -> None:
-        """Count what was written."""
+        """Count written bytes."""
         self._written += size
 
     def check_acks(
@@ -31,7 +31,7 @@ class Progress:
         Args:
             engine: The engine.
             transport: Its transport, whose buffer is above its high-water mark.
-            pieces: What was written last.
+            pieces: The bytes that were written last.
 
         Returns:
             Whether it did.
@@ -45,7 +45,7 @@ class Progress:
     def tick(
         self, engine: Engine, transport: asyncio.Transport | None, now: float
     ) -> None:
-        """Tell the engine of a PINGREQ that waits whether anything has left."""
+        """Tell the engine about a PINGREQ that waits: whether bytes before it left."""
         if not self._pingreq_end or transport is None:
             return
         left = self._written - transport.get_write_buffer_size()
@@ -57,5 +57,5 @@ class Progress:
             self._left = left
 
     def on_pingreq(self) -> None:
-        """Take note that what was written last is a PINGREQ."""
+        """Note that the last written packet is a PINGREQ."""
         self._pingreq_end = self._written

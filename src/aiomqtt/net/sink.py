@@ -1,4 +1,4 @@
-"""Where a connection delivers messages."""
+"""The interface to which a connection delivers messages."""
 
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -12,33 +12,33 @@ class Room(Enum):
     """How much room there is for messages."""
 
     ENOUGH = "enough"
-    # Reading should pause, unless somebody waits for the broker's answer.
+    # Reading should pause, unless a call waits for the broker's answer.
     LITTLE = "little"
     # Reading has to pause, unless a PINGRESP is due.
     NONE = "none"
-    # Nothing may be read, whatever is due.
+    # Reading has to pause in any case.
     USED_UP = "used up"
 
 
 class Sink(Protocol):
-    """Where messages go; it outlives connections."""
+    """Receives messages; it outlives connections."""
 
     def open(self, resume: Callable[[], None]) -> None:
-        """Begin a connection; `resume` is to be called when there is room again."""
+        """Begin a connection; call `resume` when there is room again."""
 
     def deliver(self, messages: Sequence[Message], size: int) -> Room:
         """Take messages, in order; return how much room there is for more.
 
         Args:
             messages: The messages.
-            size: What they take of memory, about, in bytes.
+            size: The memory that they take, about, in bytes.
         """
 
     def room(self) -> Room:
         """Return how much room there is for more."""
 
     def overflow(self) -> MqttError:
-        """Return the error of a connection that ends as there is no room."""
+        """Return the error of a connection that ends because there is no room."""
 
     def close(self, error: MqttError | None) -> None:
-        """End the connection, just once, with the reason."""
+        """End the connection, with the reason; called once."""

@@ -1,4 +1,4 @@
-"""Acknowledgements that the broker does not read."""
+"""Detects a broker that does not read our acknowledgements."""
 
 from typing import Final
 
@@ -9,10 +9,10 @@ from aiomqtt.standard.names import (
     RECEIVE_MAXIMUM_EXCEEDED,
 )
 
-# A broker has no more messages unacknowledged than there are packet identifiers, so
-# none that reads leaves more acknowledgements than that.
+# A broker can't have more unacknowledged messages than there are packet identifiers,
+# so if it reads, it never leaves more acknowledgements unread.
 MAXIMUM_UNREAD: Final = 65_535
-# How to end the connection then: Receive Maximum exceeded.
+# The reason for ending the connection then: Receive Maximum exceeded.
 ACKS_UNREAD: Final = (
     RECEIVE_MAXIMUM_EXCEEDED,
     f"the broker reads none of {MAXIMUM_UNREAD} acknowledgements",
@@ -26,18 +26,17 @@ class UnreadAcks:
     """Counts acknowledgements while the transport's buffer is above its mark."""
 
     def __init__(self) -> None:
-        """Begin with none."""
-        # How many were written since as many bytes had been written as the mark says.
+        # The acknowledgements written since the number of written bytes was `_mark`.
         self._count = 0
         self._mark = 0
 
     def are_too_many(self, pieces: list[bytes], written: int, left: int) -> bool:
-        """Count those among the pieces; say whether the broker reads none of them.
+        """Count acknowledgements; return whether the broker has stopped reading them.
 
         Args:
-            pieces: What was written last.
-            written: How many bytes were written on the connection, with the pieces.
-            left: How many of these have left the transport.
+            pieces: The bytes that were written last.
+            written: The bytes written on the connection, including the pieces.
+            left: How many of these bytes have left the transport.
         """
         for piece in pieces:
             if len(piece) <= _ACK_SIZE and piece[0] in _ACKS:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-# From this size on the copying of a payload costs more than a second system call.
+# From this size on, copying a payload costs more than a second system call.
 LARGE: Final = 16 * 1024
 
 
@@ -14,10 +14,10 @@ def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> int:
         transport.write(data)
         return len(data)
     if len(pieces[-1]) >= LARGE:
-        # Where the transport can, it writes them without joining them.
+        # If the transport can, it writes them without joining them.
         transport.writelines(pieces)
-        # Before 3.12.9 and 3.13.2, asyncio looks at the buffer's limits when they are
-        # set, and not in `writelines` (CVE-2024-12254).
+        # Before 3.12.9 and 3.13.2, asyncio checks the buffer's limits when they are
+        # set, but not in `writelines` (CVE-2024-12254).
         transport.set_write_buffer_limits()
         size = 0
         for piece in pieces:
