@@ -168,6 +168,25 @@ def test_messages_in_a_circle_are_collected(make):
     assert gone() is None
 
 
+CIRCLES = {
+    "set": lambda m: setattr(m, "itself", m),
+    "dict": lambda m: m.__dict__.update(itself=m),
+    "payload": lambda m: setattr(m, "payload", [m]),
+}
+
+
+@kinds
+@pytest.mark.parametrize("close", CIRCLES.values(), ids=CIRCLES)
+def test_a_message_that_holds_itself_is_collected(make, close):
+    """Compiled ones are known to the garbage collector once they can hold anything."""
+    message = make()
+    close(message)
+    gone = weakref.ref(message)
+    del message
+    gc.collect()
+    assert gone() is None
+
+
 @kinds
 def test_attributes_and_weak_references_leak_nothing(make):
     def use(count):

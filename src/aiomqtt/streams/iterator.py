@@ -35,7 +35,7 @@ class MessagesIterator:
                 the reason, unless the program left the context.
         """
         if self._ready:
-            return self._ready.popleft()
+            return self._ready.pop()
         return await Arrival(self._stream)
 
     def __call__(self) -> Never:

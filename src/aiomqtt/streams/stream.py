@@ -44,8 +44,9 @@ class MessageStream:
         self._turn_ends = 0.0
         self.maximum_messages = MAXIMUM_MESSAGES
         self.maximum_bytes = MAXIMUM_BYTES
-        # The messages that may be taken directly; it is always the same object.
-        self.ready: deque[Message] = deque()
+        # The messages that may be taken directly, the next one last; it is always the
+        # same object.
+        self.ready: list[Message] = []
         # The messages that came after these, with the memory that they use.
         self._backlog: deque[tuple[Sequence[Message], int]] = deque()
         self._backlog_length = 0
@@ -137,6 +138,7 @@ class MessageStream:
             ready.extend(messages)
             self._backlog_length -= len(messages)
             self._ready_bytes += size
+        ready.reverse()
 
     def room(self) -> Room:
         """Return how much room there is for more messages."""
@@ -188,7 +190,7 @@ class MessageStream:
             self._refill()
             if self._is_full:
                 self._check_room()
-        return self.ready.popleft() if self.ready else None
+        return self.ready.pop() if self.ready else None
 
     def _check_room(self) -> None:
         if (

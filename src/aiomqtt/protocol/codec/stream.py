@@ -15,6 +15,7 @@ from aiomqtt.standard.names import (
     V5,
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
+from aiomqtt.topic import Topic
 
 from .decode import check_first_byte, decode
 from .fast import CACHED_LENGTH, decode_topic, decoded_topics
@@ -81,6 +82,8 @@ class Decoder:
         "_held",
         "_held_size",
         "_is_v5",
+        "_last_name",
+        "_last_topic",
         "_maximum_items",
         "_needed",
         "_portion",
@@ -113,6 +116,9 @@ class Decoder:
         self._needed = 0
         self._maximum_items = maximum_items
         self._portion = portion or NO_LIMIT
+        # The topic of a PUBLISH, and its bytes.
+        self._last_name = b""
+        self._last_topic: Topic | None = None
         # The received bytes that are not decoded yet, and the position to go on from.
         self._rest = b""
         self._rest_start = 0
@@ -254,13 +260,19 @@ class Decoder:
         route = _ROUTES[first]
         if route == PUBLISH and stop - start >= 2:
             body = start + 2 + (data[start] << 8 | data[start + 1])
-            # Look it up in the cache; check it if it is not there.
+            # It is often that of the last one. Else look it up in the cache; check it
+            # if it is not there.
             name = data[start + 2 : body]
-            topic = decoded_topics.get(name)
-            if topic is None:
-                topic = decode_topic(name)
-                if len(name) > CACHED_LENGTH and not name.isascii():
-                    self.kept += WIDE * len(name)
+            topic = self._last_topic
+            if name != self._last_name:
+                topic = decoded_topics.get(name)
+                if topic is None:
+                    topic = decode_topic(name)
+                    if len(name) > CACHED_LENGTH and not name.isascii():
+                        self.kept += WIDE * len(name)
+                else:
+                    self._last_name = name
+                    self._last_topic = topic
             qos = first >> 1 & 3
             packet_id = 0
             if qos and body + 2 <= stop:
