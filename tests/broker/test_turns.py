@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from aiomqtt.broker import Broker
-from aiomqtt.broker.core.connection import PACKETS_PER_TURN
+from aiomqtt.broker.core.inbound_packets import PACKETS_PER_TURN
 from aiomqtt.broker.core.turn import FILTER_COST, WORK_PER_TURN
 from aiomqtt.broker.io.hook_runner import REQUESTS_PER_TURN
 from aiomqtt.properties import Properties, SubscribeOptions

@@ -2,6 +2,7 @@
 
 import pytest
 
+from aiomqtt.broker.core.events import WillPermission
 from aiomqtt.broker.hooks import Refusal
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import (
@@ -39,7 +40,9 @@ def test_a_connect_byte_by_byte_has_no_more_time():
     world = World(connect_timeout=10, packet_timeout=60)
     wire = Wire(world)
     for _ in range(9):
-        wire.send(b"\x10\xff\xff\x7f" if not wire.connection._opening else b"\x00")
+        wire.send(
+            b"\x10\xff\xff\x7f" if not wire.connection._packets.opening else b"\x00"
+        )
         world.pass_time(1)
         assert wire.ended is None
     wire.send(b"\x00")
@@ -453,8 +456,9 @@ def test_the_will_needs_a_permission_too():
     world.state.asks_for_topics = True
     wire = Wire(world)
     wire.send(Connect(wire.version, "me", will=WillMessage("w", b"")))
-    (question,) = wire.connection.events
-    assert (question.action, question.topics) == ("publish", ["w"])  # type: ignore[union-attr]
+    (request,) = wire.connection.events
+    assert isinstance(request, WillPermission)
+    assert request.topics == ["w"]
     wire.connection.answer([Refusal(0x87)], world.now)
     assert wire.read_one().reason_code == 0x87
 

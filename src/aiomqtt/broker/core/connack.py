@@ -227,36 +227,6 @@ def expiry_at_disconnect(connect: Connect, packet: Signal, limits: Limits) -> in
     return session_expiry(connect, interval, limits)
 
 
-def check_method(connect: Connect, packet: Signal) -> str:
-    """Return the Authentication Method of an AUTH: that of the CONNECT.
-
-    Raises:
-        PacketError: It is another one, or the CONNECT had none ([MQTT-4.12.0-5],
-            [MQTT-4.12.0-7]).
-    """
-    announced = connect.properties or Properties()
-    properties = packet.properties or Properties()
-    method = announced.authentication_method
-    if method is None or properties.authentication_method != method:
-        raise PacketError(
-            PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
-        )
-    return method
-
-
-def auth_packet(connect: Connect, reason_code: int, data: bytes | None) -> Signal:
-    """Return an AUTH of the exchange that a CONNECT began (§3.15)."""
-    announced = connect.properties or Properties()
-    return Signal(
-        PacketType.AUTH,
-        reason_code,
-        Properties(
-            authentication_method=announced.authentication_method,
-            authentication_data=data,
-        ),
-    )
-
-
 def encode_within(packet: Connack | Signal, version: int, maximum: int) -> bytes:
     """Encode a CONNACK or DISCONNECT, without what would make it too large.
 

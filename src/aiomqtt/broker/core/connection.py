@@ -1,107 +1,86 @@
-"""The broker's side of one connection: what a client may send, and what it causes.
+"""The rules of one client's connection, without I/O and without a clock.
 
-The caller hands in bytes (`receive`) and answers (`answer`, `authenticated`, ...), and
-then does what `events` says and what the outlet holds. No method blocks, sleeps or
-calls back.
+The caller passes in bytes (`receive`) and answers (`answer`, `authenticated`, ...), and
+then handles `events` and writes the data in the send buffer. No method blocks, sleeps
+or calls back.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from aiomqtt.broker.hooks import ClientInfo, Refusal
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.connection import InboundAliases
-from aiomqtt.protocol.packets import (
-    Ack,
-    Connack,
-    Connect,
-    Packet,
-    Ping,
-    Publish,
-    Signal,
-    Subscribe,
-    Unsubscribe,
-)
+from aiomqtt.protocol.packets import Ack, Connack, Connect, Packet, Publish, Signal
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import (
     CONTINUE_AUTHENTICATION,
-    DEFAULT_RECEIVE_MAXIMUM,
     KEEP_ALIVE_TIMEOUT,
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     QUOTA_EXCEEDED,
-    RE_AUTHENTICATE,
     V5,
-    V31,
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
+from .authentication import complete_authentication, write_auth
 from .client_timeout import ClientTimeout
-from .connack import (
-    OPENING,
-    answer_to_undecodable,
-    auth_packet,
-    check_method,
-    code_within,
-    connack_properties,
-    encode_within,
-    expiry_at_disconnect,
-    refusal_in,
-    refusal_of,
-    session_expiry,
-)
+from .connack import answer_to_undecodable, code_within, encode_within, refusal_in
+from .connect_handlers import accept, ask_about_will
+from .dispatch import HANDLERS
 from .events import (
-    Accepted,
-    AuthenticationContinued,
-    AuthenticationStarted,
     ConnectionPhase,
+    ConnectPermission,
     Ended,
     Event,
     PermissionRequest,
+    PublishPermission,
+    SubscribePermission,
 )
-from .memory_account import PACKET_SIZE, size_of_connect, size_of_properties
-from .publish_handlers import (
-    PublishRequest,
-    publish,
-    refusal_of_publish,
-    refusal_of_will,
-)
+from .inbound_packets import InboundPackets
+from .memory_account import PACKET_SIZE, size_of_properties
+from .packet_in_progress import PacketInProgress
+from .publish_handlers import handle_ack, handle_publish, publish
 from .send_buffer import BufferOwner, SendBuffer
 from .session import Session
 from .state import BrokerState
-from .subscribe_handlers import FilterRequest, SubscribeRequest, UnsubscribeRequest
-from .subscriptions import Matches, split_shared
+from .subscribe_handlers import subscribe
 from .turn import WORK_PER_TURN
 
-CLIENT: Final = Role.CLIENT
 SERVER: Final = Role.SERVER
-PUBREL: Final = PacketType.PUBREL
 
-# With so little kept of what came, a connection goes on also when memory is short.
+# A connection that keeps no more than this of what it received goes on even when memory
+# is short.
 ALWAYS_ALLOWED: Final = 16 * 1024
-# So many packets of a client are decoded at once, before it is the turn of others.
-PACKETS_PER_TURN: Final = 2000
-# So many bytes of a client are read while what it sent before waits for an answer: only
-# who reads knows that a client has gone.
-READ_AHEAD: Final = 64 * 1024
-_PINGRESP: Final = b"\xd0\x00"
 
 
 class ClientConnection:
     """One connection of a broker.
 
     Args:
-        core: The broker.
-        address: Where the client connects from.
+        state: The broker's state.
+        address: The address of the client.
         certificate: Its certificate, or None.
         owner: Writes to the client and handles the events.
+        now: The time at which the connection was accepted.
 
     Attributes:
-        send_buffer: The bytes to write.
-        events: What happened since the caller last looked; the caller clears it.
+        state: The broker's state.
+        send_buffer: The data to write.
+        events: The events since the caller last looked; the caller clears it.
+        phase: The phase of the connection.
+        info: The client, as it presents itself.
         session: The session; None until the client is connected.
+        connect: Its CONNECT.
+        connect_size: About how many bytes of memory that takes.
+        version: The version of MQTT.
+        aliases: The topic aliases of the client.
+        timeout: How long the client may stay silent.
+        is_identifier_assigned: Whether the broker chose the client identifier.
+        is_authenticating: Whether an authentication of several steps goes on.
+        final_data: The Authentication Data for the CONNACK.
+        in_progress: The packet that is handled in part; None: there is none.
     """
 
     def __init__(
@@ -112,80 +91,70 @@ class ClientConnection:
         owner: BufferOwner,
         now: float,
     ) -> None:
-        """Wait for the CONNECT."""
-        self._state = state
+        self.state: BrokerState = state
         limits = state.limits
+        # Valid for the connection.
         self.send_buffer: SendBuffer = SendBuffer(
             state.ready, state.timers, state.memory, owner
         )
         self.events: list[Event] = []
-        self.session: Session | None = None
-        self.info: ClientInfo = ClientInfo(
-            "", ProtocolVersion.V5, address=address, certificate=certificate
-        )
-        self._decoder = Decoder(
-            ProtocolVersion.V5,
-            CLIENT,
-            limits.maximum_packet_size,
-            limits.maximum_packet_items,
-            PACKETS_PER_TURN,
-        )
-        self._enter(ConnectionPhase.CONNECTING)
-        self._version = ProtocolVersion.V311
-        self._connect = Connect(ProtocolVersion.V311)
-        self._is_assigned = False
-        self._aliases = InboundAliases(0)
-        # What waits for an answer; what is done in part; and what came after it or is
-        # left for the next turn, with its size in bytes. Why the connection has ended
-        # when that is still to be done.
-        self._question: PermissionRequest | None = None
-        self._request: FilterRequest | PublishRequest | None = None
-        self._later: list[Packet] = []
-        self._later_size = 0
-        self._lost: str | None = None
-        # How many bytes the CONNECT takes.
-        self._connect_size = 0
-        self._is_authenticating = False
-        self._final_data: bytes | None = None
-        # The first bytes, which tell the version of a CONNECT that can't be decoded.
-        self._opening = b""
-        # Before the CONNECT it counts from the beginning, whatever comes.
-        self._timeout = ClientTimeout(
+        self.enter(ConnectionPhase.CONNECTING)
+        self._packets = InboundPackets(limits)
+        # Until the CONNECT it counts from the beginning, whatever comes.
+        self.timeout: ClientTimeout = ClientTimeout(
             limits.connect_timeout, limits.packet_timeout, state.reading_time(now)
         )
         self._timer = state.timers.add(self._next_check(now), self._check)
+        # Why the network connection has ended, while packets are still to be handled.
+        self._lost: str | None = None
+        # Valid from the CONNECT on.
+        self.connect: Connect = Connect(ProtocolVersion.V311)
+        self.connect_size: int = 0
+        self.version: ProtocolVersion = ProtocolVersion.V311
+        self.info: ClientInfo = ClientInfo(
+            "", ProtocolVersion.V5, address=address, certificate=certificate
+        )
+        self.aliases: InboundAliases = InboundAliases(0)
+        self.is_authenticating: bool = False
+        # Valid from the CONNECT to the CONNACK.
+        self.is_identifier_assigned: bool = False
+        self.final_data: bytes | None = None
+        # Valid from the CONNACK on.
+        self.session: Session | None = None
+        # Valid for one packet: the permission that it waits for, or what is left of it.
+        self._permission: PermissionRequest | None = None
+        self.in_progress: PacketInProgress | None = None
 
-    def _enter(self, phase: ConnectionPhase) -> None:
-        self.phase = phase
-        self._is_connected = phase is ConnectionPhase.CONNECTED
-        self._handlers = _HANDLERS_OF[phase]
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the connection is over."""
-        return self.phase is ConnectionPhase.CLOSED
+    def enter(self, phase: ConnectionPhase) -> None:
+        """Enter a phase."""
+        self.phase: ConnectionPhase = phase
+        self.is_connected: bool = phase is ConnectionPhase.CONNECTED
+        self.is_closed: bool = phase is ConnectionPhase.CLOSED
+        self._handlers = HANDLERS[phase]
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something has to be done before more is read."""
-        send_buffer = self.send_buffer
-        if send_buffer.waits_for > 0 or send_buffer.is_full or self._decoder.has_more:
+        """Whether no more is to be read for now."""
+        send_buffer, packets = self.send_buffer, self._packets
+        if send_buffer.waits_for > 0 or send_buffer.is_full or packets.has_undecoded:
             return True
-        if self._question is not None:
-            return self._later_size >= READ_AHEAD
-        return self._request is not None or len(self._later) > 0
+        if self._permission is not None:
+            return packets.is_full
+        return self.in_progress is not None or len(packets.waiting) > 0
 
     @property
     def has_more(self) -> bool:
         """Whether to call `go_on` in the next turn of the event loop."""
-        return self._request is not None or self._has_packets or self._has_retained
+        if self.in_progress is not None or self._has_packets:
+            return True
+        session = self.session
+        return session is not None and session.has_more_retained
 
     @property
     def _has_packets(self) -> bool:
         return (
-            (len(self._later) > 0 or self._decoder.has_more)
-            and self._question is None
-            and self._request is None
+            not self._packets.is_empty
+            and not self._is_busy
             and self.send_buffer.waits_for == 0
             and not self.send_buffer.is_full
             and not self.is_closed
@@ -193,44 +162,44 @@ class ClientConnection:
 
     @property
     def _is_busy(self) -> bool:
-        """Whether a packet waits for an answer or is done in part."""
-        return self._question is not None or self._request is not None
-
-    @property
-    def _has_retained(self) -> bool:
-        session = self.session
-        return session is not None and session.has_more_retained
+        """Whether a packet waits for permission or is handled in part."""
+        return self._permission is not None or self.in_progress is not None
 
     # --- time ---------------------------------------------------------------------
 
     def _next_check(self, now: float) -> float:
-        state = self._state
-        return now + self._timeout.next_check(state.reading_time(now), state.is_paused)
+        state = self.state
+        return now + self.timeout.next_check(state.reading_time(now), state.is_paused)
+
+    def restart_timer(self, now: float) -> None:
+        """Check again in time for a new timeout."""
+        self.state.timers.cancel(self._timer)
+        self._timer = self.state.timers.add(self._next_check(now), self._check)
 
     def _check(self, now: float) -> None:
-        """Give up a client that has been silent for too long (§3.1.2.10)."""
+        """End a connection whose client has been silent for too long (§3.1.2.10)."""
         if self.is_closed:
             return
-        time = self._state.reading_time(now)
-        timeout = self._timeout
+        time = self.state.reading_time(now)
+        timeout = self.timeout
         if self.send_buffer.is_full and self.send_buffer.has_stalled(
-            self._state.limits.packet_timeout, time
+            self.state.limits.packet_timeout, time
         ):
-            self._fail(QUOTA_EXCEEDED, "it takes nothing of what is sent to it")
+            self.fail(QUOTA_EXCEEDED, "it takes nothing of what is sent to it")
             return
         # Nothing of it is being read, or it has to wait for its CONNACK.
-        if self.is_waiting or (self._question is not None and not self._is_connected):
+        if self.is_waiting or (self._permission is not None and not self.is_connected):
             timeout.restart(time)
         elif timeout.has_expired(time):
-            if self._is_connected:
-                self._fail(KEEP_ALIVE_TIMEOUT, "nothing came within 1.5 keep alives")
+            if self.is_connected:
+                self.fail(KEEP_ALIVE_TIMEOUT, "nothing came within 1.5 keep alives")
             else:
-                self._close("it did not connect in time")
+                self.close("it did not connect in time")
             return
         elif timeout.is_packet_overdue(time):
-            self._fail(PROTOCOL_ERROR, "the rest of a packet did not come in time")
+            self.fail(PROTOCOL_ERROR, "the rest of a packet did not come in time")
             return
-        self._timer = self._state.timers.add(self._next_check(now), self._check)
+        self._timer = self.state.timers.add(self._next_check(now), self._check)
 
     # --- what comes from the client -----------------------------------------------
 
@@ -243,48 +212,22 @@ class ClientConnection:
         """
         if self.is_closed:
             return
-        self._state.turn.begin(now)
-        packets = self._decode(data)
-        if self._question is not None or self._request is not None or self._later:
-            self._later += packets
-            self._later_size += len(data)
+        self.state.turn.begin(now)
+        decoded = self._decode(data)
+        packets = self._packets
+        if self._is_busy or packets.waiting:
+            packets.add(decoded, len(data))
         else:
-            self._later_size = len(data)
-            self._handle(packets)
+            packets.note_size(len(data))
+            self._handle(decoded)
         self._count()
-
-    def _count(self) -> None:
-        """Count what is kept of what came; end the connection if that is too much."""
-        if self.is_closed:
-            return
-        size = self._decoder.size + self._connect_size + 2 * self._aliases.size
-        if self._later:
-            size += PACKET_SIZE * len(self._later) + 2 * self._later_size
-        question = self._question
-        if question is not None:
-            packet = question.packet
-            size += PACKET_SIZE * len(question.topics)
-            if isinstance(packet, Publish):
-                size += len(packet.payload) + size_of_properties(packet.carried)
-        request = self._request
-        if request is not None:
-            size += request.size
-        memory = self._state.memory
-        self.send_buffer.count_received(size)
-        if (
-            size > ALWAYS_ALLOWED
-            and not memory.has_room(0)
-            and self._decoder.is_partial
-        ):
-            self._fail(QUOTA_EXCEEDED, "there is no memory for a large packet")
 
     def go_on(self, now: float) -> None:
         """Do more of what is to do: one client's flood must not stop the others."""
-        self._state.turn.begin(now)
-        self._go_on_with_request()
+        self.state.turn.begin(now)
+        self._go_on_with_packet()
         if self._has_packets:
-            packets, self._later = self._later, []
-            self._handle(packets or self._decode(b""))
+            self._handle(self._packets.pop() or self._decode(b""))
         session = self.session
         if session is not None:
             session.send_more_retained()
@@ -292,25 +235,25 @@ class ClientConnection:
         self._count()
 
     def _decode(self, data: bytes) -> list[Packet]:
-        time = self._state.reading_time(self._state.turn.now)
-        decoder = self._decoder
+        time = self.state.reading_time(self.state.turn.now)
+        packets = self._packets
         if self.phase is ConnectionPhase.CONNECTING:
-            self._opening += data[: OPENING - len(self._opening)]
+            packets.note_opening(data)
         else:
-            self._timeout.on_activity(time)
-        packets = decoder.feed(data)
-        self._timeout.note_partial(decoder.is_partial, len(packets) > 0, time)
-        return packets
+            self.timeout.on_activity(time)
+        decoded = packets.decode(data)
+        self.timeout.note_partial(packets.is_partial, len(decoded) > 0, time)
+        return decoded
 
-    def _handle(self, packets: list[Packet]) -> None:
-        turn = self._state.turn
+    def _handle(self, decoded: list[Packet]) -> None:
+        turn = self.state.turn
         try:
-            for index, packet in enumerate(packets):
+            for index, packet in enumerate(decoded):
                 # The two rows of the table that every message takes, without it.
-                if self._is_connected and isinstance(packet, Publish):
-                    self._on_publish(packet)
-                elif self._is_connected and isinstance(packet, Ack):
-                    self._on_ack(packet)
+                if self.is_connected and isinstance(packet, Publish):
+                    handle_publish(self, packet)
+                elif self.is_connected and isinstance(packet, Ack):
+                    handle_ack(self, packet)
                 else:
                     handler = self._handlers[packet.kind]
                     if handler is None:
@@ -322,33 +265,154 @@ class ClientConnection:
                 turn.work += 1
                 if self.is_closed:
                     return
-                # What is done in part has worked as much as it may.
-                if self._question is not None or turn.work >= WORK_PER_TURN:
-                    self._later = packets[index + 1 :]
-                    if self._later or self._is_busy:
+                # A packet that is handled in part has used up the turn.
+                if self._permission is not None or turn.work >= WORK_PER_TURN:
+                    waiting = self._packets.waiting = decoded[index + 1 :]
+                    if waiting or self._is_busy:
                         return
-            if self._decoder.error is not None:
-                raise self._decoder.error
+            invalid = self._packets.error
+            if invalid is not None:
+                raise invalid
         except PacketError as error:
-            self._fail(error.reason_code, error.text)
+            self.fail(error.reason_code, error.text)
+
+    def _go_on_with_packet(self) -> None:
+        packet = self.in_progress
+        if packet is not None:
+            try:
+                if packet.go_on(self):
+                    self.in_progress = None
+            except PacketError as error:
+                self.fail(error.reason_code, error.text)
+
+    def work_on(self, packet: PacketInProgress) -> None:
+        """Handle a packet as far as is due, and the rest in other turns."""
+        if not packet.go_on(self):
+            self.in_progress = packet
+
+    def _count(self) -> None:
+        """Count what is kept of what came; end the connection if that is too much."""
+        if self.is_closed:
+            return
+        size = self._packets.size + self.connect_size + 2 * self.aliases.size
+        permission = self._permission
+        if permission is not None:
+            size += PACKET_SIZE * len(permission.topics)
+            if isinstance(permission, PublishPermission):
+                packet = permission.packet
+                size += len(packet.payload) + size_of_properties(packet.carried)
+        in_progress = self.in_progress
+        if in_progress is not None:
+            size += in_progress.size
+        self.send_buffer.count_received(size)
+        if (
+            size > ALWAYS_ALLOWED
+            and not self.state.memory.has_room(0)
+            and self._packets.is_partial
+        ):
+            self.fail(QUOTA_EXCEEDED, "there is no memory for a large packet")
+
+    # --- permission ---------------------------------------------------------------
+
+    def ask(self, permission: PermissionRequest) -> None:
+        """Ask whether the client may do something; what comes later waits."""
+        self._permission = permission
+        self.events.append(permission)
+
+    def _pop_permission(self) -> PermissionRequest | None:
+        # Apart, because a compiled method that sets it to None would take it for None
+        # to its own end, and another permission may be asked for in between.
+        permission, self._permission = self._permission, None
+        return permission
+
+    def answer(self, verdicts: list[Refusal | None], now: float) -> None:
+        """Answer the permission request that came last.
+
+        Args:
+            verdicts: One for each topic; for a `ConnectPermission` one.
+            now: The time.
+        """
+        permission = self._pop_permission()
+        if permission is None or self.is_closed:
+            return
+        self.state.turn.begin(now)
+        # Its own waiting does not count against the client.
+        self.timeout.on_activity(self.state.reading_time(now))
+        refusal = verdicts[0]
+        try:
+            if isinstance(permission, PublishPermission):
+                publish(self, permission.packet, _code_of(refusal))
+            elif isinstance(permission, SubscribePermission):
+                codes = [_code_of(verdict) for verdict in verdicts]
+                subscribe(self, permission.packet, codes)
+            elif refusal is not None:
+                self.refuse(refusal, now)
+            elif isinstance(permission, ConnectPermission):
+                ask_about_will(self)
+            else:
+                accept(self)
+        except PacketError as error:
+            self.fail(error.reason_code, error.text)
+        if not (self._is_busy or self.is_closed):
+            self._handle(self._packets.pop())
+        self._count()
+        self._end_if_lost()
+
+    # --- authentication -----------------------------------------------------------
+
+    def challenge(self, data: bytes | None, now: float) -> None:
+        """Send the client an AUTH that continues its authentication."""
+        if not self.is_closed:
+            self.state.turn.now = now
+            write_auth(self, CONTINUE_AUTHENTICATION, data)
+
+    def authenticated(self, data: bytes | None, now: float) -> None:
+        """End an authentication of several steps: the client is who it says."""
+        if self.is_authenticating and not self.is_closed:
+            self.state.turn.now = now
+            complete_authentication(self, data)
+
+    def refuse(self, refusal: Refusal, now: float) -> None:
+        """Refuse the client, also one that is connected already (§4.12.1)."""
+        if self.is_closed:
+            return
+        self.state.turn.now = now
+        text = refusal.reason_string or ReasonCode(refusal.reason_code).name
+        if self.is_connected:
+            self.end(refusal.reason_code, text, now)
+            return
+        self.write_within(refusal_in(self.version, refusal))
+        self.close(f"refused: {text}", is_will_due=False)
+
+    # --- the end ------------------------------------------------------------------
 
     def connection_lost(self, reason: str, now: float) -> None:
         """Take note that the network connection has ended.
 
-        With a question, what came before is still done: the peer stays open until that
-        is so, or until the caller abandons it.
+        If a packet waits for permission, it and those before it are still handled: the
+        connection stays open until that is done, or until the caller abandons it.
         """
-        question = self._question
-        if question is not None and (question.action != "connect" or self._later):
+        permission = self._permission
+        if permission is not None and (
+            self._packets.waiting or not isinstance(permission, ConnectPermission)
+        ):
             self._lost = reason
         else:
             self.abandon(reason, now)
 
+    def _end_if_lost(self) -> None:
+        if (
+            self._lost is not None
+            and self._packets.is_empty
+            and not (self._is_busy or self.is_closed)
+        ):
+            self.close(self._lost)
+
     def abandon(self, reason: str, now: float) -> None:
         """End at once, whatever is still to be done for the client."""
         if not self.is_closed:
-            self._state.turn.begin(now)
-            self._close(self._lost or reason)
+            self.state.turn.begin(now)
+            self.close(self._lost or reason)
 
     def end(
         self,
@@ -359,44 +423,50 @@ class ClientConnection:
     ) -> None:
         """End the connection with a DISCONNECT, below 5.0 without a word."""
         if not self.is_closed:
-            self._state.turn.now = now
+            self.state.turn.now = now
             self._write_disconnect(reason_code, text, server_reference)
-            self._close(text)
+            self.close(text)
 
-    def _fail(self, reason_code: int, text: str) -> None:
+    def fail(self, reason_code: int, text: str) -> None:
         """End the connection because the client broke a rule (§4.13)."""
-        if self._is_connected:
+        if self.is_connected:
             self._write_disconnect(reason_code, text)
         elif self.phase is ConnectionPhase.CONNECTING:
-            answer = answer_to_undecodable(self._opening, reason_code, text)
+            answer = answer_to_undecodable(self._packets.opening, reason_code, text)
             if answer:
                 self.send_buffer.write(answer)
         else:
-            self._write_connack(Refusal(reason_code, text))
-        self._close(text)
+            refusal = Refusal(reason_code, text)
+            self.write_within(refusal_in(self.version, refusal))
+        self.close(text)
 
-    def _close(self, reason: str, is_will_due: bool = True) -> None:
-        self._enter(ConnectionPhase.CLOSED)
-        self._state.timers.cancel(self._timer)
-        self._question = None
-        self._request = None
-        self._later = []
-        # The client may take its time to close its side.
-        self._decoder = Decoder(ProtocolVersion.V5, CLIENT)
-        self._connect = Connect(ProtocolVersion.V311)
+    def close(self, reason: str, is_will_due: bool = True) -> None:
+        """End the connection, and publish the will if it is due."""
+        self.enter(ConnectionPhase.CLOSED)
+        self.state.timers.cancel(self._timer)
+        self._permission = None
+        self.in_progress = None
+        self._packets.clear()
+        self.connect = Connect(ProtocolVersion.V311)
         send_buffer, session = self.send_buffer, self.session
         send_buffer.announce()
-        send_buffer.close(self._state.turn.now)
+        send_buffer.close(self.state.turn.now)
         self.events.append(Ended(reason))
         if session is not None:
             self.session = None
-            self._state.detach(session, is_will_due)
+            self.state.detach(session, is_will_due)
 
-    def _write(self, packet: Packet) -> None:
-        data = encode(packet, self._version, SERVER)
+    # --- what goes to the client --------------------------------------------------
+
+    def write(self, packet: Packet) -> None:
+        """Write a packet.
+
+        Raises:
+            PacketError: It is larger than the client accepts ([MQTT-3.1.2-24]).
+        """
+        data = encode(packet, self.version, SERVER)
         maximum = self.send_buffer.maximum_packet_size
         if maximum and len(data) > maximum:
-            # [MQTT-3.1.2-24]
             raise PacketError(
                 PACKET_TOO_LARGE,
                 f"the answer, {packet.kind.name}, of {len(data)} bytes exceeds"
@@ -404,358 +474,25 @@ class ClientConnection:
             )
         self.send_buffer.write(data)
 
-    def _write_within(self, packet: Connack | Signal) -> None:
-        """Write a CONNACK or DISCONNECT, with what the client takes of it."""
+    def write_within(self, packet: Connack | Signal) -> None:
+        """Write a CONNACK or DISCONNECT, as much of it as the client accepts."""
         maximum = self.send_buffer.maximum_packet_size
-        data = encode_within(packet, self._version, maximum)
+        data = encode_within(packet, self.version, maximum)
         if data:
             self.send_buffer.write(data)
 
     def _write_disconnect(
         self, reason_code: int, text: str, server_reference: str | None = None
     ) -> None:
-        if self._version < V5 or not self._is_connected:
+        if self.version < V5 or not self.is_connected:
             return
         packet = Signal(
             PacketType.DISCONNECT,
             code_within(PacketType.DISCONNECT, reason_code),
             Properties(reason_string=text or None, server_reference=server_reference),
         )
-        self._write_within(packet)
-
-    # --- connecting ---------------------------------------------------------------
-
-    def _on_connect(self, packet: Connect) -> None:
-        state = self._state
-        self._timeout.on_activity(state.reading_time(state.turn.now))
-        self._connect = packet
-        self._connect_size = size_of_connect(packet)
-        self._version = packet.version
-        limits = state.limits
-        properties = packet.properties or Properties()
-        self._enter(ConnectionPhase.AUTHENTICATING)
-        maximum = properties.maximum_packet_size or 0
-        self.send_buffer.open(
-            packet.version,
-            maximum,
-            min(limits.topic_alias_maximum, properties.topic_alias_maximum or 0),
-        )
-        self._aliases = InboundAliases(limits.topic_alias_maximum)
-        refusal = state.redirection or refusal_of(packet, limits)
-        if refusal is None and packet.will is not None:
-            refusal = refusal_of_will(state, packet.will)
-        if refusal is not None:
-            self.refuse(refusal, state.turn.now)
-            return
-        client_id = packet.client_id
-        if not client_id:
-            client_id = state.new_identifier()
-            self._is_assigned = True
-        self.info = ClientInfo(
-            client_id,
-            packet.version,
-            packet.username,
-            packet.password,
-            packet.properties,
-            self.info.address,
-            self.info.certificate,
-        )
-        method = properties.authentication_method
-        if method is not None:
-            self._is_authenticating = True
-            self.events.append(
-                AuthenticationStarted(method, properties.authentication_data)
-            )
-        elif state.asks_to_connect:
-            self._ask(PermissionRequest("connect", [], packet))
-        else:
-            self._go_on()
-
-    def _ask(self, question: PermissionRequest) -> None:
-        self._question = question
-        self.events.append(question)
-
-    def _take_question(self) -> PermissionRequest | None:
-        # Apart, because a compiled method that sets it to None would take it for None
-        # to its own end, and another question may be asked in between.
-        question, self._question = self._question, None
-        return question
-
-    def answer(self, verdicts: list[Refusal | None], now: float) -> None:
-        """Answer the question that was asked last.
-
-        Args:
-            verdicts: One for each topic; for "connect" one.
-            now: The time.
-        """
-        question = self._take_question()
-        if question is None or self.is_closed:
-            return
-        self._state.turn.begin(now)
-        # Its own waiting does not count against the client.
-        self._timeout.on_activity(self._state.reading_time(now))
-        try:
-            packet = question.packet
-            if isinstance(packet, Publish):
-                self._publish(packet, _code_of(verdicts[0]))
-            elif isinstance(packet, Subscribe):
-                self._subscribe(packet, [_code_of(verdict) for verdict in verdicts])
-            elif verdicts[0] is not None:
-                self.refuse(verdicts[0], now)
-            elif question.action == "connect":
-                self._go_on()
-            else:
-                self._accept()
-        except PacketError as error:
-            self._fail(error.reason_code, error.text)
-        self._handle_later()
-        self._end_if_lost()
-
-    def _handle_later(self) -> None:
-        if not (self._is_busy or self.is_closed):
-            later, self._later = self._later, []
-            self._handle(later)
-        self._count()
-
-    def _end_if_lost(self) -> None:
-        if (
-            self._lost is not None
-            and not self._is_busy
-            and not (self._later or self._decoder.has_more or self.is_closed)
-        ):
-            self._close(self._lost)
-
-    def challenge(self, data: bytes | None, now: float) -> None:
-        """Send the client an AUTH that continues its authentication."""
-        if not self.is_closed:
-            self._state.turn.now = now
-            self._write_auth(CONTINUE_AUTHENTICATION, data)
-
-    def authenticated(self, data: bytes | None, now: float) -> None:
-        """End an authentication of several steps: the client is who it says."""
-        if self.is_closed or not self._is_authenticating:
-            return
-        self._state.turn.now = now
-        self._is_authenticating = False
-        if self._is_connected:
-            self._write_auth(0, data)
-            return
-        try:
-            self._go_on(data)
-        except PacketError as error:
-            self._fail(error.reason_code, error.text)
-
-    def _write_auth(self, reason_code: int, data: bytes | None) -> None:
-        try:
-            self._write(auth_packet(self._connect, reason_code, data))
-        except PacketError as error:
-            self._fail(error.reason_code, error.text)
-
-    def refuse(self, refusal: Refusal, now: float) -> None:
-        """Refuse the client, or what it is when it is connected already (§4.12.1)."""
-        if self.is_closed:
-            return
-        self._state.turn.now = now
-        text = refusal.reason_string or ReasonCode(refusal.reason_code).name
-        if self._is_connected:
-            self.end(refusal.reason_code, text, now)
-            return
-        self._write_connack(refusal)
-        self._close(f"refused: {text}", is_will_due=False)
-
-    def _go_on(self, data: bytes | None = None) -> None:
-        """Go on with a client that is who it says: may it have its will?"""
-        self._final_data = data
-        will = self._connect.will
-        if will is not None and self._state.asks_for_topics:
-            self._ask(PermissionRequest("publish", [will.topic], self._connect))
-        else:
-            self._accept()
-
-    def _accept(self) -> None:
-        state, connect = self._state, self._connect
-        properties = connect.properties or Properties()
-        expiry = session_expiry(
-            connect, properties.session_expiry_interval, state.limits
-        )
-        connack = Connack(
-            False,
-            ReasonCode(0),
-            connack_properties(
-                connect,
-                state.limits,
-                self.info.client_id if self._is_assigned else None,
-                expiry,
-                self._final_data,
-            ),
-        )
-        maximum = self.send_buffer.maximum_packet_size
-        if not encode_within(connack, self._version, maximum):
-            raise PacketError(PACKET_TOO_LARGE, f"no CONNACK fits into {maximum} bytes")
-        is_present = state.attach(self, self.info.client_id, connect.clean_start)
-        session = self.session
-        assert session is not None
-        session.expiry = expiry
-        session.will = connect.will
-        keep_alive = connect.keep_alive
-        if self._version >= V5 and state.limits.server_keep_alive is not None:
-            keep_alive = state.limits.server_keep_alive
-        self._timeout.seconds = 1.5 * keep_alive
-        session.attach(
-            self.send_buffer,
-            self._version,
-            properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
-        )
-        if not is_present:
-            session.inbound.clear()
-        self._enter(ConnectionPhase.CONNECTED)
-        connack.session_present = is_present and self._version > V31
-        self._write(connack)
-        self.events.append(Accepted(self.info, connect.clean_start, keep_alive))
-        session.resume()
-        if keep_alive:
-            state.timers.cancel(self._timer)
-            self._timer = state.timers.add(
-                self._next_check(state.turn.now), self._check
-            )
-
-    def _write_connack(self, refusal: Refusal) -> None:
-        self._write_within(refusal_in(self._version, refusal))
-
-    # --- packets of a connected client ----------------------------------------------
-
-    def _on_publish(self, packet: Publish) -> None:
-        state = self._state
-        state.statistics.messages_received += 1
-        if packet.carried is not None:
-            self._aliases.resolve(packet)
-        code = refusal_of_publish(state, packet)
-        if not code and state.asks_for_topics:
-            self._ask(PermissionRequest("publish", [packet.topic.value], packet))
-        else:
-            self._publish(packet, code)
-
-    def _publish(self, packet: Publish, code: int) -> None:
-        session, state = self.session, self._state
-        assert session is not None
-        matches: Matches | None = None
-        if not code:
-            topic = packet.topic.value
-            matches = state.subscriptions.known(topic)
-            if matches is None:
-                search = state.subscriptions.search(topic)
-                matches = search.go_on(state.turn)
-                if matches is None:
-                    self._request = PublishRequest(session, packet, search)
-                    return
-        publish(state, session, packet, code, matches)
-
-    def _on_ack(self, ack: Ack) -> None:
-        session = self.session
-        assert session is not None
-        if ack.kind is PUBREL:
-            session.inbound.release(ack, self.send_buffer.announce())
-            session.count()
-        else:
-            session.acknowledge(ack)
-
-    def _on_subscribe(self, packet: Subscribe) -> None:
-        if self._state.asks_for_topics:
-            filters = [split_shared(name)[1] for name, _ in packet.subscriptions]
-            self._ask(PermissionRequest("subscribe", filters, packet))
-        else:
-            self._subscribe(packet, [0] * len(packet.subscriptions))
-
-    def _subscribe(self, packet: Subscribe, codes: list[int]) -> None:
-        session = self.session
-        assert session is not None
-        self._work_on(SubscribeRequest(session, packet, codes))
-
-    def _on_unsubscribe(self, packet: Unsubscribe) -> None:
-        session = self.session
-        assert session is not None
-        self._work_on(UnsubscribeRequest(session, packet))
-
-    def _work_on(self, request: FilterRequest | PublishRequest) -> None:
-        if isinstance(request, PublishRequest):
-            self._request = None if request.go_on(self._state) else request
-            return
-        answer = request.go_on(self._state)
-        if answer is None:
-            self._request = request
-            return
-        self._request = None
-        self._write(answer)
-        if request.wanted:
-            session = request.session
-            for topic_filter in request.wanted:
-                session.send_retained(topic_filter)
-            session.send_more_retained()
-
-    def _go_on_with_request(self) -> None:
-        request = self._request
-        if request is not None:
-            try:
-                self._work_on(request)
-            except PacketError as error:
-                self._fail(error.reason_code, error.text)
-
-    def _on_pingreq(self, packet: Ping) -> None:
-        self.send_buffer.write(_PINGRESP)
-
-    def _on_disconnect(self, packet: Signal) -> None:
-        session = self.session
-        expiry = expiry_at_disconnect(self._connect, packet, self._state.limits)
-        if session is not None and expiry >= 0:
-            session.expiry = expiry
-        self._close("", is_will_due=bool(packet.reason_code))
-
-    def _on_auth(self, packet: Signal) -> None:
-        method = check_method(self._connect, packet)
-        data = (packet.properties or Properties()).authentication_data
-        if packet.reason_code == RE_AUTHENTICATE:
-            if self._is_authenticating or not self._is_connected:
-                raise PacketError(PROTOCOL_ERROR, "an authentication has begun already")
-            self._is_authenticating = True
-            self.events.append(AuthenticationStarted(method, data))
-        elif self._is_authenticating:
-            self.events.append(AuthenticationContinued(data))
-        else:
-            raise PacketError(PROTOCOL_ERROR, "AUTH continues no authentication")
+        self.write_within(packet)
 
 
 def _code_of(verdict: Refusal | None) -> int:
     return 0 if verdict is None else verdict.reason_code
-
-
-# What each state accepts; what is absent is a protocol error.
-_Handler = Callable[[ClientConnection, Any], None]
-_HANDLERS: Final[dict[tuple[ConnectionPhase, PacketType], _Handler]] = {
-    (ConnectionPhase.CONNECTING, PacketType.CONNECT): ClientConnection._on_connect,
-    (ConnectionPhase.AUTHENTICATING, PacketType.AUTH): ClientConnection._on_auth,
-    (
-        ConnectionPhase.AUTHENTICATING,
-        PacketType.DISCONNECT,
-    ): ClientConnection._on_disconnect,
-    (ConnectionPhase.CONNECTED, PacketType.PUBLISH): ClientConnection._on_publish,
-    (ConnectionPhase.CONNECTED, PacketType.PUBACK): ClientConnection._on_ack,
-    (ConnectionPhase.CONNECTED, PacketType.PUBREC): ClientConnection._on_ack,
-    (ConnectionPhase.CONNECTED, PacketType.PUBREL): ClientConnection._on_ack,
-    (ConnectionPhase.CONNECTED, PacketType.PUBCOMP): ClientConnection._on_ack,
-    (ConnectionPhase.CONNECTED, PacketType.SUBSCRIBE): ClientConnection._on_subscribe,
-    (
-        ConnectionPhase.CONNECTED,
-        PacketType.UNSUBSCRIBE,
-    ): ClientConnection._on_unsubscribe,
-    (ConnectionPhase.CONNECTED, PacketType.PINGREQ): ClientConnection._on_pingreq,
-    (ConnectionPhase.CONNECTED, PacketType.DISCONNECT): ClientConnection._on_disconnect,
-    (ConnectionPhase.CONNECTED, PacketType.AUTH): ClientConnection._on_auth,
-}
-# The same by packet type, for each state.
-_HANDLERS_OF: Final = {
-    phase: [
-        _HANDLERS.get((phase, PacketType(number))) if number else None
-        for number in range(PacketType.WILL)
-    ]
-    for phase in ConnectionPhase
-}

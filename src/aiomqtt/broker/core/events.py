@@ -1,14 +1,14 @@
-"""The states of a connection, and the events that it reports to its caller."""
+"""The phases of a connection, and the events that it reports to its caller."""
 
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from aiomqtt.broker.hooks import ClientInfo
-from aiomqtt.protocol.packets import Connect, Publish, Subscribe
+from aiomqtt.protocol.packets import Connect, Publish, Subscribe, WillMessage
 
 
 class ConnectionPhase(Enum):
-    """The states of a connection, as the broker sees it."""
+    """The phases of a connection, as the broker sees it."""
 
     CONNECTING = "connecting"
     AUTHENTICATING = "authenticating"
@@ -16,18 +16,62 @@ class ConnectionPhase(Enum):
     CLOSED = "closed"
 
 
-class PermissionRequest(NamedTuple):
-    """May the client do this? All that it sends waits for the `answer`.
+# --- permission -----------------------------------------------------------------------
+# Everything that the client sends after the packet waits for the `answer`.
+
+
+class ConnectPermission(NamedTuple):
+    """May the client connect?"""
+
+    packet: Connect
+
+    @property
+    def topics(self) -> list[str]:
+        """Return no topics: the answer is one verdict all the same."""
+        return []
+
+
+class WillPermission(NamedTuple):
+    """May the client have its will published?"""
+
+    packet: Connect
+    will: WillMessage
+
+    @property
+    def topics(self) -> list[str]:
+        """Return the topic of the will."""
+        return [self.will.topic]
+
+
+class PublishPermission(NamedTuple):
+    """May the client publish this?"""
+
+    packet: Publish
+
+    @property
+    def topics(self) -> list[str]:
+        """Return the topic, which is no longer an alias."""
+        return [self.packet.topic.value]
+
+
+class SubscribePermission(NamedTuple):
+    """May the client subscribe to these filters? Each gets its own verdict.
 
     Attributes:
-        action: "connect", "publish" or "subscribe".
-        topics: The topics or filters; none for "connect".
-        packet: The packet that waits.
+        packet: The packet.
+        topics: Its topic filters, without the share names.
     """
 
-    action: str
+    packet: Subscribe
     topics: list[str]
-    packet: Connect | Publish | Subscribe
+
+
+PermissionRequest: TypeAlias = (
+    ConnectPermission | WillPermission | PublishPermission | SubscribePermission
+)
+
+
+# --- everything else ------------------------------------------------------------------
 
 
 class AuthenticationStarted(NamedTuple):
@@ -52,12 +96,12 @@ class Accepted(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The connection is over: write what is left, close it."""
+    """The connection is over: write the remaining data, and close it."""
 
     reason: str
 
 
-Event = (
+Event: TypeAlias = (
     PermissionRequest
     | AuthenticationStarted
     | AuthenticationContinued

@@ -1,7 +1,9 @@
-"""What a connected client publishes, and its will: whether it may, and what follows."""
+"""PUBLISH and the acknowledgements of QoS 1 and 2 (MQTT 5.0 §3.3 to §3.7)."""
+
+from typing import TYPE_CHECKING, Final
 
 from aiomqtt.broker.hooks import Refusal
-from aiomqtt.protocol.packets import Publish, WillMessage
+from aiomqtt.protocol.packets import Ack, Publish, WillMessage
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import (
     NO_MATCHING_SUBSCRIBERS,
@@ -14,12 +16,19 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType
 
 from .connack import code_within
+from .events import PublishPermission
 from .memory_account import PACKET_SIZE, size_of_properties
 from .message import ApplicationMessage, for_others
+from .packet_in_progress import PacketInProgress
 from .retained import is_own
 from .session import Session
 from .state import BrokerState
 from .subscriptions import Matches, SubscriberSearch
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+PUBREL: Final = PacketType.PUBREL
 
 
 def refusal_of_publish(state: BrokerState, packet: Publish) -> int:
@@ -48,35 +57,85 @@ def refusal_of_will(state: BrokerState, will: WillMessage) -> Refusal | None:
     return None
 
 
-class PublishRequest:
-    """A PUBLISH that waits until it is found who gets it.
+def handle_publish(connection: "ClientConnection", packet: Publish) -> None:
+    """Handle a PUBLISH of the client.
 
-    Attributes:
-        size: About how many bytes it takes.
+    Raises:
+        PacketError: The client breaks a rule.
     """
+    state = connection.state
+    state.statistics.messages_received += 1
+    if packet.carried is not None:
+        connection.aliases.resolve(packet)
+    code = refusal_of_publish(state, packet)
+    if not code and state.asks_for_topics:
+        connection.ask(PublishPermission(packet))
+    else:
+        publish(connection, packet, code)
 
-    __slots__ = ("_packet", "_search", "_session", "size")
+
+def publish(connection: "ClientConnection", packet: Publish, code: int) -> None:
+    """Publish a message of the client, unless a reason code refuses it.
+
+    Raises:
+        PacketError: The client exceeds the Receive Maximum.
+    """
+    session, state = connection.session, connection.state
+    assert session is not None
+    matches: Matches | None = None
+    if not code:
+        topic = packet.topic.value
+        matches = state.subscriptions.known(topic)
+        if matches is None:
+            search = state.subscriptions.search(topic)
+            matches = search.go_on(state.turn)
+            if matches is None:
+                connection.work_on(PublishInProgress(session, packet, search))
+                return
+    publish_and_answer(state, session, packet, code, matches)
+
+
+def handle_ack(connection: "ClientConnection", ack: Ack) -> None:
+    """Handle a PUBACK, PUBREC, PUBREL or PUBCOMP of the client.
+
+    Raises:
+        PacketError: The packet identifier is that of another kind of flow.
+    """
+    session = connection.session
+    assert session is not None
+    if ack.kind is PUBREL:
+        session.inbound.release(ack, connection.send_buffer.announce())
+        session.count()
+    else:
+        session.acknowledge(ack)
+
+
+class PublishInProgress(PacketInProgress):
+    """A PUBLISH whose subscribers are being searched."""
+
+    __slots__ = ("_packet", "_search", "_session")
 
     def __init__(
         self, session: Session, packet: Publish, search: SubscriberSearch
     ) -> None:
-        """Take the packet, which nobody has anything against."""
-        self.size: int = PACKET_SIZE + len(packet.payload)
+        super().__init__()
+        self.size = PACKET_SIZE + len(packet.payload)
         self.size += size_of_properties(packet.carried)
         self._session = session
         self._packet = packet
         self._search = search
 
-    def go_on(self, state: BrokerState) -> bool:
+    def go_on(self, connection: "ClientConnection") -> bool:
         """Search as much as is due; return whether it is published."""
+        state = connection.state
         matches = self._search.go_on(state.turn)
         if matches is None:
             return False
-        publish(state, self._session, self._packet, 0, matches)
+        publish_and_answer(state, self._session, self._packet, 0, matches)
         return True
 
 
-def publish(
+def publish_and_answer(
     state: BrokerState,
     session: Session,
     packet: Publish,

@@ -4,6 +4,8 @@ A packet may have many filters of many levels. What is too much for one turn of 
 event loop goes on in the next; the answer, after the last one, has all codes.
 """
 
+from typing import TYPE_CHECKING
+
 from aiomqtt.properties import ReasonCode, SubscribeOptions
 from aiomqtt.protocol.packets import Suback, Subscribe, Unsubscribe
 from aiomqtt.standard.names import (
@@ -18,43 +20,90 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType
 
 from .connack import code_within
+from .events import SubscribePermission
 from .memory_account import PACKET_SIZE
+from .packet_in_progress import PacketInProgress
 from .session import Session, Subscription
 from .state import BrokerState
+from .subscriptions import split_shared
 from .turn import FILTER_COST
 
+if TYPE_CHECKING:
+    from .connection import ClientConnection
 
-class FilterRequest:
+
+def handle_subscribe(connection: "ClientConnection", packet: Subscribe) -> None:
+    """Handle a SUBSCRIBE of the client."""
+    if connection.state.asks_for_topics:
+        filters = [split_shared(name)[1] for name, _ in packet.subscriptions]
+        connection.ask(SubscribePermission(packet, filters))
+    else:
+        subscribe(connection, packet, [0] * len(packet.subscriptions))
+
+
+def subscribe(
+    connection: "ClientConnection", packet: Subscribe, codes: list[int]
+) -> None:
+    """Subscribe to the filters that no reason code refuses.
+
+    Args:
+        connection: The connection.
+        packet: The packet.
+        codes: For each filter the reason code that refuses it; 0: it is allowed.
+    """
+    session = connection.session
+    assert session is not None
+    connection.work_on(SubscribeInProgress(session, packet, codes))
+
+
+def handle_unsubscribe(connection: "ClientConnection", packet: Unsubscribe) -> None:
+    """Handle an UNSUBSCRIBE of the client."""
+    session = connection.session
+    assert session is not None
+    connection.work_on(UnsubscribeInProgress(session, packet))
+
+
+class FiltersInProgress(PacketInProgress):
     """A packet with topic filters that is being handled.
 
     Attributes:
-        size: About how many bytes it takes.
         wanted: The subscriptions that get the retained messages after the answer.
     """
 
-    __slots__ = ("_answers", "_names", "_packet_id", "session", "size", "wanted")
+    __slots__ = ("_answers", "_names", "_packet_id", "session", "wanted")
 
     def __init__(self, session: Session, packet_id: int, names: list[str]) -> None:
-        """Begin with the first filter."""
+        super().__init__()
         self.session: Session = session
         self.wanted: list[str] = []
-        self.size: int = PACKET_SIZE * len(names)
+        self.size = PACKET_SIZE * len(names)
         for name in names:
             self.size += 2 * len(name)
         self._packet_id = packet_id
         self._names = names
         self._answers: list[ReasonCode] = []
 
-    def go_on(self, state: BrokerState) -> Suback | None:
-        """Handle as many filters as are due; return the answer after the last one."""
+    def go_on(self, connection: "ClientConnection") -> bool:
+        """Handle as many filters as are due, and answer after the last one.
+
+        Raises:
+            PacketError: The answer is larger than the client accepts.
+        """
+        state = connection.state
         turn, names, answers = state.turn, self._names, self._answers
         while len(answers) < len(names):
             if answers and turn.is_over:
-                return None
+                return False
             name = names[len(answers)]
             turn.work += FILTER_COST + name.count("/")
             answers.append(ReasonCode(self._handle(state, len(answers), name)))
-        return Suback(self._answer_kind(), self._packet_id, answers)
+        connection.write(Suback(self._answer_kind(), self._packet_id, answers))
+        if self.wanted:
+            session = self.session
+            for topic_filter in self.wanted:
+                session.send_retained(topic_filter)
+            session.send_more_retained()
+        return True
 
     def _answer_kind(self) -> PacketType:
         raise NotImplementedError
@@ -63,7 +112,7 @@ class FilterRequest:
         raise NotImplementedError
 
 
-class SubscribeRequest(FilterRequest):
+class SubscribeInProgress(FiltersInProgress):
     """A SUBSCRIBE.
 
     Args:
@@ -75,7 +124,6 @@ class SubscribeRequest(FilterRequest):
     __slots__ = ("_codes", "_identifier", "_options")
 
     def __init__(self, session: Session, packet: Subscribe, codes: list[int]) -> None:
-        """Begin with the first filter."""
         names = [name for name, _ in packet.subscriptions]
         super().__init__(session, packet.packet_id, names)
         self._options = [options for _, options in packet.subscriptions]
@@ -114,13 +162,12 @@ class SubscribeRequest(FilterRequest):
         return qos
 
 
-class UnsubscribeRequest(FilterRequest):
+class UnsubscribeInProgress(FiltersInProgress):
     """An UNSUBSCRIBE."""
 
     __slots__ = ()
 
     def __init__(self, session: Session, packet: Unsubscribe) -> None:
-        """Begin with the first filter."""
         super().__init__(session, packet.packet_id, packet.filters)
 
     def _answer_kind(self) -> PacketType:

@@ -301,8 +301,8 @@ class ConnectionProtocol(asyncio.Protocol):
 
     # --- asking the program -----------------------------------------------------------
 
-    def _start_asking(self, question: PermissionRequest) -> None:
-        asked = [question]
+    def _start_asking(self, request: PermissionRequest) -> None:
+        asked = [request]
         task = self._loop.create_task(self._ask(asked))
         self._tasks.add(task)
 
@@ -319,15 +319,13 @@ class ConnectionProtocol(asyncio.Protocol):
         connection = self.connection
         count = 0
         while asked:
-            question = asked[0]
+            request = asked[0]
             count += 1
             if count % REQUESTS_PER_TURN == 0:
                 # The same for many packets as for many topics of one.
                 await asyncio.sleep(0)
-            verdicts = await self._connection_set.hooks.decide(
-                connection.info, question
-            )
-            self._log_denied(question, verdicts)
+            verdicts = await self._connection_set.hooks.decide(connection.info, request)
+            self._log_denied(request, verdicts)
             asked.clear()
             connection.answer(verdicts, self._loop.time())
             # What comes next, without a task of its own.
@@ -340,25 +338,25 @@ class ConnectionProtocol(asyncio.Protocol):
         self._connection_set.flush()
 
     def _log_denied(
-        self, question: PermissionRequest, verdicts: list[Refusal | None]
+        self, request: PermissionRequest, verdicts: list[Refusal | None]
     ) -> None:
-        for topic, verdict in zip(question.topics, verdicts, strict=False):
+        for topic, verdict in zip(request.topics, verdicts, strict=False):
             if verdict is not None:
                 self._connection_set.logger.info(
                     "Denied %s from %s (%s)",
-                    question.packet.kind.name,
+                    request.packet.kind.name,
                     escape(self.connection.info.client_id),
                     quote(topic),
                 )
 
-    def _deny(self, question: PermissionRequest) -> None:
-        """Answer a question that the program can't answer any more."""
+    def _deny(self, request: PermissionRequest) -> None:
+        """Answer a request that the program can't answer any more."""
         if not self.connection.is_closed:
             self._connection_set.logger.warning(
                 "A hook was cancelled: the client is denied"
             )
             denied: list[Refusal | None] = [Refusal(UNSPECIFIED_ERROR)]
-            denied *= max(1, len(question.topics))
+            denied *= max(1, len(request.topics))
             self.connection.answer(denied, self._loop.time())
             self.flush()
             self._connection_set.flush()

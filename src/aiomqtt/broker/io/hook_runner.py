@@ -6,7 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from aiomqtt.broker.core.connection import ClientConnection
-from aiomqtt.broker.core.events import AuthenticationStarted, PermissionRequest
+from aiomqtt.broker.core.events import (
+    AuthenticationStarted,
+    ConnectPermission,
+    PermissionRequest,
+    SubscribePermission,
+)
 from aiomqtt.broker.hooks import (
     Action,
     Authenticate,
@@ -29,7 +34,6 @@ ENHANCED: Final = "enhanced_authentication"
 # So many of one client's topics are asked about before it is the turn of others.
 REQUESTS_PER_TURN: Final = 100
 HOOK_FAILED: Final = "The hook %s failed: the client is denied"
-_ACTIONS: Final[dict[str, Action]] = {"publish": "publish", "subscribe": "subscribe"}
 
 
 class Exchange:
@@ -99,14 +103,16 @@ class Hooks:
         return self._authorize is not None
 
     async def decide(
-        self, client: ClientInfo, question: PermissionRequest
+        self, client: ClientInfo, request: PermissionRequest
     ) -> list[Refusal | None]:
         """Answer what a connection asks."""
-        if question.action == "connect":
+        if isinstance(request, ConnectPermission):
             return [await self._may_connect(client)]
-        action = _ACTIONS[question.action]
+        action: Action = "publish"
+        if isinstance(request, SubscribePermission):
+            action = "subscribe"
         verdicts: list[Refusal | None] = []
-        for topic in question.topics:
+        for topic in request.topics:
             if len(verdicts) % REQUESTS_PER_TURN == REQUESTS_PER_TURN - 1:
                 # A hook that never waits must not stop the others.
                 await asyncio.sleep(0)

@@ -1,0 +1,27 @@
+"""A packet whose handling takes several turns of the event loop."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+
+class PacketInProgress:
+    """A packet that is handled in part; those that came after it wait.
+
+    Attributes:
+        size: About how many bytes of memory it takes.
+    """
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size: int = 0
+
+    def go_on(self, connection: "ClientConnection") -> bool:
+        """Handle as much as is due; return whether it is done.
+
+        Raises:
+            PacketError: The client breaks a rule.
+        """
+        raise NotImplementedError
