@@ -397,7 +397,6 @@ def test_a_wrong_argument_of_the_constructor_is_named(arguments, error, match):
     ("arguments", "match"),
     [
         ({"transport": "websockets"}, "transport 'websockets'"),
-        ({"transport": "unix"}, "transport 'unix'"),
         ({"proxy": PROXY}, "proxy"),
     ],
 )

@@ -64,8 +64,9 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     the session meanwhile, they are sent as new messages (MQTT 5.0 §4.4, §3.2.2.1.1).
 
     Args:
-        hostname: The broker's host name or address; in memory, the broker's name.
-        port: The broker's port; in memory, ignored.
+        hostname: The broker's host name or address; the path of its Unix socket; in
+            memory, the broker's name.
+        port: The broker's port; in memory and for a Unix socket, ignored.
         username: The user name; ``None``: none.
         password: The password; ``None``: none.
         logger: Where to log: at INFO that a connection has begun and ended, at DEBUG
@@ -80,10 +81,10 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             none.
         clean_session: Whether the broker forgets the session when the connection
             ends (3.1 and 3.1.1 only); ``None``: it does.
-        transport: "tcp"; or "memory", for a broker that runs in the same event loop,
-            such as `Broker`: without a socket, and so without TLS, `proxy`,
-            `bind_address`, `bind_port` and `socket_options`. The others are still to
-            come.
+        transport: "tcp"; "unix", for a Unix socket, which has neither TLS, `proxy`,
+            `bind_address` nor `bind_port`; or "memory", for a broker that runs in the
+            same event loop, such as `Broker`, which has no `socket_options` either.
+            "websockets" is still to come.
         timeout: How many seconds any operation may take; ``None``: 10;
             ``math.inf``: forever.
         keepalive: The keep alive interval in seconds, 0 to 65535; 0: none.

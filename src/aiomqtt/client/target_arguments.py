@@ -60,7 +60,7 @@ def to_target(given: Mapping[str, Any]) -> Target:
     options["tls_insecure"] = bool(options["tls_insecure"])
     hostname, port = given["hostname"], given["port"]
     has_port = "port" in kind.arguments
-    _check_hostname(hostname, has_port)
+    _check_hostname(hostname, kind.place, has_port)
     if has_port:
         check_range("port", port, 1)
     taken = {name: options[name] for name in options if name in kind.arguments}
@@ -78,8 +78,8 @@ def _to_kind(transport: str) -> type[Target]:
         raise ValueError(msg)
     row = TRANSPORTS[transport]
     if row is None:
-        ready = " and ".join(repr(name) for name, row in TRANSPORTS.items() if row)
-        msg = f"transport {transport!r} is not implemented yet; {ready} are"
+        ready = ", ".join(repr(name) for name, row in TRANSPORTS.items() if row)
+        msg = f"transport {transport!r} is not implemented yet; there are {ready}"
         raise NotImplementedError(msg)
     return row.target
 
@@ -108,11 +108,11 @@ def _check_tls(
             raise ValueError(msg)
 
 
-def _check_hostname(hostname: str, is_host: bool) -> None:
-    """Refuse a name that no host can have; if it is a broker's, any will do."""
+def _check_hostname(hostname: str, place: str, is_host: bool) -> None:
+    """Refuse a name that no host can have; other places take almost any name."""
     check_type("hostname", hostname, str)
     if not hostname or "\0" in hostname:
-        msg = f"hostname must be a host name or an address, not {hostname!r}"
+        msg = f"hostname must be {place}, not {hostname!r}"
         raise ValueError(msg)
     if not is_host:
         return

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from .target import MemoryTarget, Target, TcpTarget
+from .target import MemoryTarget, Target, TcpTarget, UnixTarget
 
 Factory: TypeAlias = Callable[[], asyncio.Protocol]
 
@@ -25,6 +25,12 @@ async def _open_tcp(target: TcpTarget, factory: Factory) -> None:
     await open_tcp(target, factory)
 
 
+async def _open_unix(target: UnixTarget, factory: Factory) -> None:
+    from .unix import open_unix
+
+    await open_unix(target, factory)
+
+
 class Transport(NamedTuple):
     """A way to connect."""
 
@@ -37,7 +43,7 @@ class Transport(NamedTuple):
 TRANSPORTS: Final[dict[str, Transport | None]] = {
     "tcp": Transport(TcpTarget, _open_tcp),
     "websockets": None,
-    "unix": None,
+    "unix": Transport(UnixTarget, _open_unix),
     "memory": Transport(MemoryTarget, _open_memory),
 }
 

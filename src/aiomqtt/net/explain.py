@@ -57,7 +57,11 @@ def explain_loss(
     if was_accepted:
         return reason
     reason += ", before its CONNACK"
-    if transport is None or transport.get_extra_info("socket") is None:
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if transport is None or sock is None:
+        return reason
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        # A Unix socket, where there is no TLS.
         return reason
     if transport.get_extra_info("ssl_object") is None:
         return f"{reason}: does this port expect TLS?"

@@ -7,6 +7,7 @@ dataclasses are slow to import.
 import ssl
 from typing import ClassVar
 
+from aiomqtt.escaping import escape
 from aiomqtt.types import SocketOption, TLSParameters
 
 
@@ -17,14 +18,16 @@ class Target:
         transport: The name of the transport.
         arguments: The arguments of `Client`, other than `hostname`, that the transport
             takes.
+        place: The meaning of `hostname`, for the error of a wrong one.
         missing: What the transport lacks, for the error of an argument that it does
             not take.
-        hostname: The host's name or address, or the broker's name.
+        hostname: The host's name or address, the socket's path, or the broker's name.
         port: The host's port; a transport without ports ignores it.
     """
 
     transport: ClassVar[str]
     arguments: ClassVar[frozenset[str]] = frozenset()
+    place: ClassVar[str] = "a host name or an address"
     missing: ClassVar[str] = ""
 
     def __init__(self, hostname: str, port: int) -> None:
@@ -41,6 +44,34 @@ class MemoryTarget(Target):
     def __str__(self) -> str:
         """Return the name, for messages."""
         return f"memory:{self.hostname}"
+
+
+class UnixTarget(Target):
+    """A Unix socket, by its path.
+
+    Args:
+        hostname: The path.
+        port: Ignored.
+        socket_options: Arguments of ``socket.setsockopt``.
+    """
+
+    transport: ClassVar[str] = "unix"
+    arguments: ClassVar[frozenset[str]] = frozenset(("socket_options",))
+    place: ClassVar[str] = "the path of a socket"
+    missing: ClassVar[str] = "neither TLS, a local address nor a proxy"
+
+    def __init__(
+        self,
+        hostname: str,
+        port: int,
+        socket_options: tuple[SocketOption, ...] = (),
+    ) -> None:
+        super().__init__(hostname, port)
+        self.socket_options = socket_options
+
+    def __str__(self) -> str:
+        """Return the path, for messages."""
+        return f"unix:{escape(self.hostname)}"
 
 
 class TcpTarget(Target):
