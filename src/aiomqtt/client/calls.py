@@ -29,7 +29,7 @@ from .write_queue import WriteQueue
 # need them.
 
 INFO: Final = logging.INFO
-# What a packet has besides its payload, roughly, to tell when enough has gathered.
+# An estimate of a packet's size without its payload, to know when enough has gathered.
 OVERHEAD: Final = 64
 # The unfinished messages and bytes at which `publish_nowait` refuses another message.
 MAXIMUM_UNFINISHED: Final = 65_536
@@ -83,7 +83,7 @@ class Calls(Owner):
         self.begin_connection()
 
     def begin_connection(self) -> None:
-        """Make a driver for another connection; the last one is over."""
+        """Create a driver for the next connection; the last one is over."""
         # Valid for the connection.
         self.driver: Driver = Driver(
             self._engine, self, self._logger, self._target, self.timeout
@@ -96,10 +96,10 @@ class Calls(Owner):
         self.room: Room = Room.ENOUGH
         self._queue.resume()
 
-    # --- what the driver reports --------------------------------------------------
+    # --- reports of the driver ----------------------------------------------------
 
     def handle(self, happening: Happening) -> None:
-        """Handle what happened, in the order in which it did."""
+        """Handle the happenings, in order."""
         if isinstance(happening, Arrived):
             self.room = self._sink.deliver(happening.messages, happening.size)
         elif isinstance(happening, Delivery):
@@ -120,7 +120,7 @@ class Calls(Owner):
         """
         room = self.room
         if room is Room.NONE or room is Room.USED_UP:
-            # The program may have taken some since.
+            # The program may have taken some in the meantime.
             room = self.room = self._sink.room()
         if room is Room.LITTLE and self._waiters:
             return Room.ENOUGH
@@ -132,7 +132,7 @@ class Calls(Owner):
             resolve(self._idle, None)
 
     def on_pause_writing(self) -> None:
-        """Have publishers wait."""
+        """Make publishers wait."""
         self._queue.pause()
 
     def on_resume_writing(self) -> None:
@@ -140,7 +140,7 @@ class Calls(Owner):
         self._queue.resume()
 
     def on_turn_end(self) -> None:
-        """Let publishers go on that waited for the end of the turn."""
+        """Let publishers go on that waited for the end of this turn."""
         if self._queue.waiters:
             self._queue.admit()
 
@@ -223,7 +223,7 @@ class Calls(Owner):
 
             log_refused_message(self._logger, delivery)
 
-    # --- what the client calls ----------------------------------------------------
+    # --- calls of the client ------------------------------------------------------
 
     @property
     def waiting(self) -> int:
@@ -231,7 +231,7 @@ class Calls(Owner):
         return len(self._waiters)
 
     def warn_if_many(self, threshold: int) -> None:
-        """Log that many calls are pending: once, and again whenever they double."""
+        """Log that many calls are pending: once, and again each time they double."""
         pending = len(self._waiters)
         if pending <= threshold:
             self._warn_at = 0

@@ -1,7 +1,7 @@
 """The coroutines around `Calls`, which itself never waits.
 
-What waits is Python: compiled code throws a cancellation in a way that Python 3.12 and
-newer warn of.
+These are not compiled: compiled code passes on a cancellation in a way that Python 3.12
+deprecates.
 """
 
 import asyncio
@@ -73,13 +73,13 @@ async def request(
 
     Args:
         calls: The calls of the client, if it is entered.
-        make: Has the engine make the request.
-        timeout: Seconds to wait for the answer.
-        threshold: Over this many pending calls a warning is logged.
+        make: Creates the request in the engine.
+        timeout: The time to wait for the answer, in seconds.
+        threshold: The number of pending calls above which a warning is logged.
 
     Raises:
         MqttCodeError: There is no connection.
-        MqttError: The connection ended, or the timeout.
+        MqttError: The connection ended, or the call timed out.
     """
     if calls is not None:
         calls.check_loop()
@@ -99,16 +99,16 @@ async def request(
 async def connect(calls: Calls, engine: Engine, target: Target, timeout: float) -> None:
     """Connect, and return when the broker has accepted the connection.
 
-    On an error the connection is left to the caller, who aborts it.
+    On an error the caller must abort the connection.
 
     Args:
         calls: The calls of the client.
         engine: The engine.
-        target: Where to connect to.
-        timeout: Seconds to wait, for all of it.
+        target: The target to connect to.
+        timeout: The time that all of it may take, in seconds.
 
     Raises:
-        MqttError: It failed, or the timeout.
+        MqttError: The connection failed, or the attempt timed out.
     """
     driver = calls.driver
     # It has the methods of one.
@@ -123,7 +123,7 @@ async def connect(calls: Calls, engine: Engine, target: Target, timeout: float) 
         what = "did not answer" if driver.transport is None else "sent no CONNACK"
         why = f"{target} {what} within {timeout} seconds"
         raise MqttError(TIMED_OUT) from TimeoutError(why)
-    # With a CONNACK and more in one chunk the connection may be over by now.
+    # If other packets came with the CONNACK, the connection may have ended by now.
     if error is None and calls.is_over:
         error = calls.error or MqttError("Disconnected")
     if error is not None:

@@ -69,8 +69,8 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         port: The broker's port; in memory and for a Unix socket, ignored.
         username: The user name; ``None``: none.
         password: The password; ``None``: none.
-        logger: Where to log: at INFO that a connection has begun and ended, at DEBUG
-            all packets, without passwords and payloads; ``None``: the logger named
+        logger: The logger for the beginning and end of a connection (INFO) and for all
+            packets, without passwords and payloads (DEBUG); ``None``: the logger named
             "mqtt".
         identifier: The client identifier; ``None``: a generated one for 3.1; for
             3.1.1 and 5.0 the broker chooses.
@@ -116,12 +116,13 @@ class Client(Publisher, LegacyAttributes, OtherNames):
 
     Attributes:
         timeout: The default timeout of operations, in seconds.
-        pending_calls_threshold: Over this many pending calls a warning is logged.
+        pending_calls_threshold: The number of pending calls above which a warning is
+            logged.
 
     Raises:
-        ValueError: An argument breaks a rule of the standard; it is named.
-        TypeError: An argument is of a wrong type; it is named.
-        NotImplementedError: A transport or proxy that is still to come.
+        ValueError: An argument violates a rule; the message names both.
+        TypeError: An argument has a wrong type; the message names it.
+        NotImplementedError: The transport, or a proxy, is not implemented yet.
     """
 
     # On the class as well, for mocks with `spec=Client`.
@@ -219,7 +220,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     def set_credentials(
         self, username: str | None, password: str | None = None
     ) -> None:
-        """Set user name and password for the connections from now on.
+        """Set the user name and password for future connections.
 
         Args:
             username: The user name; ``None``: none.

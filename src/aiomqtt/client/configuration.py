@@ -1,7 +1,7 @@
-"""Makes the parts of a client from the arguments of the program.
+"""Creation of the parts of a client from the arguments of the program.
 
-The arguments of `Client` come by name; ValueError and TypeError name the one that
-breaks a rule.
+The arguments of `Client` are passed by name; ValueError and TypeError name the wrong
+one.
 """
 
 import asyncio
@@ -28,12 +28,13 @@ from .arguments import (
     to_will,
 )
 
-# Of a generated client identifier; two characters each, and 3.1 allows 23 (3.1 §3.1).
+# The random bytes of a generated client identifier. Each becomes two characters, and
+# 3.1 allows 23 (3.1 §3.1).
 _ID_BYTES: Final = 11
 
 
 def to_settings(given: Mapping[str, Any]) -> Settings:
-    """Return what every CONNECT says, and the bounds of publishing."""
+    """Return the contents of every CONNECT, and the bounds of publishing."""
     identifier = to_identifier(given["identifier"])
     version = to_version(given["protocol"])
     if not identifier and version is ProtocolVersion.V31:

@@ -28,7 +28,7 @@ class Deadlines:
         self._sweep_at: dict[float, int] = {}
 
     def add(self, future: asyncio.Future[Any], timeout: float) -> None:
-        """Expire a future in so many seconds, unless it is done by then."""
+        """Expire a future after a timeout in seconds, unless it is done by then."""
         queue = self._queues.get(timeout)
         if queue is None:
             queue = self._queues[timeout] = deque()

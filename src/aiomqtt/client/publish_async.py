@@ -135,7 +135,7 @@ async def publish_all(batch: Batch) -> int:
 class Publisher:
     """Publishes the messages of a client.
 
-    `Client` makes the fields, and says how long they live.
+    `Client` creates the fields, and documents their lifetimes.
     """
 
     timeout: float

@@ -29,7 +29,7 @@ class ReceiptWaiters(DeliveryObserver):
         self.waiters: list[Waiter] = []
 
     def settle(self, delivery: Delivery) -> bool:
-        """Wake them."""
+        """Wake all waiters; return whether there were any."""
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -37,7 +37,7 @@ class ReceiptWaiters(DeliveryObserver):
         return len(waiters) > 0
 
     def abandon(self) -> None:
-        """Forget them."""
+        """Forget all waiters."""
         self.waiters = []
 
 
@@ -206,7 +206,7 @@ def give_up(calls: Calls, delivery: Delivery, failure: MqttError) -> None:
 
 
 def refusal(delivery: Delivery) -> MqttError:
-    """Make the error of a publish that the broker refused, or the program dropped."""
+    """Return the error for a publish that the broker refused or the program dropped."""
     if delivery.state == DROPPED:
         return MqttError("The message was dropped from the session")
     from aiomqtt.protocol.problem import add_properties, describe_problem

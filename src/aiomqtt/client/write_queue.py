@@ -11,7 +11,7 @@ class WriteQueue:
 
     Args:
         loop: The event loop.
-        portion: About how many bytes may be written in one turn of the loop.
+        portion: The approximate number of bytes to write in one turn of the loop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, portion: int) -> None:
@@ -38,7 +38,7 @@ class WriteQueue:
         self.waiters.pop(waiter, None)
 
     def pause(self) -> None:
-        """Admit nobody until `resume`."""
+        """Admit no publisher until `resume`."""
         self.is_paused = True
 
     def resume(self) -> None:

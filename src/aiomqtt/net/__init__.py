@@ -1,1 +1,1 @@
-"""Where the engine meets the network: transports, and the driver of a connection."""
+"""The network: transports, and the driver that connects one to the engine."""

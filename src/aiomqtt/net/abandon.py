@@ -16,7 +16,8 @@ def abandon(transport: asyncio.Transport) -> None:
     try:
         transport.abort()
     except RuntimeError:
-        # uvloop has closed the socket together with the loop, and has no such method.
+        # uvloop closed the socket together with the loop, and does not have this
+        # method.
         if sock is not None:
             with suppress(OSError, TypeError):
                 sock.shutdown(socket.SHUT_RDWR)

@@ -38,7 +38,7 @@ class Closing:
         """
         if not self._transport.get_write_buffer_size():
             return False
-        # From here on the buffer counts as drained when it is empty.
+        # From now on the buffer counts as drained only when it is empty.
         self._transport.set_write_buffer_limits(0)
         self._cut_in(seconds)
         return True
@@ -55,7 +55,7 @@ class Closing:
         try:
             transport.write_eof()
         except OSError:
-            # The peer has reset the connection; the transport will find out.
+            # The peer has reset the connection; the transport will notice.
             transport.abort()
 
     def limit(self, seconds: float) -> None:

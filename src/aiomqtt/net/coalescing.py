@@ -57,7 +57,7 @@ class Coalescer:
         return True
 
     def hold(self) -> None:
-        """Gather from the next packet on, until the turn ends."""
+        """Gather all packets from the next one on, until the turn ends."""
         if not self.is_gathering:
             self.is_gathering = True
             self._gathered = 0

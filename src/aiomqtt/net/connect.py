@@ -1,7 +1,7 @@
 """Connecting, by any transport: one row for each.
 
-A transport has a class of targets, which says what arguments it takes, and a function
-that connects. The module of the function is imported when it is first used.
+A transport has a class of targets, which lists the arguments that it accepts, and a
+function that connects. The module of the function is imported on first use.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Transport(NamedTuple):
     open: Callable[[Any, Factory], Coroutine[Any, Any, None]]
 
 
-# By the name that `Client` takes as `transport`; None: not implemented yet.
+# By the value of `Client`'s argument `transport`; None: not implemented yet.
 TRANSPORTS: Final[dict[str, Transport | None]] = {
     "tcp": Transport(TcpTarget, _open_tcp),
     "websockets": None,
@@ -51,16 +51,16 @@ TRANSPORTS: Final[dict[str, Transport | None]] = {
 async def open_connection(target: Target, factory: Factory) -> None:
     """Connect a protocol to a target; return when bytes can be sent.
 
-    `connection_made` has been called then. When cancelled or on an error, nothing is
-    left behind, unless the protocol already has its transport: then the protocol has to
-    close it.
+    By then, `connection_made` has been called. A cancellation or an error leaves
+    nothing behind, unless the protocol already has its transport: then the protocol
+    must close it.
 
     Args:
         target: The target; its `transport` is a key of `TRANSPORTS`.
-        factory: Makes the protocol.
+        factory: Creates the protocol.
 
     Raises:
-        MqttError: It failed; the message says to where and why.
+        MqttError: The connection failed; the message names the target and the reason.
     """
     transport = TRANSPORTS[target.transport]
     assert transport is not None

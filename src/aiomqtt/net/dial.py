@@ -1,7 +1,7 @@
-"""Dialing: a TCP connection to whichever address of a name answers first.
+"""Dialing: a TCP connection to the first address of a name that answers.
 
-Happy Eyeballs (RFC 8305), so that one address that swallows its packets does not spend
-the whole timeout. asyncio's own is an argument that other loops refuse.
+This is Happy Eyeballs (RFC 8305): an address that never answers does not use up the
+whole timeout. asyncio has it too, but by an argument that other event loops reject.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from aiomqtt.types import SocketOption
 
 from .explain import explain
 
-# How many seconds an attempt has before the next one starts beside it (RFC 8305 §5).
+# The seconds after which the next attempt starts while one is running (RFC 8305 §5).
 ATTEMPT_DELAY: Final = 0.25
 
 
 class Address(NamedTuple):
-    """One address to connect to, as `socket` takes it."""
+    """One address to connect to, in the form that `socket` uses."""
 
     family: int
     address: tuple[Any, ...]
@@ -39,7 +39,7 @@ async def dial(
 ) -> socket.socket:
     """Return a socket that is connected to a host.
 
-    Cancelled or on an error, no socket is left behind.
+    A cancellation or an error leaves no socket behind.
 
     Args:
         hostname: The host's name or address.
@@ -49,13 +49,13 @@ async def dial(
         options: Arguments of ``socket.setsockopt``, set before connecting.
 
     Raises:
-        OSError: No address could be connected to; with several it names each.
+        OSError: No address could be connected to; the message names each of them.
         UnicodeError: The name can't be encoded for the resolver.
     """
     addresses = await resolve(hostname, port)
     local = await resolve(bind_address, bind_port) if bind_address else None
     if len(addresses) == 1:
-        # There is nothing to race with: no task, no timer.
+        # One address needs no race, and so no task or timer.
         return await _connect(addresses[0], local, bind_port, options)
     return await race(
         interleave(addresses),
@@ -67,7 +67,7 @@ async def dial(
 async def resolve(hostname: str, port: int) -> list[Address]:
     """Return the addresses of a name, in the order of the resolver (RFC 6724)."""
     for family in (socket.AF_INET, socket.AF_INET6):
-        # An address is no work for the resolver, which would take a thread.
+        # An address needs no resolver, which would use a thread.
         try:
             socket.inet_pton(family, hostname)
         except (OSError, ValueError):
@@ -83,7 +83,7 @@ async def resolve(hostname: str, port: int) -> list[Address]:
 
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:
-    """Return the addresses with their families in turn (RFC 8305 §4)."""
+    """Return the addresses with alternating families (RFC 8305 §4)."""
     queues: dict[int, deque[Address]] = {}
     for address in addresses:
         queues.setdefault(address.family, deque()).append(address)
@@ -96,10 +96,10 @@ def interleave(addresses: Sequence[Address]) -> list[Address]:
 def _local_address(
     remote: Address, local: list[Address] | None, port: int
 ) -> tuple[Any, ...] | None:
-    """Return what to bind a socket to, or None.
+    """Return the address to bind a socket to, or None.
 
     Raises:
-        OSError: The local address is of another family than the remote one.
+        OSError: The local and the remote address are of different families.
     """
     if local is not None:
         for candidate in local:
@@ -125,7 +125,7 @@ async def _connect(
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if bind_to is not None and os.name == "posix":
-            # Or attempts beside each other could not be bound to the same port.
+            # Otherwise concurrent attempts could not be bound to the same port.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for option in options:
             sock.setsockopt(*option)
@@ -143,16 +143,16 @@ async def race(
     attempt: Callable[[Address], Coroutine[Any, Any, socket.socket]],
     delay: float,
 ) -> socket.socket:
-    """Return the socket of the first attempt that succeeds; the others are ended.
+    """Return the socket of the first attempt that succeeds, and end the others.
 
     Args:
-        addresses: At least two, in the order to try them in.
+        addresses: At least two addresses, in the order in which to try them.
         attempt: Connects to one; it leaves no socket behind when it fails.
-        delay: How many seconds an attempt has before the next one starts beside it.
-            One that fails has the next one start at once.
+        delay: The seconds after which the next attempt starts while one is running. If
+            an attempt fails, the next one starts at once.
 
     Raises:
-        OSError: All failed.
+        OSError: All attempts failed.
     """
     remaining = deque(addresses)
     running: dict[asyncio.Future[socket.socket], Address] = {}
@@ -191,7 +191,7 @@ async def race(
 
 
 async def _end(tasks: Iterable[asyncio.Future[socket.socket]]) -> None:
-    """End attempts that nobody needs any more, whatever they have come to."""
+    """End the attempts that are no longer needed, including successful ones."""
     tasks = list(tasks)
     for task in tasks:
         task.add_done_callback(_discard)
@@ -206,9 +206,9 @@ def _discard(task: asyncio.Future[socket.socket]) -> None:
 
 
 def _summary(failures: Sequence[tuple[Address, OSError]]) -> OSError:
-    """Return one error for those of all addresses.
+    """Return one error for the errors of all addresses.
 
-    It has their number, and so their class, if they share one.
+    If all have the same error number, it has that number, and so the same class.
     """
     said = "; ".join(f"{address}: {explain(error)}" for address, error in failures)
     errors = [error for _, error in failures]

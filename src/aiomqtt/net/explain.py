@@ -1,4 +1,4 @@
-"""Why a connection could not be made, or was lost, in words that help."""
+"""Explanations why a connection failed or was lost, with advice."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import Final
 
-# By OpenSSL's number of the check that failed: what to do.
+# The advice, by OpenSSL's number of the check that failed.
 _ADVICE: Final = {
     9: "it is not valid yet: is the clock right?",
     10: "the broker's certificate has to be renewed",
@@ -16,7 +16,7 @@ _ADVICE: Final = {
     62: "if this is the broker, pass the name in its certificate as server_hostname",
     64: "if this is the broker, pass the name in its certificate as server_hostname",
 }
-# By a part of OpenSSL's reason.
+# The explanation, by a part of OpenSSL's reason.
 _REASONS: Final = (
     ("WRONG_VERSION_NUMBER", "the other end speaks no TLS: does this port expect it?"),
     ("RECORD_LAYER_FAILURE", "the other end speaks no TLS: does this port expect it?"),
@@ -36,7 +36,7 @@ _REASONS: Final = (
 def explain_handshake(error: BaseException) -> str:
     """Return why a TLS handshake failed."""
     if isinstance(error, ConnectionError):
-        # asyncio makes one without a text, also where the peer sent a FIN.
+        # asyncio raises one without a text, even if the peer sent a FIN.
         return "it ended the TLS handshake: does this port expect TLS?"
     return explain(error)
 
@@ -49,8 +49,8 @@ def explain_loss(
     """Return why a connection was lost.
 
     Args:
-        error: What its transport gave; None: the other end closed it.
-        transport: The transport that it had.
+        error: The error from the transport; None: the other end closed it.
+        transport: The transport of the connection.
         was_accepted: Whether its CONNACK had come.
     """
     reason = "the broker closed it" if error is None else explain(error)
@@ -69,14 +69,14 @@ def explain_loss(
 
 
 def explain(error: BaseException) -> str:
-    """Return what an exception of the network says, and what to do about it."""
+    """Return the text of an exception of the network, with advice."""
     if isinstance(error, ssl.SSLCertVerificationError):
         said = error.verify_message.rstrip(".")
         text = f"the certificate was not accepted: {said}"
         advice = _ADVICE.get(error.verify_code)
         return f"{text}: {advice}" if advice else text
     if isinstance(error, ssl.SSLError):
-        # One that was not raised by `ssl` itself has none.
+        # An error that was not raised by `ssl` itself has none.
         reason = getattr(error, "reason", None) or ""
         for part, meaning in _REASONS:
             if part in reason:
@@ -86,7 +86,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         if error.filename:
             return f"{error.strerror}: {error.filename!r}"
-        # asyncio's own words for it, and the same on each loop.
+        # asyncio's own text, for the same text on each event loop.
         if error.strerror.startswith("Connect call failed") and error.errno:
             return f"[Errno {error.errno}] {os.strerror(error.errno)}"
     return str(error) or type(error).__name__

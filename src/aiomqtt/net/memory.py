@@ -99,7 +99,7 @@ class MemoryTransport(FlowControlledTransport):
             self._pause_if_full()
 
     def writelines(self, list_of_data: Iterable[_Bytes]) -> None:
-        """Send several pieces, as `write`."""
+        """Send several pieces; otherwise like `write`."""
         for data in [_to_bytes(data) for data in list_of_data]:
             self.write(data)
 

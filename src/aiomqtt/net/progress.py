@@ -14,8 +14,8 @@ class Progress:
         # Valid for the connection.
         self._written = 0
         self._unread = UnreadAcks()
-        # Where a PINGREQ ends that waits to leave the transport (0: none does), and how
-        # many bytes had left when that was last checked.
+        # The position of the end of a PINGREQ that waits to leave the transport (0:
+        # none does), and the number of bytes that had left at the last check.
         self._pingreq_end = 0
         self._left = 0
 

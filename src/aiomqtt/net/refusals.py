@@ -1,4 +1,4 @@
-"""What the broker refused: the error of a connection, and lines for the log."""
+"""Refusals by the broker: the error of a connection, and lines for the log."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from aiomqtt.protocol.problem import add_properties, describe_problem
 from aiomqtt.standard.names import FIRST_FAILURE, UNSUPPORTED_PROTOCOL_VERSION, V5
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
-# Of one packet so many topic filters are logged.
+# The number of topic filters of one packet that are logged.
 MAXIMUM_LINES: Final = 10
 
 
@@ -44,7 +44,7 @@ def log_refused_filters(logger: SafeLogger, request: Request) -> None:
     """Log each topic filter of a request that the broker refused, with the reason.
 
     The reason string of the SUBACK or UNSUBACK is about all of its codes (MQTT 5.0
-    §3.9.2.1.2): it stands in each line.
+    §3.9.2.1.2), so each line has it.
     """
     refused = [
         (topic_filter, code)
@@ -68,7 +68,7 @@ def log_refused_filters(logger: SafeLogger, request: Request) -> None:
 
 
 def log_refused_message(logger: SafeLogger, delivery: Delivery) -> None:
-    """Log that the broker refused a message when nobody is left to be told."""
+    """Log that the broker refused a message that no caller waits for."""
     if delivery.state != DROPPED:
         logger.warning(
             "The broker refused a message that nobody waits for any more: %s",

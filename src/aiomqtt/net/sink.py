@@ -14,7 +14,7 @@ class Room(Enum):
     ENOUGH = "enough"
     # Reading should pause, unless a call waits for the broker's answer.
     LITTLE = "little"
-    # Reading has to pause, unless a PINGRESP is due.
+    # Reading must pause, unless a PINGRESP is due.
     NONE = "none"
     # Reading has to pause in any case.
     USED_UP = "used up"

@@ -1,7 +1,7 @@
-"""Where to connect to, and how: a class for each transport.
+"""Targets of a connection: a class for each transport.
 
-Each says which arguments of `Client` its transport takes. They are plain classes, since
-dataclasses are slow to import.
+Each lists the arguments of `Client` that its transport accepts. They are plain classes,
+since dataclasses are slow to import.
 """
 
 import ssl
@@ -84,7 +84,7 @@ class TcpTarget(Target):
         bind_port: The local port; 0: the system chooses.
         socket_options: Arguments of ``socket.setsockopt``.
         tls_context: The context for TLS, or None.
-        tls_params: The parameters of a context to make, or None.
+        tls_params: The parameters for a new context, or None.
         tls_insecure: Whether to accept a certificate with another name.
         server_hostname: The name that the certificate must have; None: the host's.
     """

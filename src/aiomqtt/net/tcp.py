@@ -1,4 +1,4 @@
-"""Connecting by TCP, with or without TLS: dialing comes first, then TLS."""
+"""Connecting by TCP, with or without TLS: first dialing, then TLS."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from .tls import load_context
 
 
 async def open_tcp(target: TcpTarget, factory: Callable[[], asyncio.Protocol]) -> None:
-    """Connect a protocol to a target; return when TLS is established too.
+    """Connect a protocol to a target; return when TLS is established, too.
 
-    When cancelled or on an error, no socket is left behind, unless the protocol
-    already has its transport: then the protocol has to close it.
+    A cancellation or an error leaves no socket behind, unless the protocol already has
+    its transport: then the protocol must close it.
 
     Raises:
-        MqttError: It failed; the message says to where and why, `__cause__` is the
-            OSError or ssl.SSLError.
+        MqttError: The connection failed; the message names the target and the reason,
+            `__cause__` is the OSError or ssl.SSLError.
     """
     keep_large_blocks()
     loop = asyncio.get_running_loop()
@@ -38,7 +38,7 @@ async def open_tcp(target: TcpTarget, factory: Callable[[], asyncio.Protocol]) -
         )
         if context is not None:
             describe_error = explain_handshake
-        # From here on the transport closes the socket, whatever happens.
+        # From now on the transport closes the socket, whatever happens.
         await loop.create_connection(
             factory,
             sock=sock,

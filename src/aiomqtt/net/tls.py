@@ -1,4 +1,4 @@
-"""TLS: the context that a connection is made with."""
+"""The TLS context of a connection."""
 
 import asyncio
 import ssl
@@ -7,8 +7,8 @@ from typing import Final
 
 from aiomqtt.types import TLSParameters
 
-# The deprecated constants name one version each; a context is made without them. For
-# TLS 1.0 and 1.1 `ssl` warns all the same.
+# The versions that the deprecated constants stand for; creating the context does not
+# use the constants. For TLS 1.0 and 1.1 `ssl` warns all the same.
 _ONE_VERSION: Final = {
     "PROTOCOL_TLSv1": ssl.TLSVersion.TLSv1,
     "PROTOCOL_TLSv1_1": ssl.TLSVersion.TLSv1_1,
@@ -17,7 +17,7 @@ _ONE_VERSION: Final = {
 
 
 def make_context(parameters: TLSParameters) -> ssl.SSLContext:
-    """Make a context of parameters; reads the files, so it blocks.
+    """Create a context from parameters. It reads files, so it blocks.
 
     Raises:
         OSError: A file can't be read, or holds no certificate (ssl.SSLError); the
@@ -51,7 +51,7 @@ def _load_certificate(
     """Load the client's certificate and its key.
 
     Raises:
-        OSError: A file can't be read, or is not what it should be.
+        OSError: A file can't be read, or has the wrong contents.
     """
     _check_readable("certfile", certfile)
     keyfile = parameters.keyfile
@@ -69,7 +69,7 @@ def _load_certificate(
         return parameters.keyfile_password
 
     try:
-        # Not given a password, OpenSSL would ask for one on the terminal, and wait.
+        # Without a password, OpenSSL would ask for one on the terminal, and wait.
         context.load_cert_chain(certfile, keyfile, password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
@@ -82,7 +82,7 @@ def _load_certificate(
 
 
 def _check_readable(argument: str, path: str) -> None:
-    """Refuse a file that can't be read: `ssl` does not say which one it is."""
+    """Raise OSError for a file that can't be read: `ssl` does not name the file."""
     try:
         with Path(path).open("rb"):
             pass
@@ -102,13 +102,13 @@ async def load_context(
 ) -> ssl.SSLContext | None:
     """Return the context for a connection, or None for one without TLS.
 
-    Files are read off the loop, anew for each connection.
+    Files are read outside the event loop, for each connection again.
 
     Args:
-        context: A context that the program made, or None.
-        parameters: What to make one of, or None.
-        insecure: Do not compare the broker's name with its certificate. This holds
-            for the program's own context too, which is changed by it.
+        context: A context from the program, or None.
+        parameters: The parameters for a new context, or None.
+        insecure: Whether to skip the check of the broker's name in its certificate. It
+            also changes the program's own context.
     """
     if context is None and parameters is not None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The packets of one connection in the log, at DEBUG: a client's or a broker's."""
+"""Logging of the packets of one connection at DEBUG, of a client or a broker."""
 
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttError
@@ -10,18 +10,18 @@ from aiomqtt.standard.tables import ProtocolVersion, Role
 
 
 class Trace:
-    """Logs what is sent and received on one connection.
+    """Logs the packets sent and received on one connection.
 
-    It decodes the bytes once more, so that nothing else has to think of it. The caller
-    asks the logger first, so that it costs nothing where nobody listens.
+    It decodes the bytes a second time, so that no other code depends on logging. The
+    caller first checks whether the logger is enabled, so it costs nothing otherwise.
 
     Args:
-        logger: Where to log.
+        logger: The logger.
         role: The role of this side.
-        version: The version of the connection; a CONNECT replaces it by its own.
+        version: The version of the connection; a CONNECT replaces it with its own.
 
     Attributes:
-        name: What the client is called, in a broker's log.
+        name: The name of the client in a broker's log.
     """
 
     def __init__(
@@ -30,7 +30,6 @@ class Trace:
         role: Role,
         version: ProtocolVersion = ProtocolVersion.V5,
     ) -> None:
-        """Start at the beginning of a packet in both directions."""
         self._logger = logger
         self._role = role
         self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
@@ -43,13 +42,13 @@ class Trace:
 
         Args:
             data: The bytes.
-            is_inside: Whether the chunk begins inside of a packet, for a caller that
-                leaves chunks out; ``None``: every chunk came here.
+            is_inside: Whether the chunk begins inside a packet, for a caller that skips
+                chunks; ``None``: the caller passes every chunk.
         """
         if is_inside is False:
             self._received = Decoder(self._version, self._peer)
         elif is_inside and not self._received.is_partial:
-            # The beginning was not logged; the next packet will be.
+            # The beginning is missing: log from the next packet on.
             return
         for packet in self._received.feed(data):
             if isinstance(packet, Connect):
@@ -58,7 +57,7 @@ class Trace:
             self._say("Received", "from", packet.kind.name, describe(packet))
 
     def sent(self, pieces: list[bytes]) -> None:
-        """Log packets that go to the other side, whole ones."""
+        """Log complete packets that are sent to the other side."""
         for packet in Decoder(self._version, self._role).feed(b"".join(pieces)):
             self._say("Sending", "to", packet.kind.name, describe(packet))
 
@@ -77,11 +76,11 @@ def log_connected(logger: SafeLogger, target: str, client_id: str) -> None:
 
 
 def log_ended(logger: SafeLogger, target: str, error: MqttError | None) -> None:
-    """Log that an accepted connection is over; without an error the program left."""
+    """Log the end of an accepted connection; without an error, the program left."""
     if error is None:
         logger.info("Disconnected from %s", target)
     else:
-        # Some errors name the broker, others tell what it said.
+        # Some errors name the broker, others only its reason.
         text = str(error)
         where = "" if target in text else f" ({target})"
         logger.info("Connection lost%s: %s", where, text)

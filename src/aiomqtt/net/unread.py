@@ -23,7 +23,7 @@ _ACK_SIZE: Final = 5
 
 
 class UnreadAcks:
-    """Counts acknowledgements while the transport's buffer is above its mark."""
+    """Counts acknowledgements while the transport's buffer is above its limit."""
 
     def __init__(self) -> None:
         # The acknowledgements written since the number of written bytes was `_mark`.

@@ -8,7 +8,7 @@ LARGE: Final = 16 * 1024
 
 
 def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> int:
-    """Write pieces, at least one, as cheaply as they allow; return their size."""
+    """Write one or more pieces in the cheapest way; return their total size."""
     if len(pieces) == 1:
         data = pieces[0]
         transport.write(data)
