@@ -29,8 +29,6 @@ from .write_queue import WriteQueue
 # need them.
 
 INFO: Final = logging.INFO
-# An estimate of a packet's size without its payload, to know when enough has gathered.
-OVERHEAD: Final = 64
 # The unfinished messages and bytes at which `publish_nowait` refuses another message.
 MAXIMUM_UNFINISHED: Final = 65_536
 MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
@@ -281,8 +279,18 @@ class Calls(Owner):
             # Compiled code ignores `from`.
             error.__cause__ = self.error
             raise
-        self.driver.push(len(payload) + OVERHEAD)
+        self.push()
         return delivery
+
+    def send(self, delivery: Delivery) -> Delivery | None:
+        """Publish a prepared message; see `Engine.send`, whose errors it raises."""
+        try:
+            sent = self._engine.send(delivery, self._loop.time())
+        except MqttCodeError as error:
+            error.__cause__ = self.error
+            raise
+        self.push()
+        return sent
 
     def check_loop(self) -> None:
         """Check that the caller runs in the event loop of the client.
@@ -343,6 +351,10 @@ class Calls(Owner):
         if not self.driver.is_over and self._engine.withdraw(delivery):
             self.driver.hold()
         self.on_progress()
+
+    def push(self) -> None:
+        """Let what the last call has added to the engine leave: see `Driver.push`."""
+        self.driver.push(self._engine.added_size)
 
     def waiter(self, timeout: float) -> Waiter:
         """Return a future for an answer of the broker; `forget` gives it up.

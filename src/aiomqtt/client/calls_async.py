@@ -16,7 +16,7 @@ from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.events import Request
 
-from .calls import OVERHEAD, Calls
+from .calls import Calls
 from .waiters import TIMED_OUT, Waiter, copy_error, explain_timeout
 
 
@@ -45,7 +45,7 @@ async def wait_for_room(calls: Calls, size: int, timeout: float) -> None:
 
     Args:
         calls: The calls of the client.
-        size: About how many bytes the caller will write.
+        size: How many bytes the caller will write.
         timeout: Seconds to wait.
 
     Raises:
@@ -89,7 +89,7 @@ async def request(
         raise error from None if calls is None else calls.error
     assert calls is not None
     made.waiter = waiter = calls.waiter(timeout)
-    calls.driver.push(OVERHEAD)
+    calls.push()
     calls.warn_if_many(threshold)
     what = f"no {made.answer.name} came within {timeout} seconds"
     await wait_for_answer(calls, waiter, what)

@@ -17,12 +17,16 @@ from aiomqtt.topic import TopicLike, to_text
 from aiomqtt.types import PropertiesLike, PublicationLike
 
 from .arguments import check_range, check_timeout, check_type
-from .calls import OVERHEAD, Calls
+from .calls import Calls
 from .calls_async import wait_for_answer, wait_for_room
 from .window import Batch, ReceiptWaiters, give_up, refusal
 
 if TYPE_CHECKING:
     from .pending import PendingMessage
+
+# A batch takes its next message when there is room, and has no size to wait for until
+# then: this stands for it, in bytes.
+NEXT_SIZE = 64
 
 
 class Receipt:
@@ -124,7 +128,7 @@ async def publish_all(batch: Batch) -> int:
             elif batch.is_done:
                 break
             else:
-                await wait_for_room(batch.calls, OVERHEAD, batch.timeout)
+                await wait_for_room(batch.calls, NEXT_SIZE, batch.timeout)
     except MqttError as error:
         batch.end(error)
     finally:
@@ -201,12 +205,15 @@ class Publisher:
         try:
             calls = self._calls
             if calls is None:
-                self._engine.check_publish(topic, payload, qos, retain, properties)
+                self._engine.prepare(topic, payload, qos, retain, properties)
                 calls = self._entered_calls()
             if calls.is_congested:
-                self._engine.check_publish(topic, payload, qos, retain, properties)
-                await wait_for_room(calls, len(payload) + OVERHEAD, seconds)
-            delivery = calls.publish(topic, payload, qos, retain, properties)
+                prepare = self._engine.prepare
+                prepared = prepare(topic, payload, qos, retain, properties)
+                await wait_for_room(calls, prepared.size, seconds)
+                delivery = calls.send(prepared)
+            else:
+                delivery = calls.publish(topic, payload, qos, retain, properties)
             if delivery is None:
                 return
             delivery.waiter = waiter = calls.waiter(seconds)

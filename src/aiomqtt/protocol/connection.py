@@ -184,13 +184,20 @@ class Connection:
         A topic alias stands for what was written before on this connection. Of the
         Message Expiry Interval is sent what is left of it.
         """
-        topic, properties = delivery.topic, delivery.properties
+        topic = delivery.topic
+        if delivery.alias:
+            topic = self.outbound_aliases.apply(topic, delivery.alias)
+        return self._encode_as(topic, delivery, now)
+
+    def _encode_as(
+        self, topic: str, delivery: Delivery, now: float
+    ) -> tuple[bytes, bytes]:
+        properties = delivery.properties
         if self.version < V5:
             properties = None
         elif delivery.alias or delivery.expires is not None:
             values: dict[str, Any] = {}
             if delivery.alias:
-                topic = self.outbound_aliases.apply(topic, delivery.alias)
                 values["topic_alias"] = delivery.alias
             if properties is not None:
                 values.update(properties.present)
@@ -209,6 +216,18 @@ class Connection:
             self.version,
             CLIENT,
         )
+
+    def resolve_alias(self, delivery: Delivery, now: float) -> None:
+        """Give a delivery the topic of its alias; its size is that with the topic.
+
+        Raises:
+            ValueError: The alias exceeds the peer's maximum, or it has no topic.
+        """
+        topic = self.outbound_aliases.resolve(delivery.topic, delivery.alias)
+        if not delivery.topic:
+            delivery.topic = topic
+            head, tail = self._encode_as(topic, delivery, now)
+            delivery.size = len(head) + len(tail) + (2 if delivery.qos else 0)
 
     def refusal(self, delivery: Delivery, now: float) -> int:
         """Return the reason code that forbids a delivery of an earlier connection."""

@@ -34,7 +34,6 @@ from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, R
 from .codec.codes import codes_of
 from .codec.encode import encode
 from .codec.fast import encode_publish
-from .codec.properties import check_properties
 from .codec.size import MESSAGE_SIZE
 from .codec.stream import Decoder
 from .connection import Connection
@@ -106,6 +105,8 @@ class Engine:
         self._received_at = 0.0
         # Until the next connection that the broker accepts.
         self.connack: Connack | None = None
+        # How many bytes the last call of the program has added, written or not.
+        self.added_size: int = 0
         # Valid until the caller takes it.
         self._data: list[bytes] = []
         self._happenings: list[Happening] = []
@@ -311,70 +312,96 @@ class Engine:
         properties: Properties | None,
         now: float,
     ) -> Delivery | None:
-        """Publish a message (§3.3).
+        """Publish a message at once: `prepare` and `send` in one.
 
-        Returns:
-            None at QoS 0: it is written. At QoS 1 and 2 a Delivery, which happens
-            when its flow is complete, or its session ends before; `withdraw` takes it
-            back as long as it has not been written.
-
-        Raises:
-            MqttCodeError: There is no connection, or too many are unfinished.
-            MqttLimitError: The broker does not accept such a message.
-            ValueError: The standard forbids an argument. Nothing has changed.
+        Returns and raises like `send`, and raises ValueError like `prepare`.
         """
-        connection = self._connection
-        alias = None if properties is None else properties.topic_alias
-        if alias is not None:
-            check_properties(properties, PacketType.PUBLISH, self.version, CLIENT)
-            self._check_connected()
-            topic = connection.outbound_aliases.resolve(topic, alias)
+        if qos or (properties is not None and properties.topic_alias is not None):
+            delivery = self.prepare(topic, payload, qos, retain, properties)
+            return self.send(delivery, now)
+        # The same for what needs no Delivery.
         head, tail = encode_publish(
-            topic, payload, qos, retain, properties, self.version, CLIENT
+            topic, payload, 0, retain, properties, self.version, CLIENT
         )
+        size = len(head) + len(tail)
         self._check_connected()
-        outbound = self.session.outbound
-        size = len(head) + len(tail) + (2 if qos else 0)
-        if not connection.limits.allow_any_publish:
+        if not self._connection.limits.allow_any_publish:
             self._check_limits(head[0], size)
-        maximum = self.settings.maximum_queued
-        if qos and maximum is not None and len(outbound) >= maximum:
-            msg = f"Could not publish message: {maximum} are unfinished already"
-            raise MqttCodeError(QUEUE_FULL, msg)
-        if not qos and alias is None:
-            self._data.append(head)
-            self._data.append(tail)
-            return None
-        delivery = Delivery(topic, payload, qos, retain, None, size, head, tail)
-        if properties is not None:
-            interval = properties.message_expiry_interval
-            if interval is not None:
-                delivery.expires = now + interval
-            delivery.properties = copied_properties(properties)
-        if alias is not None:
-            connection.outbound_aliases.set(alias, topic)
-            delivery.alias = alias
-            # With an alias it depends on what was written before.
-            delivery.head = delivery.tail = b""
-        if not qos:
-            self._data.extend(connection.encode(delivery, now))
-            return None
-        outbound.send(delivery, self._data, now)
-        return delivery
+        self.added_size = size
+        self._data.append(head)
+        self._data.append(tail)
+        return None
 
-    def check_publish(
+    def prepare(
         self,
         topic: str,
         payload: bytes,
         qos: int,
         retain: bool,
         properties: Properties | None,
-    ) -> None:
-        """Raise what `publish` would raise about the arguments, and change nothing."""
+    ) -> Delivery:
+        """Check and encode a message; before `send`, its size can be waited for.
+
+        Raises:
+            MqttLimitError: The broker does not accept such a message.
+            ValueError: The standard forbids an argument.
+        """
         head, tail = encode_publish(
             topic, payload, qos, retain, properties, self.version, CLIENT
         )
-        self._check_limits(head[0], len(head) + len(tail) + (2 if qos else 0))
+        size = len(head) + len(tail) + (2 if qos else 0)
+        if self._is_connected and not self._connection.limits.allow_any_publish:
+            self._check_limits(head[0], size)
+        delivery = Delivery(topic, payload, qos, retain, None, size, head, tail)
+        if properties is not None:
+            delivery.alias = properties.topic_alias or 0
+            delivery.properties = copied_properties(properties)
+        return delivery
+
+    def send(self, delivery: Delivery, now: float) -> Delivery | None:
+        """Publish a message that `prepare` returned (§3.3).
+
+        Args:
+            delivery: The message; it can be sent once.
+            now: The time: the Message Expiry Interval begins.
+
+        Returns:
+            None at QoS 0: it is written. At QoS 1 and 2 the Delivery, which happens
+            when its flow is complete, or its session ends before; `withdraw` takes it
+            back as long as it has not been written.
+
+        Raises:
+            MqttCodeError: There is no connection, or too many are unfinished.
+            MqttLimitError: The broker does not accept such a message.
+            ValueError: Its topic alias has no topic, or exceeds the broker's maximum.
+        """
+        self._check_connected()
+        connection, qos, first = self._connection, delivery.qos, delivery.head[0]
+        if delivery.alias:
+            connection.resolve_alias(delivery, now)
+        if not connection.limits.allow_any_publish:
+            self._check_limits(first, delivery.size)
+        outbound, maximum = self.session.outbound, self.settings.maximum_queued
+        if qos and maximum is not None and len(outbound) >= maximum:
+            msg = f"Could not publish message: {maximum} are unfinished already"
+            raise MqttCodeError(QUEUE_FULL, msg)
+        if delivery.properties is not None:
+            interval = delivery.properties.message_expiry_interval
+            if interval is not None:
+                delivery.expires = now + interval
+        if delivery.alias:
+            connection.outbound_aliases.set(delivery.alias, delivery.topic)
+            # What is written depends on what was written before.
+            delivery.head = delivery.tail = b""
+        self.added_size = delivery.size
+        if qos:
+            outbound.send(delivery, self._data, now)
+            return delivery
+        if delivery.alias:
+            delivery.head, delivery.tail = connection.encode(delivery, now)
+        self._data.append(delivery.head)
+        self._data.append(delivery.tail)
+        return None
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a publish; False: its bytes may be on the wire, so it goes on."""
@@ -454,6 +481,7 @@ class Engine:
             raise MqttError(msg)
         request = Request(answer, packet.packet_id, filters)
         self._requests[packet.packet_id] = request
+        self.added_size = size
         self._data.append(encode(packet, self.version, CLIENT))
         return request
 

@@ -107,13 +107,24 @@ def test_no_retained_message_where_retain_is_not_available(qos):
     broker.gets(PUBLISH("t", b"", qos, 1 if qos else 0))
 
 
-def test_arguments_can_be_checked_without_sending():
+def test_preparing_checks_the_arguments_and_sends_nothing():
     client, broker = connected(connack=CONNACK(maximum_qos=1))
-    client.engine.check_publish("t", b"", 1, False, None)
+    client.engine.prepare("t", b"", 1, False, None)
     with pytest.raises(MqttLimitError):
-        client.engine.check_publish("t", b"", 2, False, None)
+        client.engine.prepare("t", b"", 2, False, None)
     with pytest.raises(ValueError, match="topic"):
-        client.engine.check_publish("t/#", b"", 1, False, None)
+        client.engine.prepare("t/#", b"", 1, False, None)
+    client.handed_over()
+    broker.gets_nothing()
+
+
+def test_what_was_prepared_is_checked_by_the_limits_of_the_connection_it_is_sent_on():
+    client, broker = lasting()
+    prepared = client.engine.prepare("t", b"", 2, False, None)
+    large = client.engine.prepare("t", b"x" * 20, 1, True, None)
+    reconnect(client, broker, maximum_qos=1, maximum_packet_size=20)
+    refused(lambda: client.engine.send(prepared, 0.0), 0x9B)
+    refused(lambda: client.engine.send(large, 0.0), 0x95)
     client.handed_over()
     broker.gets_nothing()
 
