@@ -6,7 +6,7 @@ from typing import Any, cast
 from aiomqtt.client.calls import Calls
 from aiomqtt.log import to_logger
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Settings
+from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.streams.stream import MessageStream
 

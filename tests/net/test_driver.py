@@ -8,7 +8,7 @@ import pytest
 
 from aiomqtt import MqttError
 from aiomqtt.net.owner import DriverState
-from aiomqtt.protocol.events import State
+from aiomqtt.protocol.dispatch import State
 from tests.conversation import (
     CEILING,
     accept,

@@ -18,7 +18,8 @@ from aiomqtt.net.sink import Room, Sink
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
-from aiomqtt.protocol.events import Arrived, Closed, Connected, Happening, Request
+from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening
+from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.names import FIRST_FAILURE, KEEP_ALIVE_TIMEOUT
 
 from .deadlines import Deadlines

@@ -14,7 +14,7 @@ from aiomqtt.net.connect import open_connection
 from aiomqtt.net.target import Target
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Request
+from aiomqtt.protocol.requests import Request
 
 from .calls import Calls
 from .waiters import TIMED_OUT, Waiter, copy_error, explain_timeout

@@ -13,7 +13,7 @@ from aiomqtt.message import Message
 from aiomqtt.paho import to_properties
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Request
+from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.streams.iterator import MessagesIterator
 from aiomqtt.topic import to_text

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiomqtt.log import SafeLogger
 from aiomqtt.message import Message
 from aiomqtt.paho import to_properties
-from aiomqtt.protocol.events import Settings
+from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.streams.custom_queue import CustomQueueStream
 from aiomqtt.streams.stream import MessageStream

@@ -11,7 +11,7 @@ from aiomqtt.exceptions import MqttError
 from aiomqtt.log import SafeLogger
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Closed, Connected, Happening
+from aiomqtt.protocol.output import Closed, Connected, Happening
 
 from .closing import LINGER, Closing
 from .coalescing import Coalescer

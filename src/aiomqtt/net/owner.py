@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Final
 
-from aiomqtt.protocol.events import Happening
+from aiomqtt.protocol.output import Happening
 
 from .sink import Room
 

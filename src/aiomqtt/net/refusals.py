@@ -6,9 +6,9 @@ from aiomqtt.escaping import quote
 from aiomqtt.exceptions import MqttConnectError
 from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.delivery import DROPPED, Delivery
-from aiomqtt.protocol.events import Request
 from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.problem import add_properties, describe_problem
+from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.names import FIRST_FAILURE, UNSUPPORTED_PROTOCOL_VERSION, V5
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 

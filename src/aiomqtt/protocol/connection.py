@@ -11,8 +11,11 @@ from aiomqtt.standard.names import (
     PROTOCOL_ERROR,
     QOS_NOT_SUPPORTED,
     RETAIN_NOT_SUPPORTED,
+    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+    SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
     TOPIC_ALIAS_INVALID,
     V5,
+    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
@@ -64,6 +67,21 @@ class Limits:
             return RETAIN_NOT_SUPPORTED
         if self.maximum_packet_size is not None and size > self.maximum_packet_size:
             return PACKET_TOO_LARGE
+        return 0
+
+    def refusal_to_subscribe(self, filters: list[str], is_identified: bool) -> int:
+        """Return the reason code that forbids a SUBSCRIBE, or 0.
+
+        Args:
+            filters: The topic filters.
+            is_identified: Whether it has a Subscription Identifier.
+        """
+        if not self.wildcards and any("+" in f or "#" in f for f in filters):
+            return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
+        if not self.shared and any(f.startswith("$share/") for f in filters):
+            return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+        if not self.identifiers and is_identified:
+            return SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED
         return 0
 
 
@@ -273,3 +291,19 @@ class Connection:
         if interval is None:
             interval = self.announced.session_expiry_interval
         return bool(interval)
+
+
+def check_expiry(properties: Properties | None, announced: Properties | None) -> None:
+    """Refuse a session expiry in a DISCONNECT where the CONNECT had none (§3.14.2.2.2).
+
+    Raises:
+        ValueError: There is one.
+    """
+    if properties is None or not properties.session_expiry_interval:
+        return
+    if announced is None or not announced.session_expiry_interval:
+        msg = (
+            "session_expiry_interval must be 0 in the DISCONNECT, as it was in the"
+            " CONNECT ([MQTT-3.14.2-2])"
+        )
+        raise ValueError(msg)

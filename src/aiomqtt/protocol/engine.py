@@ -23,11 +23,8 @@ from aiomqtt.standard.names import (
     IMPLEMENTATION_SPECIFIC_ERROR,
     KEEP_ALIVE_TIMEOUT,
     PROTOCOL_ERROR,
-    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
-    SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
     V5,
     V311,
-    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
 from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, Role
 
@@ -36,18 +33,10 @@ from .codec.encode import encode
 from .codec.fast import encode_publish
 from .codec.size import MESSAGE_SIZE
 from .codec.stream import Decoder
-from .connection import Connection
+from .connection import Connection, check_expiry
 from .delivery import Delivery, copied_properties
-from .events import (
-    Arrived,
-    Closed,
-    Connected,
-    Happening,
-    Output,
-    Request,
-    Settings,
-    State,
-)
+from .dispatch import State, by_packet_type
+from .output import Arrived, Closed, Connected, Happening, Output
 from .packets import (
     Ack,
     Connack,
@@ -59,7 +48,9 @@ from .packets import (
     Subscribe,
     Unsubscribe,
 )
+from .requests import Request, Requests
 from .session import Session
+from .settings import Settings
 from .wire import PacketError
 
 # Members of enumerations that every message needs: to look one up takes long.
@@ -100,7 +91,7 @@ class Engine:
         self._connection = Connection(Connect(settings.version))
         self.session.outbound.measure(self._connection.encode)
         self._decoder = Decoder(settings.version, SERVER)
-        self._requests: dict[int, Request] = {}
+        self._requests: Requests = Requests()
         # When bytes last came.
         self._received_at = 0.0
         # Until the next connection that the broker accepts.
@@ -191,17 +182,10 @@ class Engine:
     ) -> bytes:
         packet = Signal(PacketType.DISCONNECT, reason_code, properties)
         data = encode(packet, self.version, CLIENT)
-        if properties is None or not properties.session_expiry_interval:
-            return data
         announced = self.settings.properties
         if self.state is not CLOSED:
             announced = self._connection.announced
-        if announced is None or not announced.session_expiry_interval:
-            msg = (
-                "session_expiry_interval must be 0 in the DISCONNECT, as it was in the"
-                " CONNECT ([MQTT-3.14.2-2])"
-            )
-            raise ValueError(msg)
+        check_expiry(properties, announced)
         return data
 
     def connection_lost(self, error: MqttError) -> None:
@@ -221,9 +205,8 @@ class Engine:
     def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
         self._enter(CLOSED)
         self._add(Closed(error, connack))
-        for request in self._requests.values():
+        for request in self._requests.end():
             self._add(request)
-        self._requests.clear()
         self.session.outbound.close()
         if not self.session.exists:
             self._end_session()
@@ -442,15 +425,11 @@ class Engine:
         packet = Subscribe(1, subscriptions, properties)
         size = len(encode(packet, self.version, CLIENT))
         self._check_connected()
-        limits = self._connection.limits
         filters = [topic_filter for topic_filter, _ in subscriptions]
-        if not limits.wildcards and any("+" in f or "#" in f for f in filters):
-            raise _limit_error(WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED)
-        if not limits.shared and any(f.startswith("$share/") for f in filters):
-            raise _limit_error(SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
         identified = () if properties is None else properties.subscription_identifier
-        if not limits.identifiers and identified:
-            raise _limit_error(SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
+        code = self._connection.limits.refusal_to_subscribe(filters, bool(identified))
+        if code:
+            raise _limit_error(code)
         request = self._request(packet, PacketType.SUBACK, filters, size)
         request.options = [options for _, options in subscriptions]
         if identified:
@@ -480,7 +459,7 @@ class Engine:
             msg = "All 65535 packet identifiers are in use"
             raise MqttError(msg)
         request = Request(answer, packet.packet_id, filters)
-        self._requests[packet.packet_id] = request
+        self._requests.add(request)
         self.added_size = size
         self._data.append(encode(packet, self.version, CLIENT))
         return request
@@ -629,40 +608,21 @@ class Engine:
 
     def _on_suback(self, packet: Suback, now: float) -> None:
         self._connection.check_problem_information(packet.properties)
-        request = self._requests.get(packet.packet_id)
+        outbound = self.session.outbound
+        request = self._requests.answer(packet, self.version)
         if request is None:
-            if self.session.outbound.is_used(packet.packet_id):
+            if outbound.is_used(packet.packet_id):
                 raise PacketError(
                     PROTOCOL_ERROR,
                     f"{packet.kind.name} for the identifier of a PUBLISH",
                 )
-            # Not for any waiter: [MQTT-2.2.1-6] is the broker's to keep.
+            # No request has this identifier; the broker's fault and harmless: ignored.
             return
-        if request.answer is not packet.kind:
-            raise PacketError(
-                PROTOCOL_ERROR, f"{packet.kind.name} for another kind of request"
-            )
-        codes, count = packet.reason_codes, len(request.filters)
-        if codes and packet.kind is PacketType.UNSUBACK:
-            # rumqttd sends an UNSUBACK with one code for each topic filter: the first
-            # is the answer, and its code counts for the rest (decision 0008).
-            codes = codes + codes[-1:] * (count - len(codes))
-        counted = packet.kind is PacketType.SUBACK or self.version >= V5
-        if counted and len(codes) != count:
-            raise PacketError(
-                PROTOCOL_ERROR,
-                f"{packet.kind.name} has {len(codes)} reason codes for"
-                f" {count} topic filters",
-            )
-        del self._requests[packet.packet_id]
-        self.session.outbound.unreserve(packet.packet_id)
-        request.is_answered = True
-        request.reason_codes = codes
-        request.properties = packet.properties
+        outbound.unreserve(packet.packet_id)
         self._add(request)
         self.session.on_answer(request)
         # An identifier is free again: a publish may have waited for one.
-        self.session.outbound.pump(self._data, now)
+        outbound.pump(self._data, now)
 
     def _on_pingresp(self, packet: Ping, now: float) -> None:
         self._connection.keep_alive.on_pingresp()
@@ -713,11 +673,4 @@ _HANDLERS: Final[dict[tuple[State, PacketType], _Handler]] = {
     (State.CONNECTED, PacketType.PINGRESP): Engine._on_pingresp,
     (State.CONNECTED, PacketType.DISCONNECT): Engine._on_disconnect,
 }
-# The same by packet type, for each state.
-_HANDLERS_OF: Final = {
-    state: [
-        _HANDLERS.get((state, PacketType(number))) if number else None
-        for number in range(PacketType.WILL)
-    ]
-    for state in State
-}
+_HANDLERS_OF: Final = by_packet_type(_HANDLERS, State)

@@ -5,9 +5,9 @@ from aiomqtt.standard.tables import PacketType
 
 from .changes import Change, ChangeKind, SessionState, StoredSubscription
 from .delivery import Delivery
-from .events import Request
 from .inbound import Inbound
 from .outbound import Outbound
+from .requests import Request
 
 
 class Session:

@@ -21,16 +21,9 @@ from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.delivery import Delivery
+from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import (
-    Arrived,
-    Closed,
-    Connected,
-    Happening,
-    Request,
-    Settings,
-    State,
-)
+from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening
 from aiomqtt.protocol.packets import (
     NO_TOPIC,
     Ack,
@@ -44,7 +37,9 @@ from aiomqtt.protocol.packets import (
     Subscribe,
     Unsubscribe,
 )
+from aiomqtt.protocol.requests import Request
 from aiomqtt.protocol.session import Session
+from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 

@@ -12,8 +12,9 @@ from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.delivery import Delivery
+from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Arrived, Request, Settings, State
+from aiomqtt.protocol.output import Arrived
 from aiomqtt.protocol.packets import (
     Ack,
     Connect,
@@ -23,6 +24,8 @@ from aiomqtt.protocol.packets import (
     Signal,
     Subscribe,
 )
+from aiomqtt.protocol.requests import Request
+from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .conversation import (

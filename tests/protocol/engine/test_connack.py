@@ -4,7 +4,8 @@ import pytest
 
 from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.events import Closed, Connected, State
+from aiomqtt.protocol.dispatch import State
+from aiomqtt.protocol.output import Closed, Connected
 from aiomqtt.standard.tables import CONNECT_REASON_CODES, PacketType, Role, reason_codes
 
 from .conversation import (

@@ -3,8 +3,8 @@
 import pytest
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.events import Settings
 from aiomqtt.protocol.packets import WillMessage
+from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import ProtocolVersion
 
 from .conversation import (

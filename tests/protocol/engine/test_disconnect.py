@@ -6,7 +6,7 @@ import pytest
 
 from aiomqtt.exceptions import MqttCodeError, MqttLimitError
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.events import State
+from aiomqtt.protocol.dispatch import State
 
 from .conversation import (
     CONNACK,

@@ -3,7 +3,7 @@
 import pytest
 
 from aiomqtt.protocol.delivery import DROPPED
-from aiomqtt.protocol.events import Closed
+from aiomqtt.protocol.output import Closed
 
 from .conversation import (
     CONNACK,

@@ -14,8 +14,9 @@ from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.changes import StoredSubscription
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT, Delivery
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.events import Arrived, Closed, Connected, Happening, Settings
+from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening
 from aiomqtt.protocol.session import Session
+from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
 from .conversation import (

@@ -6,7 +6,8 @@ import pytest
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.events import Connected, State
+from aiomqtt.protocol.dispatch import State
+from aiomqtt.protocol.output import Connected
 from aiomqtt.protocol.packets import Connect, Packet
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role, senders
 

@@ -9,8 +9,10 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.delivery import LOST, Delivery
-from aiomqtt.protocol.events import Closed, Request, State
+from aiomqtt.protocol.dispatch import State
+from aiomqtt.protocol.output import Closed
 from aiomqtt.protocol.packets import Publish
+from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import Role
 
 from .conversation import (

@@ -4,8 +4,9 @@ import pytest
 
 from aiomqtt.protocol.codec.size import MESSAGE_SIZE
 from aiomqtt.protocol.delivery import Delivery
-from aiomqtt.protocol.events import Arrived, Happening, Request
+from aiomqtt.protocol.output import Arrived, Happening
 from aiomqtt.protocol.packets import Packet, Publish
+from aiomqtt.protocol.requests import Request
 
 from .conversation import (
     CONNACK,

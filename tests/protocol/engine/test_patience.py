@@ -6,7 +6,9 @@ docs/decisions/0008 has the rule: strict where state is at stake, patient elsewh
 import pytest
 
 from aiomqtt.exceptions import MqttCodeError
-from aiomqtt.protocol.events import Connected, Request, State
+from aiomqtt.protocol.dispatch import State
+from aiomqtt.protocol.output import Connected
+from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import PacketType, Role, reason_codes
 
 from .conversation import (

@@ -3,7 +3,8 @@
 import pytest
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.events import Closed, State
+from aiomqtt.protocol.dispatch import State
+from aiomqtt.protocol.output import Closed
 
 from .conversation import (
     CONNACK,

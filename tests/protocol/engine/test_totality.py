@@ -18,8 +18,10 @@ from aiomqtt.protocol.delivery import (
     WITHDRAWN,
     Delivery,
 )
-from aiomqtt.protocol.events import Closed, Connected, Happening, Request, State
+from aiomqtt.protocol.dispatch import State
+from aiomqtt.protocol.output import Closed, Connected, Happening
 from aiomqtt.protocol.packets import Ack, Packet, Publish, Subscribe, Unsubscribe
+from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import PacketType, Role
 
 from .conversation import (
@@ -305,7 +307,7 @@ class Watched:
             item for item in happenings if isinstance(item, Delivery | Request)
         ]
         assert len(self.ended) == len(set(map(id, self.ended)))
-        requests = self.client.engine._requests.values()
+        requests = self.client.engine._requests._requests.values()
         for item in self.begun:
             if isinstance(item, Delivery):
                 is_over = item.state >= DONE
