@@ -103,7 +103,7 @@ async def test_need_4_a_call_cancelled_at_every_step(version, name):
             assert steps < 1000
         # Nothing is left, in the client or in what drives it.
         assert client._calls.waiting == 0
-        assert client._engine._requests == {}
+        assert client._engine._requests._requests == {}
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -168,12 +168,12 @@ async def test_the_timer_stands_at_the_deadline_of_the_engine(version):
         # As if it were that late.
         driver._timer.cancel()
         driver._tick(entered_at)
-        assert engine.awaits_pingresp
+        assert engine.keep_alive.is_awaited
         assert entered_at < engine.deadline()
         assert driver._timer.when() == pytest.approx(engine.deadline(), abs=1)
         go_on.set()
         async with asyncio.timeout(CEILING):
-            while engine.awaits_pingresp:
+            while engine.keep_alive.is_awaited:
                 await turns(1)
         assert engine.deadline() == pytest.approx(entered_at + 540, abs=1)
         assert driver._timer.when() == pytest.approx(engine.deadline(), abs=1)

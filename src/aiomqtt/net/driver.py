@@ -184,7 +184,7 @@ class Driver:
             return
         room = self._owner.check_room()
         pause = room is Room.USED_UP or (
-            room is not ENOUGH and not self._engine.awaits_pingresp
+            room is not ENOUGH and not self._engine.keep_alive.is_awaited
         )
         if pause and not self.is_reading_paused:
             self.is_reading_paused = True
@@ -291,10 +291,10 @@ class Driver:
         now = max(deadline, self._loop.time())
         engine, progress = self._engine, self._progress
         progress.tick(engine, self.transport, now)
-        was_awaited = engine.awaits_pingresp
+        was_awaited = engine.keep_alive.is_awaited
         engine.tick(now)
         self.process()
-        if engine.awaits_pingresp and not was_awaited:
+        if engine.keep_alive.is_awaited and not was_awaited:
             progress.on_pingreq()
             progress.tick(engine, self.transport, now)
         self._arm()

@@ -51,9 +51,9 @@ class Progress:
         left = self._written - transport.get_write_buffer_size()
         if left >= self._pingreq_end:
             self._pingreq_end = 0
-            engine.pingreq_left(now)
+            engine.keep_alive.on_left(now)
         else:
-            engine.pingreq_waits(left > self._left, now)
+            engine.keep_alive.on_waiting(left > self._left, now)
             self._left = left
 
     def on_pingreq(self) -> None:

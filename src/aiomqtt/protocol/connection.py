@@ -27,6 +27,8 @@ from .packets import Connack, Connect, Publish
 from .wire import PacketError
 
 CLIENT: Final = Role.CLIENT
+# Below 5.0 there is no Receive Maximum; this many suit every broker we know.
+IN_FLIGHT_V3: Final = 20
 
 
 class Limits:
@@ -195,6 +197,19 @@ class Connection:
         if keep_alive is None:
             keep_alive = self.connect.keep_alive
         self.keep_alive = KeepAlive(keep_alive, now)
+
+    def send_quota(self, maximum: int | None) -> int:
+        """Return how many messages may be in flight (§4.9).
+
+        Args:
+            maximum: What the program wants; None: what the broker allows.
+        """
+        if self.version >= V5:
+            limit = self.limits.receive_maximum
+        else:
+            # Below 5.0 the program may know better than our default.
+            limit = IN_FLIGHT_V3 if maximum is None else DEFAULT_RECEIVE_MAXIMUM
+        return limit if maximum is None else min(maximum, limit)
 
     def encode(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
         """Encode a delivery as it is to be written next, in two parts.

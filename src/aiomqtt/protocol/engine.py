@@ -28,15 +28,14 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, Role
 
-from .codec.codes import codes_of
 from .codec.encode import encode
 from .codec.fast import encode_publish
-from .codec.size import MESSAGE_SIZE
 from .codec.stream import Decoder
 from .connection import Connection, check_expiry
 from .delivery import Delivery, copied_properties
 from .dispatch import State, by_packet_type
-from .output import Arrived, Closed, Connected, Happening, Output
+from .keep_alive import KeepAlive
+from .output import Closed, Connected, Output, PendingOutput
 from .packets import (
     Ack,
     Connack,
@@ -63,8 +62,6 @@ CONNECTED: Final = State.CONNECTED
 # The codes of aiomqtt 2 for a call without a connection and for a full queue.
 NOT_CONNECTED: Final = PlainCode(4, "Not connected")
 QUEUE_FULL: Final = PlainCode(15, "Queue full")
-# Below 5.0 there is no Receive Maximum; this many suit every broker we know.
-IN_FLIGHT_V3: Final = 20
 
 _PINGREQ: Final = b"\xc0\x00"
 
@@ -99,12 +96,7 @@ class Engine:
         # How many bytes the last call of the program has added, written or not.
         self.added_size: int = 0
         # Valid until the caller takes it.
-        self._data: list[bytes] = []
-        self._happenings: list[Happening] = []
-        # The messages since the last of these, and what the bytes of all that was
-        # received since then take, about.
-        self._messages: list[Publish] = []
-        self._size = 0
+        self._pending: PendingOutput = PendingOutput()
         encode(self._make_connect(), self.version, CLIENT)
 
     # --- the life of a connection -------------------------------------------------
@@ -122,8 +114,8 @@ class Engine:
         self._connection = Connection(connect)
         maximum_size = self._connection.announced.maximum_packet_size
         self._decoder = Decoder(self.version, SERVER, maximum_size)
-        self._data.clear()
-        self._data.append(encode(connect, self.version, CLIENT))
+        self._pending.data.clear()
+        self._pending.data.append(encode(connect, self.version, CLIENT))
         self._enter(CONNECTING)
 
     def _enter(self, state: State) -> None:
@@ -132,22 +124,8 @@ class Engine:
         self._handlers = _HANDLERS_OF[state]
 
     def _make_connect(self) -> Connect:
-        settings = self.settings
-        clean_start = settings.clean_start
-        if clean_start is None:
-            # An empty identifier needs a clean session below 5.0 ([MQTT-3.1.3-7]).
-            is_resumable = self.version >= V5 or bool(self.session.client_id)
-            clean_start = not (self.session.connected_before and is_resumable)
-        return Connect(
-            self.version,
-            self.session.client_id,
-            clean_start,
-            settings.keep_alive,
-            settings.username,
-            settings.password,
-            settings.will,
-            settings.properties,
-        )
+        session = self.session
+        return self.settings.to_connect(session.client_id, session.connected_before)
 
     def disconnect(
         self, reason_code: int = 0, properties: Properties | None = None
@@ -159,7 +137,7 @@ class Engine:
         """
         if self.state is CLOSED:
             return
-        self._data.append(self._encode_disconnect(reason_code, properties))
+        self._pending.data.append(self._encode_disconnect(reason_code, properties))
         if properties is not None and properties.session_expiry_interval is not None:
             session = self.session
             is_kept = properties.session_expiry_interval > 0
@@ -200,20 +178,20 @@ class Engine:
     def _write_disconnect(self, reason_code: int) -> None:
         if self.version >= V5 or not reason_code:
             packet = Signal(PacketType.DISCONNECT, reason_code)
-            self._data.append(encode(packet, self.version, CLIENT))
+            self._pending.data.append(encode(packet, self.version, CLIENT))
 
     def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
         self._enter(CLOSED)
-        self._add(Closed(error, connack))
+        self._pending.add(Closed(error, connack))
         for request in self._requests.end():
-            self._add(request)
+            self._pending.add(request)
         self.session.outbound.close()
         if not self.session.exists:
             self._end_session()
 
     def _end_session(self) -> None:
         for delivery in self.session.clear():
-            self._add(delivery)
+            self._pending.add(delivery)
 
     def fail(self, reason_code: int, text: str) -> None:
         """End the connection for a reason that the caller has found (§4.13)."""
@@ -249,9 +227,9 @@ class Engine:
         return self._decoder.is_partial
 
     @property
-    def awaits_pingresp(self) -> bool:
-        """Whether a PINGREQ has not been answered yet."""
-        return self._connection.keep_alive.deadline is not None
+    def keep_alive(self) -> KeepAlive:
+        """The ping clock of the connection."""
+        return self._connection.keep_alive
 
     def tick(self, now: float) -> None:
         """Send a PINGREQ or give the connection up when it is time to (§3.1.2.10)."""
@@ -266,23 +244,8 @@ class Engine:
                 )
             )
         elif clock.next_ping is not None and now >= clock.next_ping:
-            self._data.append(_PINGREQ)
+            self._pending.data.append(_PINGREQ)
             clock.on_pingreq(now)
-
-    def pingreq_waits(self, has_drained: bool, now: float) -> None:
-        """Take note that the PINGREQ waits to be written, behind other bytes.
-
-        Args:
-            has_drained: Whether some of these have left since the last time.
-            now: The time.
-        """
-        if self.awaits_pingresp:
-            self._connection.keep_alive.on_waiting(has_drained, now)
-
-    def pingreq_left(self, now: float) -> None:
-        """Take note that a PINGREQ that waited to be written has left."""
-        if self.awaits_pingresp:
-            self._connection.keep_alive.on_left(now)
 
     # --- what the program asks for ------------------------------------------------
 
@@ -311,8 +274,8 @@ class Engine:
         if not self._connection.limits.allow_any_publish:
             self._check_limits(head[0], size)
         self.added_size = size
-        self._data.append(head)
-        self._data.append(tail)
+        self._pending.data.append(head)
+        self._pending.data.append(tail)
         return None
 
     def prepare(
@@ -378,19 +341,19 @@ class Engine:
             delivery.head = delivery.tail = b""
         self.added_size = delivery.size
         if qos:
-            outbound.send(delivery, self._data, now)
+            outbound.send(delivery, self._pending.data, now)
             return delivery
         if delivery.alias:
             delivery.head, delivery.tail = connection.encode(delivery, now)
-        self._data.append(delivery.head)
-        self._data.append(delivery.tail)
+        self._pending.data.append(delivery.head)
+        self._pending.data.append(delivery.tail)
         return None
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Take back a publish; False: its bytes may be on the wire, so it goes on."""
         if not self.session.outbound.withdraw(delivery):
             return False
-        self._add(delivery)
+        self._pending.add(delivery)
         return True
 
     def drop(self, delivery: Delivery) -> bool:
@@ -401,10 +364,10 @@ class Engine:
         outbound = self.session.outbound
         if not outbound.drop(delivery):
             return False
-        self._add(delivery)
+        self._pending.add(delivery)
         if self._is_connected:
             # An identifier may be free again.
-            outbound.pump(self._data, self._received_at)
+            outbound.pump(self._pending.data, self._received_at)
         return True
 
     def subscribe(
@@ -461,7 +424,7 @@ class Engine:
         request = Request(answer, packet.packet_id, filters)
         self._requests.add(request)
         self.added_size = size
-        self._data.append(encode(packet, self.version, CLIENT))
+        self._pending.data.append(encode(packet, self.version, CLIENT))
         return request
 
     def _check_connected(self) -> None:
@@ -487,7 +450,7 @@ class Engine:
             return
         self._received_at = now
         packets = self._decoder.feed(data)
-        self._size += self._decoder.kept
+        self._pending.size += self._decoder.kept
         try:
             for packet in packets:
                 # The two rows of the table that every message takes, without it.
@@ -519,27 +482,8 @@ class Engine:
 
     def take(self) -> Output:
         """Hand over what the caller has to do by now."""
-        if self._messages:
-            self._add_messages()
-        output = Output(self._data, self._happenings)
-        if self.session.has_changes:
-            output.changes = self.session.take_changes()
-        self._data = []
-        self._happenings = []
-        self._size = 0
-        return output
-
-    def _add(self, happening: Happening) -> None:
-        """Take note of what happened, behind the messages that came before it."""
-        if self._messages:
-            self._add_messages()
-        self._happenings.append(happening)
-
-    def _add_messages(self) -> None:
-        size = self._size + MESSAGE_SIZE * len(self._messages)
-        self._happenings.append(Arrived(self._messages, size))
-        self._messages = []
-        self._size = 0
+        changes = self.session.take_changes() if self.session.has_changes else None
+        return self._pending.take(changes)
 
     def _on_connack(self, connack: Connack, now: float) -> None:
         connection, session = self._connection, self.session
@@ -561,50 +505,44 @@ class Engine:
         properties = connack.properties
         if not client_id and properties is not None:
             client_id = properties.assigned_client_identifier or ""
-        limit = connection.limits.receive_maximum
-        if self.version < V5:
-            limit = IN_FLIGHT_V3
-        if self.settings.maximum_in_flight is not None:
-            # Below 5.0 the program may know better than our default.
-            limit = min(
-                self.settings.maximum_in_flight,
-                limit if self.version >= V5 else DEFAULT_RECEIVE_MAXIMUM,
-            )
+        limit = connection.send_quota(self.settings.maximum_in_flight)
         session.outbound.open(self.version, connection.encode, limit)
         session.inbound.open(
             self.version,
             connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
         )
         self._enter(CONNECTED)
-        self._add(Connected(connack))
+        self._pending.add(Connected(connack))
         # 3.1 does not tell whether the session is present: assume what was asked.
         present = connack.session_present or (self.version < V311 and session.exists)
         session.identify(client_id, connection.persists(connack), True)
         if present:
-            ended = session.outbound.resume(self._data, connection.refusal, now)
+            ended = session.outbound.resume(self._pending.data, connection.refusal, now)
         else:
             session.inbound.clear()
-            ended = session.outbound.restart(self._data, connection.refusal, now)
+            ended = session.outbound.restart(
+                self._pending.data, connection.refusal, now
+            )
         for delivery in ended:
-            self._add(delivery)
+            self._pending.add(delivery)
 
     def _on_publish(self, packet: Publish, now: float) -> None:
         if packet.carried is not None:
             self._connection.inbound_aliases.resolve(packet)
-        if not packet.qos or self.session.inbound.accept(packet, self._data):
-            self._messages.append(packet)
+        if not packet.qos or self.session.inbound.accept(packet, self._pending.data):
+            self._pending.messages.append(packet)
 
     def _on_ack(self, ack: Ack, now: float) -> None:
         if ack.properties is not None:
             self._connection.check_problem_information(ack.properties)
         if ack.kind is PUBREL:
-            self.session.inbound.release(ack, self._data)
+            self.session.inbound.release(ack, self._pending.data)
             return
         outbound = self.session.outbound
-        delivery = outbound.acknowledge(ack, self._data, now)
+        delivery = outbound.acknowledge(ack, self._pending.data, now)
         if delivery is not None:
-            self._add(delivery)
-            outbound.pump(self._data, now)
+            self._pending.add(delivery)
+            outbound.pump(self._pending.data, now)
 
     def _on_suback(self, packet: Suback, now: float) -> None:
         self._connection.check_problem_information(packet.properties)
@@ -619,24 +557,18 @@ class Engine:
             # No request has this identifier; the broker's fault and harmless: ignored.
             return
         outbound.unreserve(packet.packet_id)
-        self._add(request)
+        self._pending.add(request)
         self.session.on_answer(request)
         # An identifier is free again: a publish may have waited for one.
-        outbound.pump(self._data, now)
+        outbound.pump(self._pending.data, now)
 
     def _on_pingresp(self, packet: Ping, now: float) -> None:
         self._connection.keep_alive.on_pingresp()
 
     def _on_disconnect(self, packet: Signal, now: float) -> None:
-        number = packet.reason_code
-        listed = codes_of(packet.kind, self.version, SERVER)
-        code = listed.get(number, ReasonCode(number))
-        from .problem import add_properties, describe_problem
+        from .problem import disconnected_error
 
-        told = describe_problem(code, packet.properties)
-        error = MqttCodeError(code, f"Disconnected by the broker: {told}")
-        add_properties(error, packet.properties)
-        self._close(error)
+        self._close(disconnected_error(packet, self.version))
 
     def _on_auth(self, packet: Signal, now: float) -> None:
         if self._connection.announced.authentication_method is None:

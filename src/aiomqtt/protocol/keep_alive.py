@@ -56,8 +56,13 @@ class KeepAlive:
         """Record that a PINGREQ is being sent."""
         self.next_ping = now + self._keep_alive * PING_INTERVAL
         if self.deadline is None:
-            self.on_left(now)
+            self._start_waiting(now)
         self._find_due()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a PINGREQ has not been answered yet."""
+        return self.deadline is not None
 
     def on_waiting(self, has_drained: bool, now: float) -> None:
         """Record that the PINGREQ waits to be written.
@@ -66,13 +71,19 @@ class KeepAlive:
             has_drained: Whether bytes ahead of it have left since the last call.
             now: The time.
         """
+        if self.deadline is None:
+            return
         self._next_look = now + self._keep_alive * LEAVING_LOOK
         if has_drained:
             self._life = now
         self._find_due()
 
     def on_left(self, now: float) -> None:
-        """Record that the PINGREQ has left."""
+        """Record that a PINGREQ that waited to be written has left."""
+        if self.deadline is not None:
+            self._start_waiting(now)
+
+    def _start_waiting(self, now: float) -> None:
         self._next_look = None
         self._life = now
         self._limit = now + self._keep_alive * MAXIMUM_WAIT

@@ -3,6 +3,7 @@
 from aiomqtt.exceptions import MqttError
 
 from .changes import Change
+from .codec.size import MESSAGE_SIZE
 from .delivery import Delivery
 from .packets import Connack, Publish
 from .requests import Request
@@ -69,8 +70,50 @@ class Output:
 
     __slots__ = ("changes", "data", "happenings")
 
-    def __init__(self, data: list[bytes], happenings: list[Happening]) -> None:
-        """Take what to write and what to handle."""
-        self.changes: list[Change] | None = None
+    def __init__(
+        self,
+        changes: list[Change] | None,
+        data: list[bytes],
+        happenings: list[Happening],
+    ) -> None:
+        self.changes: list[Change] | None = changes
         self.data: list[bytes] = data
         self.happenings: list[Happening] = happenings
+
+
+class PendingOutput:
+    """What the engine has to hand over, until the caller takes it.
+
+    Attributes:
+        data: The bytes to write, whole packets.
+        messages: The messages that arrived since the last happening.
+        size: How many bytes were received since then.
+    """
+
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self._happenings: list[Happening] = []
+        self.messages: list[Publish] = []
+        self.size: int = 0
+
+    def add(self, happening: Happening) -> None:
+        """Add a happening behind the messages that arrived before it."""
+        if self.messages:
+            self._add_messages()
+        self._happenings.append(happening)
+
+    def _add_messages(self) -> None:
+        size = self.size + MESSAGE_SIZE * len(self.messages)
+        self._happenings.append(Arrived(self.messages, size))
+        self.messages = []
+        self.size = 0
+
+    def take(self, changes: list[Change] | None) -> Output:
+        """Return all of it, with the changes of the session, and start anew."""
+        if self.messages:
+            self._add_messages()
+        output = Output(changes, self.data, self._happenings)
+        self.data = []
+        self._happenings = []
+        self.size = 0
+        return output

@@ -5,8 +5,12 @@ acknowledgement.
 """
 
 from aiomqtt.escaping import escape
-from aiomqtt.exceptions import MqttError
+from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.standard.tables import Role
+
+from .codec.codes import codes_of
+from .packets import Signal
 
 
 def describe_problem(reason_code: ReasonCode, properties: Properties | None) -> str:
@@ -25,3 +29,13 @@ def add_properties(error: MqttError, properties: Properties | None) -> None:
     if properties is not None and properties.present:
         error.properties = properties
         error.reason_string = properties.reason_string
+
+
+def disconnected_error(packet: Signal, version: int) -> MqttCodeError:
+    """Return the error of a broker's DISCONNECT."""
+    listed = codes_of(packet.kind, version, Role.SERVER)
+    code = listed.get(packet.reason_code, ReasonCode(packet.reason_code))
+    told = describe_problem(code, packet.properties)
+    error = MqttCodeError(code, f"Disconnected by the broker: {told}")
+    add_properties(error, packet.properties)
+    return error

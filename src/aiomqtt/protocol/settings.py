@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from aiomqtt.properties import Properties
+from aiomqtt.standard.names import V5
 from aiomqtt.standard.tables import ProtocolVersion
 
-from .packets import WillMessage
+from .packets import Connect, WillMessage
 
 
 class Settings(NamedTuple):
@@ -24,6 +25,29 @@ class Settings(NamedTuple):
     maximum_in_flight: int | None = None
     # How many QoS 1 and 2 publishes may be unfinished; None: no limit.
     maximum_queued: int | None = None
+
+    def to_connect(self, client_id: str, connected_before: bool) -> Connect:
+        """Return the CONNECT of a client.
+
+        Args:
+            client_id: Its identifier, which the broker may have assigned.
+            connected_before: Whether a connection of it was ever accepted.
+        """
+        clean_start = self.clean_start
+        if clean_start is None:
+            # An empty identifier needs a clean session below 5.0 ([MQTT-3.1.3-7]).
+            is_resumable = self.version >= V5 or bool(client_id)
+            clean_start = not (connected_before and is_resumable)
+        return Connect(
+            self.version,
+            client_id,
+            clean_start,
+            self.keep_alive,
+            self.username,
+            self.password,
+            self.will,
+            self.properties,
+        )
 
     def __repr__(self) -> str:
         """Return all but the password."""

@@ -75,7 +75,7 @@ def test_no_pingresp_in_time_ends_the_connection(version):
     client, broker = connected(version, keep_alive=10)
     client.tick(9)
     broker.gets(PING)
-    assert client.engine.awaits_pingresp
+    assert client.engine.keep_alive.is_awaited
     # A last look, so that what has come is read; then it is over.
     assert client.engine.deadline() == 13.5
     client.tick(13.5)
@@ -111,7 +111,7 @@ def test_bytes_that_come_are_life_for_ten_keep_alives(version):
         assert not client.is_closed
     broker.sends(data[90:] + broker._encoded(PINGRESP))
     assert client.payloads() == [large.payload]
-    assert not client.engine.awaits_pingresp
+    assert not client.engine.keep_alive.is_awaited
     # A peer that sends and never answers is given up in the end.
     while not client.is_closed:
         client.tick(client.now + 0.5)
@@ -124,11 +124,11 @@ def test_the_wait_begins_when_the_pingreq_leaves(version):
     client, broker = connected(version, keep_alive=10)
     client.tick(9)
     broker.gets(PING)
-    client.engine.pingreq_waits(False, 9)
+    client.engine.keep_alive.on_waiting(False, 9)
     for now in (11, 13, 15, 17):  # what is before it leaves bit by bit
-        client.engine.pingreq_waits(True, now)
+        client.engine.keep_alive.on_waiting(True, now)
         client.tick(now)
-    client.engine.pingreq_left(18)
+    client.engine.keep_alive.on_left(18)
     client.tick(22)
     assert not client.is_closed
     client.tick(22.5)
@@ -141,7 +141,7 @@ def test_a_pingreq_that_never_leaves_is_given_up(version):
     client.tick(9)
     broker.read()
     while not client.is_closed:
-        client.engine.pingreq_waits(False, client.now)
+        client.engine.keep_alive.on_waiting(False, client.now)
         client.tick(client.now + 0.1)
     assert client.now < 15
 
@@ -207,7 +207,7 @@ def test_a_ping_of_the_last_connection_is_not_awaited_on_the_next(version):
     client.tick(12)
     broker.read()
     reconnect(client, broker, session_present=False)
-    assert not client.engine.awaits_pingresp
+    assert not client.engine.keep_alive.is_awaited
     assert client.engine.deadline() == 21
     client.tick(15)
     assert not client.is_closed
