@@ -68,6 +68,7 @@ HOT_IN_BROKER = (
     "aiomqtt/broker/core/slow_subscriber.py",
     "aiomqtt/broker/core/connection.py",
     "aiomqtt/broker/core/dispatch.py",
+    "aiomqtt/broker/core/distribution.py",
     "aiomqtt/broker/core/inbound_packets.py",
     "aiomqtt/broker/core/packet_in_progress.py",
     "aiomqtt/broker/core/pending_retained.py",

@@ -19,6 +19,7 @@ from aiomqtt.protocol.packets import (
     Suback,
     Subscribe,
     Unsubscribe,
+    WillMessage,
 )
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
@@ -392,6 +393,124 @@ def test_too_many_properties_of_a_connect_are_told():
     client.send(Connect(V5, "me", properties=properties))
     assert client.read_one().reason_code == 0x97
     assert client.ended == "a packet has more than 10 properties of one kind"
+
+
+# As many shared subscriptions of one client, each of which gets its own copy.
+MANY = 3 * WORK_PER_TURN
+
+
+def world_of_many(version, qos=0):
+    """A broker, a listener with many subscriptions to "t", and a speaker."""
+    world = World(maximum_subscriptions=MANY + 1, maximum_queued_messages=10 * MANY)
+    listener = world.client(version, client_id="listener")
+    for first in range(0, MANY, 1000):
+        names = [f"$share/{number}/t" for number in range(first, first + 1000)]
+        options = SubscribeOptions(qos)
+        listener.send(Subscribe(1, [(name, options) for name in names]))
+        portions(listener, lambda: 0)
+    listener.read()
+    return world, listener, world.client(version, client_id="speaker")
+
+
+def received_in_turns(world, client, seconds=1):
+    """Let timers run; the payloads that a client receives in each turn."""
+    turns = [payloads(client.read())]
+    end = world.now + seconds
+    while (due := world.state.deadline()) is not None and due <= end:
+        world.pass_time(due - world.now)
+        turns.append(payloads(client.read()))
+    return turns
+
+
+def test_a_message_for_very_many_subscribers_takes_several_turns(version):
+    world, listener, speaker = world_of_many(version)
+    used = world.state.memory.used
+    speaker.publish(payload=b"1" * 1000, qos=1)
+    # The publisher has to wait, and the message is kept and counted.
+    assert speaker.read() == []
+    assert speaker.connection.is_waiting
+    assert not speaker.connection.has_more
+    assert world.state.memory.used > used + 1000
+    turns = received_in_turns(world, listener)
+    assert max(map(len, turns)) <= WORK_PER_TURN
+    assert sum(map(len, turns)) == MANY
+    assert speaker.connection.has_more
+    speaker.connection.go_on(world.now)
+    assert isinstance(speaker.read_one(), Ack)
+    assert not speaker.connection.is_waiting
+    assert world.state.memory.used <= used + 1000
+
+
+def test_sessions_get_a_message_in_several_turns(version):
+    world = World()
+    count = WORK_PER_TURN + 1500
+    listeners = [world.client(version, client_id=f"{n}") for n in range(count)]
+    for listener in listeners:
+        listener.subscribe("t")
+    speaker = world.client(version, client_id="speaker")
+    speaker.publish()
+    first = [len(listener.read()) for listener in listeners]
+    assert sum(first) == WORK_PER_TURN
+    # Who leaves in between does without; who comes is not among them.
+    late = world.client(version, client_id="late")
+    late.subscribe("t")
+    listeners[-1].disconnect()
+    world.pass_time(1)
+    second = [len(listener.read()) for listener in listeners]
+    assert sum(second) == count - WORK_PER_TURN - 1
+    assert max(map(sum, zip(first, second, strict=True))) == 1
+    assert late.read() == []
+
+
+def test_messages_for_very_many_subscribers_keep_their_order(version):
+    """Those of one publisher, and those of one topic."""
+    world, listener, speaker = world_of_many(version)
+    other = world.client(version, client_id="other")
+    listener.subscribe("small")
+    speaker.send(publish(payload=b"1"), publish(topic="small", payload=b"2"))
+    speaker.send(publish(payload=b"3"))
+    other.publish(payload=b"4")
+    # Another topic of another publisher need not wait.
+    other_one = world.client(version, client_id="another")
+    other_one.publish("small", b"0")
+    turns = [payloads(listener.read())]
+    while len(turns) < 20:
+        world.pass_time(0.001)
+        for client in (speaker, other):
+            if client.connection.has_more:
+                client.connection.go_on(world.now)
+        turns.append(payloads(listener.read()))
+    assert max(map(len, turns)) <= WORK_PER_TURN + 1000
+    received = [payload for turn in turns for payload in turn]
+    assert received.index(b"0") == WORK_PER_TURN
+    received.remove(b"0")
+    ones = [b"1"] * MANY
+    assert received[:MANY] == ones
+    rest = received[MANY:]
+    assert rest.index(b"2") < rest.index(b"3")
+    assert rest.count(b"3") == rest.count(b"4") == MANY
+    # What came first is complete before the next one of the topic begins.
+    big = [payload for payload in rest if payload != b"2"]
+    assert big in ([b"4"] * MANY + [b"3"] * MANY, [b"3"] * MANY + [b"4"] * MANY)
+
+
+def test_a_message_reaches_everybody_though_its_publisher_leaves(version):
+    world, listener, speaker = world_of_many(version)
+    speaker.publish()
+    speaker.lose()
+    assert sum(map(len, received_in_turns(world, listener))) == MANY
+
+
+def test_a_will_comes_after_the_last_message(version):
+    world, listener, _ = world_of_many(version)
+    listener.subscribe("will")
+    will = WillMessage("will", b"gone")
+    speaker = world.client(version, client_id="mortal", will=will)
+    speaker.publish(payload=b"last")
+    speaker.lose()
+    turns = received_in_turns(world, listener)
+    received = [payload for turn in turns for payload in turn]
+    assert received == [b"last"] * MANY + [b"gone"]
 
 
 # Packets, how many of them, and how many of them one turn may answer.

@@ -430,12 +430,12 @@ class Broker:
         encoded = encode_payload(payload)
         given = to_properties("properties", properties)
         check_properties(given, PacketType.PUBLISH, sender=Role.CLIENT)
-        connection_set.state.turn.begin(now := self._now())
+        now = self._now()
         message = ApplicationMessage(topic, encoded, qos, bool(retain), given, now)
         if retain and not connection_set.state.retained.has_room_for(message):
             msg = "Could not retain the message: too much is retained already"
             raise MqttError(msg)
-        count = connection_set.state.publish(message, None)
+        count = connection_set.state.publish_own(message, now)
         connection_set.flush()
         return count
 

@@ -145,7 +145,10 @@ class ClientConnection:
     @property
     def has_more(self) -> bool:
         """Whether to call `go_on` in the next turn of the event loop."""
-        if self.in_progress is not None or self._has_packets:
+        packet = self.in_progress
+        if packet is not None and packet.can_go_on:
+            return True
+        if self._has_packets:
             return True
         session = self.session
         return session is not None and session.has_more_retained

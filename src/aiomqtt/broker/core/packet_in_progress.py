@@ -18,6 +18,11 @@ class PacketInProgress:
     def __init__(self) -> None:
         self.size: int = 0
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there is something to do for it in the next turn."""
+        return True
+
     def go_on(self, connection: "ClientConnection") -> bool:
         """Handle as much as is due; return whether it is done.
 

@@ -16,6 +16,7 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType
 
 from .connack import code_within
+from .distribution import Distribution
 from .events import PublishPermission
 from .memory_account import PACKET_SIZE, size_of_properties
 from .message import ApplicationMessage, for_others
@@ -90,9 +91,13 @@ def publish(connection: "ClientConnection", packet: Publish, code: int) -> None:
             search = state.subscriptions.search(topic)
             matches = search.go_on(state.turn)
             if matches is None:
-                connection.work_on(PublishInProgress(session, packet, search))
+                connection.work_on(PublishInProgress(session, packet, search, None, 0))
                 return
-    publish_and_answer(state, session, packet, code, matches)
+    code, distribution = _publish(state, session, packet, code, matches)
+    if distribution is None:
+        _answer(session, packet, code)
+    else:
+        connection.work_on(PublishInProgress(session, packet, None, distribution, code))
 
 
 def handle_ack(connection: "ClientConnection", ack: Ack) -> None:
@@ -111,78 +116,116 @@ def handle_ack(connection: "ClientConnection", ack: Ack) -> None:
 
 
 class PublishInProgress(PacketInProgress):
-    """A PUBLISH whose subscribers are being searched."""
+    """A PUBLISH whose subscribers are being searched, or get it in several turns.
 
-    __slots__ = ("_packet", "_search", "_session")
+    Args:
+        session: The session of the client.
+        packet: The packet.
+        search: The search for the subscribers; None: it is over.
+        distribution: The message on its way to them; None: it is not yet.
+        code: The reason code to answer with.
+    """
+
+    __slots__ = ("_code", "_distribution", "_packet", "_search", "_session")
 
     def __init__(
-        self, session: Session, packet: Publish, search: SubscriberSearch
+        self,
+        session: Session,
+        packet: Publish,
+        search: SubscriberSearch | None,
+        distribution: Distribution | None,
+        code: int,
     ) -> None:
         super().__init__()
-        self.size = PACKET_SIZE + len(packet.payload)
-        self.size += size_of_properties(packet.carried)
+        self.size = PACKET_SIZE
+        if search is not None:
+            self.size += len(packet.payload) + size_of_properties(packet.carried)
         self._session = session
         self._packet = packet
         self._search = search
+        self._distribution = distribution
+        self._code = code
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it is not waiting for the subscribers to get it."""
+        distribution = self._distribution
+        return distribution is None or distribution.is_done
 
     def go_on(self, connection: "ClientConnection") -> bool:
-        """Search as much as is due; return whether it is published."""
-        state = connection.state
-        matches = self._search.go_on(state.turn)
-        if matches is None:
+        """Search as much as is due; return whether everybody has it."""
+        session, packet, search = self._session, self._packet, self._search
+        if search is not None:
+            state = connection.state
+            matches = search.go_on(state.turn)
+            if matches is None:
+                return False
+            self._search = None
+            self._code, self._distribution = _publish(
+                state, session, packet, 0, matches
+            )
+            # The message is counted from now on.
+            self.size = PACKET_SIZE
+        if not self.can_go_on:
             return False
-        publish_and_answer(state, self._session, self._packet, 0, matches)
+        _answer(session, packet, self._code)
         return True
 
 
-def publish_and_answer(
+def _publish(
     state: BrokerState,
     session: Session,
     packet: Publish,
     code: int,
     matches: Matches | None,
-) -> None:
-    """Publish what a client sent, unless a code says why not, and acknowledge it.
+) -> tuple[int, Distribution | None]:
+    """Publish the message of a packet, unless a reason code refuses it.
 
     Args:
-        core: The broker.
+        state: The broker's state.
         session: The client's session.
-        packet: What it sent.
-        code: Why it is refused; 0: it is not.
-        matches: Who gets it; None: that is to be found, if it is published.
+        packet: The packet.
+        code: The reason code that refuses it; 0: none does.
+        matches: The subscribers; None: it is refused.
+
+    Returns:
+        The reason code to answer with, and the rest of the subscribers if they are too
+        many for this turn.
 
     Raises:
         PacketError: The client exceeds the Receive Maximum.
     """
-    inbound = session.inbound
-    if packet.qos and not inbound.admit(packet):
+    if packet.qos and not session.inbound.admit(packet):
         # It came before, and was not refused.
-        code = 0
-    elif code:
-        code = code_within(PacketType.PUBACK, code)
-    else:
-        message = ApplicationMessage(
-            packet.topic.value,
-            packet.payload,
-            packet.qos,
-            packet.retain,
-            for_others(packet.carried),
-            state.turn.now,
-        )
-        # Only QoS 1 and 2 of 5.0 can be told that it is refused.
-        can_refuse = packet.qos > 0 and session.is_v5
-        has_room = state.memory.has_room(message.size)
-        if packet.qos == 2 and not has_room and not can_refuse:
-            # Its identifier would have to be kept.
-            raise PacketError(QUOTA_EXCEEDED, "there is no memory for a message")
-        if can_refuse and (
-            not has_room or (packet.retain and not state.retained.has_room_for(message))
-        ):
-            code = QUOTA_EXCEEDED
-        elif not state.publish(message, session, matches):
-            code = NO_MATCHING_SUBSCRIBERS
+        return 0, None
+    if code or matches is None:
+        return code_within(PacketType.PUBACK, code), None
+    message = ApplicationMessage(
+        packet.topic.value,
+        packet.payload,
+        packet.qos,
+        packet.retain,
+        for_others(packet.carried),
+        state.turn.now,
+    )
+    # Only QoS 1 and 2 of 5.0 can be told that it is refused.
+    can_refuse = packet.qos > 0 and session.is_v5
+    has_room = state.memory.has_room(message.size)
+    if packet.qos == 2 and not has_room and not can_refuse:
+        # Its identifier would have to be kept.
+        raise PacketError(QUOTA_EXCEEDED, "there is no memory for a message")
+    if can_refuse and (
+        not has_room or (packet.retain and not state.retained.has_room_for(message))
+    ):
+        return QUOTA_EXCEEDED, None
+    distribution = state.publish(message, session, matches)
+    return (0 if matches.count else NO_MATCHING_SUBSCRIBERS), distribution
+
+
+def _answer(session: Session, packet: Publish, code: int) -> None:
+    """Acknowledge a PUBLISH, if its QoS wants that and the client is there."""
     send_buffer = session.send_buffer
     if packet.qos and send_buffer is not None:
-        inbound.answer(packet, code, send_buffer.announce())
+        session.inbound.answer(packet, code, send_buffer.announce())
         if packet.qos == 2:
             session.count()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiomqtt.broker.hooks import Refusal
 from aiomqtt.broker.limits import Limits
@@ -14,20 +14,18 @@ from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
 
+from .distribution import Distribution, Distributor, send_to_one
 from .memory_account import MemoryAccount
 from .message import ApplicationMessage, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
 from .session import FOREVER, Session, Subscription, message_of
-from .subscriptions import Matches, Recipient, ShareGroup, Subscriptions
+from .subscriptions import Matches, Subscriptions
 from .timers import Timers
-from .turn import Turn
+from .turn import PORTION_INTERVAL, Turn
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
-
-# What takes several turns of the loop goes on after so many seconds.
-PORTION_INTERVAL: Final = 0.001
 
 
 class BrokerState:
@@ -65,6 +63,7 @@ class BrokerState:
         self.turn: Turn = Turn(now)
         self.timers: Timers = Timers()
         self.subscriptions: Subscriptions = Subscriptions(self.memory)
+        self._distributor = Distributor(self.turn, self.timers, self.memory)
         self.sessions: dict[str, Session] = {}
         self.connections: dict[str, ClientConnection] = {}
         self.ready: list[SendBuffer] = []
@@ -116,62 +115,32 @@ class BrokerState:
     # --- messages -----------------------------------------------------------------
 
     def publish(
-        self,
-        message: ApplicationMessage,
-        sender: Session | None,
-        matches: Matches | None = None,
-    ) -> int:
-        """Retain a message, if it is to be, and send it to who has subscribed.
+        self, message: ApplicationMessage, sender: Session | None, matches: Matches
+    ) -> Distribution | None:
+        """Retain a message, if it is to be, and send it to its subscribers.
 
         Args:
             message: The message.
             sender: The session of its publisher; None: the broker itself.
-            matches: Who gets it; None: that is to be found.
+            matches: The subscribers.
 
         Returns:
-            To how many sessions it goes.
+            The rest that is sent in other turns; None: everybody has it.
         """
         if message.retain:
             self.retained.keep(message)
-        if matches is None:
-            matches = self.subscriptions.find(message.topic)
-        publisher = None if sender is None else sender.send_buffer
-        for recipient in matches.recipients:
-            wanted: Recipient | None = recipient
-            if recipient.session is sender:
-                wanted = recipient.for_publisher
-                if wanted is None:
-                    continue
-            assert wanted is not None
-            wanted.session.deliver(
-                message,
-                min(message.qos, wanted.qos),
-                message.retain and wanted.retain_as_published,
-                wanted.identifiers,
-                publisher,
-            )
-        for group in matches.groups:
-            self._send_to_one(group, message, publisher)
-        count = len(matches.recipients) + len(matches.groups)
-        self.turn.work += count
-        return count
+        return self._distributor.send(message, sender, matches)
 
-    def _send_to_one(
-        self,
-        group: ShareGroup,
-        message: ApplicationMessage,
-        publisher: SendBuffer | None,
-    ) -> None:
-        """Send a message to one of those who share a subscription (§4.8.2)."""
-        chosen = group.choose()
-        chosen.session.deliver(
-            message,
-            min(message.qos, chosen.qos),
-            message.retain and chosen.retain_as_published,
-            (chosen.identifier,) if chosen.identifier else (),
-            publisher,
-            chosen.topic_filter,
-        )
+    def publish_own(self, message: ApplicationMessage, now: float) -> int:
+        """Publish a message of the broker or of its program.
+
+        Returns:
+            The number of sessions that get it.
+        """
+        self.turn.begin(now)
+        matches = self.subscriptions.find(message.topic)
+        self.publish(message, None, matches)
+        return matches.count
 
     def is_too_deep(self, topic: str) -> bool:
         """Whether a topic or filter has more levels than are allowed."""
@@ -185,9 +154,8 @@ class BrokerState:
             last = self.retained.matching(topic, now)
             payload = value.encode()
             if not last or last[0].payload != payload:
-                self.publish(
-                    ApplicationMessage(topic, payload, 0, True, None, now), None
-                )
+                message = ApplicationMessage(topic, payload, 0, True, None, now)
+                self.publish(message, None, self.subscriptions.find(topic))
 
     def count(self) -> Statistics:
         """Bring the counts of what there is up to date."""
@@ -313,7 +281,7 @@ class BrokerState:
         for share, message in deliveries:
             group = self.subscriptions.group(share)
             if group is not None and not message.is_expired(self.turn.now):
-                self._send_to_one(group, message, None)
+                send_to_one(message, None, group)
 
     def _sweep(self) -> None:
         """Remove the subscriptions of sessions that have ended, a portion at a time."""
@@ -342,17 +310,15 @@ class BrokerState:
         self.timers.cancel(session.will_timer)
         will, session.will = session.will, None
         if will is not None:
-            self.publish(
-                ApplicationMessage(
-                    will.topic,
-                    will.payload,
-                    will.qos,
-                    will.retain,
-                    _properties_of(will),
-                    now,
-                ),
-                session,
+            message = ApplicationMessage(
+                will.topic,
+                will.payload,
+                will.qos,
+                will.retain,
+                _properties_of(will),
+                now,
             )
+            self.publish(message, session, self.subscriptions.find(will.topic))
 
 
 def _delay_of(will: WillMessage) -> int:

@@ -98,14 +98,20 @@ class ShareGroup:
 
 
 class Matches:
-    """Who gets the messages of one topic."""
+    """The subscribers of one topic.
 
-    __slots__ = ("groups", "recipients")
+    Attributes:
+        recipients: The sessions that get each message.
+        groups: The groups of which one member gets it.
+        count: How many get it.
+    """
+
+    __slots__ = ("count", "groups", "recipients")
 
     def __init__(self, recipients: list[Recipient], groups: list[ShareGroup]) -> None:
-        """Take the sessions, and the groups of which one member each gets it."""
         self.recipients: list[Recipient] = recipients
         self.groups: list[ShareGroup] = groups
+        self.count: int = len(recipients) + len(groups)
 
 
 class _Filter:
