@@ -1,7 +1,7 @@
-"""The state of a session as plain values, and the changes that it goes through.
+"""The state of a session as plain values, and the changes of it.
 
-A store keeps a `SessionState`. Each `Change` says how it differs from the last one:
-applied one after the other, they make of an earlier state the later one.
+A store keeps a `SessionState`. Each `Change` is one difference: applied in order to an
+earlier state, the changes give the later one.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class StoredDelivery(Shape):
     """An outgoing message with QoS 1 or 2, as a store keeps it: see `Delivery`.
 
     Attributes:
-        reason_code: That of the PUBREC, once it came.
+        reason_code: The reason code of the PUBREC, once it has come.
     """
 
     __slots__ = (
@@ -72,7 +72,7 @@ class StoredDelivery(Shape):
         self.qos: int = qos
         self.retain: bool = retain
         self.properties: Properties | None = properties
-        # By the clock of whoever calls the engine.
+        # By the clock of the engine's caller.
         self.expires: float | None = expires
         self.identifiers: tuple[int, ...] = identifiers
         self.share: str = share
@@ -82,7 +82,7 @@ class StoredDelivery(Shape):
 
 
 class StoredSubscription(Shape):
-    """A subscription that was asked for and granted.
+    """A subscription that was requested and granted.
 
     Attributes:
         options: Its options.
@@ -131,7 +131,7 @@ class Change(Shape):
 
     Attributes:
         kind: Its kind.
-        key: Which delivery, packet identifier or topic filter it is about, or None.
+        key: The delivery, packet identifier or topic filter that it affects, or None.
         value: The new value, or None.
     """
 
@@ -154,15 +154,15 @@ class SessionState(Shape):
 
     Attributes:
         client_id: The client identifier that it belongs to.
-        exists: Whether there is a session to go on with.
+        exists: Whether there is a session to resume.
         connected_before: Whether a connection has ever been accepted.
-        last_packet_id: The packet identifier that was given out last.
+        last_packet_id: The packet identifier that was assigned last.
         last_sequence: The sequence of the last delivery.
         deliveries: The deliveries by sequence: those that the peer has not received in
-            the order in which they are sent, the others in that of the PUBRECs.
-        blocked: The packet identifiers of dropped messages that the peer may go by.
+            the order in which they are sent, the others in the order of the PUBRECs.
+        blocked: The packet identifiers of dropped messages that the peer may remember.
         received: The packet identifiers of the peer at QoS 2, from PUBLISH to PUBREL.
-        subscriptions: The subscriptions that were granted, by topic filter.
+        subscriptions: The granted subscriptions, by topic filter.
     """
 
     __slots__ = (
@@ -210,12 +210,12 @@ class SessionState(Shape):
         return released, unreceived
 
     def apply(self, change: Change) -> None:
-        """Make a change that a session has gone through."""
+        """Apply a change of a session to this state."""
         _APPLY[change.kind](self, change.key, change.value)
 
 
 def store(delivery: Delivery) -> StoredDelivery:
-    """Return what a store keeps of a delivery."""
+    """Convert a delivery for a store."""
     return StoredDelivery(
         delivery.sequence,
         delivery.topic,
@@ -233,7 +233,7 @@ def store(delivery: Delivery) -> StoredDelivery:
 
 
 def restore(stored: StoredDelivery) -> Delivery:
-    """Make a delivery of what a store has kept; its size is for `Outbound.measure`."""
+    """Convert a stored delivery back; `Outbound.measure` sets its size."""
     delivery = Delivery(
         stored.topic,
         stored.payload,
@@ -252,7 +252,7 @@ def restore(stored: StoredDelivery) -> Delivery:
     return delivery
 
 
-# --- what each kind of change does --------------------------------------------------
+# --- the effects of each kind of change ---------------------------------------------
 
 
 def _identify(state: SessionState, key: object, value: Any) -> None:
@@ -272,7 +272,7 @@ def _send(state: SessionState, key: int, value: int) -> None:
 
 
 def _release(state: SessionState, key: int, value: int) -> None:
-    # To the end: the order is that of the PUBRECs. Only its identifier counts.
+    # Move it to the end: the order is that of the PUBRECs. Keep only its identifier.
     state.deliveries[key] = _changed(
         state.deliveries.pop(key),
         state=RELEASED,
@@ -334,7 +334,7 @@ def _unsubscribe(state: SessionState, key: str, value: object) -> None:
 
 
 def _changed(stored: StoredDelivery, **values: object) -> StoredDelivery:
-    """Return a copy with other values: states must not share what changes."""
+    """Return a copy with other values: states must not share mutable values."""
     fields = {name: getattr(stored, name) for name in stored.FIELDS}
     return StoredDelivery(**{**fields, **values})
 

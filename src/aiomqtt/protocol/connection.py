@@ -1,4 +1,4 @@
-"""What dies with a network connection: negotiated limits and topic aliases."""
+"""The state that ends with a network connection: negotiated limits, topic aliases."""
 
 from math import ceil
 from typing import Any, Final
@@ -27,15 +27,15 @@ from .packets import Connack, Connect, Publish
 from .wire import PacketError
 
 CLIENT: Final = Role.CLIENT
-# Below 5.0 there is no Receive Maximum; this many suit every broker we know.
+# Below 5.0 there is no Receive Maximum; this number works with every broker we know.
 IN_FLIGHT_V3: Final = 20
 
 
 class Limits:
-    """What the broker's CONNACK allows (§3.2.2.3); below 5.0, everything."""
+    """The limits that the broker's CONNACK sets (§3.2.2.3); none below 5.0."""
 
     def __init__(self, connack: Connack | None = None) -> None:
-        """Read the properties of a CONNACK; an absent one means its default."""
+        """Read the properties of a CONNACK; an absent one has its default."""
         properties = (connack and connack.properties) or NO_PROPERTIES
         self.receive_maximum: int = (
             properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM
@@ -49,7 +49,7 @@ class Limits:
         self.wildcards: bool = properties.wildcard_subscription_available != 0
         self.identifiers: bool = properties.subscription_identifier_available != 0
         self.shared: bool = properties.shared_subscription_available != 0
-        # Whether no PUBLISH can be refused, so that nothing needs to be checked.
+        # Whether the limits allow every PUBLISH, so that no check is needed.
         self.allow_any_publish: bool = (
             self.maximum_qos == 2
             and self.retain_available
@@ -91,10 +91,10 @@ class InboundAliases:
     """The topic aliases that the peer has set (§3.3.2.3.4)."""
 
     def __init__(self, maximum: int) -> None:
-        """Accept aliases up to the Topic Alias Maximum that the peer was told."""
+        """Accept aliases up to the Topic Alias Maximum that was sent to the peer."""
         self._maximum = maximum
         self._topics: dict[int, Topic] = {}
-        # How many characters the topics have.
+        # The total number of characters in the topics.
         self.size: int = 0
 
     def resolve(self, packet: Publish) -> None:
@@ -131,7 +131,7 @@ class OutboundAliases:
     def __init__(self, maximum: int) -> None:
         """Allow aliases up to the peer's Topic Alias Maximum."""
         self._maximum = maximum
-        # What the program has set, and what the peer has been told so far.
+        # The topics that the program has set, and those already sent to the peer.
         self._set: dict[int, str] = {}
         self._told: dict[int, str] = {}
 
@@ -155,11 +155,11 @@ class OutboundAliases:
         return topic
 
     def set(self, alias: int, topic: str) -> None:
-        """Keep the topic of an alias: a publish with both was accepted."""
+        """Record the topic of an alias: a publish with both was accepted."""
         self._set[alias] = topic
 
     def apply(self, topic: str, alias: int) -> str:
-        """Return the topic to write: empty where the peer knows the alias already."""
+        """Return the topic to write: empty if the peer already knows the alias."""
         if self._told.get(alias) == topic:
             return ""
         self._told[alias] = topic
@@ -171,14 +171,14 @@ class Connection:
 
     Attributes:
         connect: The CONNECT that was sent.
-        limits: What the broker allows.
+        limits: The broker's limits.
         keep_alive: The ping clock; it starts with the CONNACK.
         inbound_aliases: The broker's topic aliases.
-        outbound_aliases: The program's.
+        outbound_aliases: The program's topic aliases.
     """
 
     def __init__(self, connect: Connect) -> None:
-        """Begin with what the CONNECT says; the CONNACK says the rest."""
+        """Begin with the values of the CONNECT; `accept` adds those of the CONNACK."""
         self.connect = connect
         self.version: ProtocolVersion = connect.version
         self.announced: Properties = connect.properties or NO_PROPERTIES
@@ -189,7 +189,7 @@ class Connection:
         self.outbound_aliases: OutboundAliases = OutboundAliases(0)
 
     def accept(self, connack: Connack, now: float) -> None:
-        """Take over what the CONNACK of an accepted connection says."""
+        """Read the values of the CONNACK that accepted the connection."""
         self.limits = Limits(connack)
         self.outbound_aliases = OutboundAliases(self.limits.topic_alias_maximum)
         properties = connack.properties or NO_PROPERTIES
@@ -202,7 +202,7 @@ class Connection:
         """Return how many messages may be in flight (§4.9).
 
         Args:
-            maximum: What the program wants; None: what the broker allows.
+            maximum: The program's limit; None: the broker's.
         """
         if self.version >= V5:
             limit = self.limits.receive_maximum
@@ -212,10 +212,10 @@ class Connection:
         return limit if maximum is None else min(maximum, limit)
 
     def encode(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
-        """Encode a delivery as it is to be written next, in two parts.
+        """Encode a delivery for its next writing, in two parts.
 
-        A topic alias stands for what was written before on this connection. Of the
-        Message Expiry Interval is sent what is left of it.
+        A topic alias replaces a topic that was written before on this connection. The
+        Message Expiry Interval is what remains of it.
         """
         topic = delivery.topic
         if delivery.alias:
@@ -235,7 +235,7 @@ class Connection:
             if properties is not None:
                 values.update(properties.present)
             if delivery.expires is not None:
-                # Rounded up, it must not become more than it was.
+                # Rounding up must not make it larger than it was.
                 left = max(0, ceil(delivery.expires - now))
                 interval = values["message_expiry_interval"]
                 values["message_expiry_interval"] = min(left, interval)
@@ -251,7 +251,7 @@ class Connection:
         )
 
     def resolve_alias(self, delivery: Delivery, now: float) -> None:
-        """Give a delivery the topic of its alias; its size is that with the topic.
+        """Set the topic of a delivery from its alias; its size then includes the topic.
 
         Raises:
             ValueError: The alias exceeds the peer's maximum, or it has no topic.
@@ -272,10 +272,10 @@ class Connection:
         return limits.refusal(head[0], len(head) + 2 + len(tail))
 
     def check_authentication(self, properties: Properties | None) -> None:
-        """Refuse an authentication method that is not the CONNECT's (§4.12).
+        """Check that the authentication method is that of the CONNECT (§4.12).
 
         Raises:
-            PacketError: It is another, it is missing, or there was none.
+            PacketError: It differs, it is missing, or the CONNECT had none.
         """
         method = (properties or NO_PROPERTIES).authentication_method
         if method != self.announced.authentication_method:
@@ -284,7 +284,7 @@ class Connection:
             )
 
     def check_problem_information(self, properties: Properties | None) -> None:
-        """Refuse reasons that were not wanted (§3.1.2.11.7).
+        """Refuse reason strings that were not requested (§3.1.2.11.7).
 
         Raises:
             PacketError: There is a Reason String or a User Property although
@@ -309,10 +309,10 @@ class Connection:
 
 
 def check_expiry(properties: Properties | None, announced: Properties | None) -> None:
-    """Refuse a session expiry in a DISCONNECT where the CONNECT had none (§3.14.2.2.2).
+    """Refuse a session expiry in a DISCONNECT if the CONNECT had none (§3.14.2.2.2).
 
     Raises:
-        ValueError: There is one.
+        ValueError: The DISCONNECT has one.
     """
     if properties is None or not properties.session_expiry_interval:
         return

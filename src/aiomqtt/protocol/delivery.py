@@ -1,4 +1,4 @@
-"""One outgoing message with QoS 1 or 2, from when it is published to its end."""
+"""One outgoing message with QoS 1 or 2, from publishing to its end."""
 
 from typing import Any, Final
 
@@ -26,21 +26,21 @@ class Delivery:
         qos: 1 or 2.
         retain: The RETAIN flag.
         properties: Its properties (5.0), without a topic alias; None: there are none.
-            They belong to the delivery: nobody changes them.
-        expires: When its Message Expiry Interval has passed; None: never.
-        identifiers: The identifiers of the subscriptions that matched, in the broker.
-        share: The shared subscription that it comes by, in the broker; "": none.
-        size: How many bytes its packet has, as it was encoded first.
+            They belong to the delivery and never change.
+        expires: The time when its Message Expiry Interval has passed; None: never.
+        identifiers: In the broker, the identifiers of the matching subscriptions.
+        share: In the broker, the filter of its shared subscription; "": none.
+        size: The size of its packet in bytes, as first encoded.
         packet_id: Its packet identifier; 0 while it has none.
         state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED,
             WITHDRAWN or EXPIRED.
-        reason_code: With what it ended; 0x80 and above: the peer refused it.
+        reason_code: The reason code of its end; 0x80 and above: the peer refused it.
         alias: The topic alias to use on this connection; 0: none.
-        head: The first part of its packet, as this connection has it, up to the packet
-            identifier; b"": it is encoded when it is written.
-        tail: The second part, behind the packet identifier.
-        answer: What the peer said besides when it ended, or None.
-        waiter: Whatever the caller wants to find here when it is done.
+        head: The first part of its packet, encoded for this connection, up to the
+            packet identifier; b"": it is encoded when it is written.
+        tail: The second part, after the packet identifier.
+        answer: The properties of the acknowledgement that ended it, or None.
+        waiter: An object of the caller, for use when it is done.
     """
 
     __slots__ = (
@@ -104,9 +104,9 @@ class Delivery:
 
 
 def copied_properties(properties: Properties) -> Properties | None:
-    """Return what a delivery keeps of properties that the program may go on to change.
+    """Copy the program's properties for a delivery, without the topic alias.
 
-    It is all but the topic alias; None: nothing.
+    The program may change its own later. None: there are none.
     """
     values: dict[str, Any] = {
         name: value.copy() if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a state accepts, and what handles it: one table for each side."""
+"""The states, and tables of the packets that each accepts and their handlers."""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -23,7 +23,7 @@ def by_packet_type(
 ) -> dict[S, list[H | None]]:
     """Return a table of handlers as a list by packet type, for each state.
 
-    What is absent from the table, which is None in the list, is a protocol error.
+    A packet that is not in the table has None in the list, and is a protocol error.
     """
     return {
         state: [

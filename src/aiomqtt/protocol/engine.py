@@ -1,10 +1,10 @@
 """The engine of a client: all rules of the protocol, without I/O and without a clock.
 
-The caller hands in bytes (`receive`), calls (`publish`, `subscribe`, ...) and the
-time (`tick`), and after each of them does what `take` hands over: writes the bytes,
-then handles the happenings, in the order in which they happened. Every Delivery and
-every Request that a call has returned ends in exactly one of these. `deadline` says
-when to call `tick` at the latest. No method blocks, sleeps or calls back.
+The caller passes in bytes (`receive`), calls (`publish`, `subscribe`, ...) and the
+time (`tick`). After each of them it calls `take`, stores the changes, writes the bytes,
+then handles the happenings in order. Every Delivery and every Request that a call
+returned ends in exactly one happening. `deadline` returns when to call `tick` at the
+latest. No method blocks, sleeps or calls back.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ from .session import Session
 from .settings import Settings
 from .wire import PacketError
 
-# Members of enumerations that every message needs: to look one up takes long.
+# Members of enumerations that every message needs: looking one up is slow.
 PUBREL: Final = PacketType.PUBREL
 CLIENT: Final = Role.CLIENT
 SERVER: Final = Role.SERVER
@@ -70,11 +70,11 @@ class Engine:
     """The client's side of one connection after the other, with one session.
 
     Args:
-        settings: What to connect with.
-        session: The session to go on with; None: a new one, which is not recorded.
+        settings: The contents of every CONNECT, and the bounds of publishing.
+        session: The session to resume; None: a new one, whose changes are not recorded.
 
     Raises:
-        ValueError: The standard forbids something in the settings.
+        ValueError: A setting violates the standard.
     """
 
     def __init__(self, settings: Settings, session: Session | None = None) -> None:
@@ -89,11 +89,11 @@ class Engine:
         self.session.outbound.measure(self._connection.encode)
         self._decoder = Decoder(settings.version, SERVER)
         self._requests: Requests = Requests()
-        # When bytes last came.
+        # The time when bytes last came.
         self._received_at = 0.0
-        # Until the next connection that the broker accepts.
+        # Valid until the broker accepts the next connection.
         self.connack: Connack | None = None
-        # How many bytes the last call of the program has added, written or not.
+        # The number of bytes that the program's last call added, written or not.
         self.added_size: int = 0
         # Valid until the caller takes it.
         self._pending: PendingOutput = PendingOutput()
@@ -108,8 +108,8 @@ class Engine:
         if connect.clean_start:
             self._end_session()
         elif not session.connected_before:
-            # The program says that there is a session, of an earlier process: there
-            # is nothing in flight that we know of.
+            # The program says that there is a session, from an earlier process: we
+            # know of nothing in flight.
             session.identify(session.client_id, True)
         self._connection = Connection(connect)
         maximum_size = self._connection.announced.maximum_packet_size
@@ -133,7 +133,7 @@ class Engine:
         """End the connection with a DISCONNECT (§3.14).
 
         Raises:
-            ValueError: The standard forbids an argument. Nothing has changed.
+            ValueError: An argument violates the standard. Nothing has changed.
         """
         if self.state is CLOSED:
             return
@@ -145,10 +145,10 @@ class Engine:
         self._close(None)
 
     def check_disconnect(self, reason_code: int, properties: Properties | None) -> None:
-        """Raise what `disconnect` would raise about the arguments, and change nothing.
+        """Check the arguments of `disconnect`, and change nothing.
 
         Raises:
-            ValueError: The standard forbids an argument.
+            ValueError: An argument violates the standard.
             MqttLimitError: The DISCONNECT is larger than the broker accepts.
         """
         size = len(self._encode_disconnect(reason_code, properties))
@@ -167,10 +167,10 @@ class Engine:
         return data
 
     def connection_lost(self, error: MqttError) -> None:
-        """Take note that the network connection has ended.
+        """Handle the end of the network connection.
 
         Args:
-            error: Why, for those who wait; kept only if nothing is known yet.
+            error: The reason, for waiting calls; ignored if one is already known.
         """
         if self.state is not CLOSED:
             self._close(error)
@@ -199,7 +199,7 @@ class Engine:
             self._fail(reason_code, text)
 
     def _fail(self, reason_code: int, text: str) -> None:
-        """End the connection because the broker broke a rule (§4.13)."""
+        """End the connection because the broker violated the standard (§4.13)."""
         self._write_disconnect(reason_code)
         name = REASON_NAMES[reason_code]
         code = ReasonCode(reason_code)
@@ -208,9 +208,9 @@ class Engine:
     # --- time ---------------------------------------------------------------------
 
     def deadline(self) -> float | None:
-        """Return when to call `tick` at the latest; None: there is no need to.
+        """Return the time to call `tick` at the latest; None: there is no need to.
 
-        Every other call may move it, so it is looked at after each.
+        Every other call may change it, so check it after each.
         """
         if not self._is_connected:
             return None
@@ -218,12 +218,12 @@ class Engine:
 
     @property
     def is_closed(self) -> bool:
-        """Whether there is no connection, not even one that begins."""
+        """Whether there is no connection, not even one that is being opened."""
         return self.state is CLOSED
 
     @property
     def is_inside_packet(self) -> bool:
-        """Whether a packet has come in part."""
+        """Whether part of a packet has come."""
         return self._decoder.is_partial
 
     @property
@@ -232,7 +232,7 @@ class Engine:
         return self._connection.keep_alive
 
     def tick(self, now: float) -> None:
-        """Send a PINGREQ or give the connection up when it is time to (§3.1.2.10)."""
+        """Send a PINGREQ, or give up the connection, if it is time to (§3.1.2.10)."""
         if self.state is not CONNECTED:
             return
         clock = self._connection.keep_alive
@@ -247,7 +247,7 @@ class Engine:
             self._pending.data.append(_PINGREQ)
             clock.on_pingreq(now)
 
-    # --- what the program asks for ------------------------------------------------
+    # --- calls of the program -----------------------------------------------------
 
     def publish(
         self,
@@ -265,7 +265,7 @@ class Engine:
         if qos or (properties is not None and properties.topic_alias is not None):
             delivery = self.prepare(topic, payload, qos, retain, properties)
             return self.send(delivery, now)
-        # The same for what needs no Delivery.
+        # The same for QoS 0, which needs no Delivery.
         head, tail = encode_publish(
             topic, payload, 0, retain, properties, self.version, CLIENT
         )
@@ -286,11 +286,11 @@ class Engine:
         retain: bool,
         properties: Properties | None,
     ) -> Delivery:
-        """Check and encode a message; before `send`, its size can be waited for.
+        """Check and encode a message, so that its size is known before `send`.
 
         Raises:
             MqttLimitError: The broker does not accept such a message.
-            ValueError: The standard forbids an argument.
+            ValueError: An argument violates the standard.
         """
         head, tail = encode_publish(
             topic, payload, qos, retain, properties, self.version, CLIENT
@@ -309,12 +309,12 @@ class Engine:
 
         Args:
             delivery: The message; it can be sent once.
-            now: The time: the Message Expiry Interval begins.
+            now: The time, at which the Message Expiry Interval begins.
 
         Returns:
-            None at QoS 0: it is written. At QoS 1 and 2 the Delivery, which happens
-            when its flow is complete, or its session ends before; `withdraw` takes it
-            back as long as it has not been written.
+            None at QoS 0: the message is written. At QoS 1 and 2 the Delivery, which
+            becomes a happening when its flow is complete or its session ends;
+            `withdraw` takes it back as long as it has not been written.
 
         Raises:
             MqttCodeError: There is no connection, or too many are unfinished.
@@ -337,7 +337,7 @@ class Engine:
                 delivery.expires = now + interval
         if delivery.alias:
             connection.outbound_aliases.set(delivery.alias, delivery.topic)
-            # What is written depends on what was written before.
+            # The encoding depends on the packets written before.
             delivery.head = delivery.tail = b""
         self.added_size = delivery.size
         if qos:
@@ -350,23 +350,23 @@ class Engine:
         return None
 
     def withdraw(self, delivery: Delivery) -> bool:
-        """Take back a publish; False: its bytes may be on the wire, so it goes on."""
+        """Withdraw a publish; False: its bytes may have left, so its flow continues."""
         if not self.session.outbound.withdraw(delivery):
             return False
         self._pending.add(delivery)
         return True
 
     def drop(self, delivery: Delivery) -> bool:
-        """Forget a publish that is not done; False: it is done, or not of this session.
+        """Forget an unfinished publish; False: it is done, or not of this session.
 
-        Its bytes may be on the wire: see `Outbound.drop`.
+        Its bytes may have left: see `Outbound.drop`.
         """
         outbound = self.session.outbound
         if not outbound.drop(delivery):
             return False
         self._pending.add(delivery)
         if self._is_connected:
-            # An identifier may be free again.
+            # A packet identifier may be free again.
             outbound.pump(self._pending.data, self._received_at)
         return True
 
@@ -378,12 +378,13 @@ class Engine:
         """Subscribe to topic filters with one SUBSCRIBE (§3.8).
 
         Returns:
-            What happens when the SUBACK came, or the connection ended before.
+            The Request, which becomes a happening when the SUBACK comes or the
+            connection ends.
 
         Raises:
             MqttCodeError: There is no connection.
-            MqttLimitError: The broker does not offer what is asked for.
-            ValueError: The standard forbids an argument. Nothing has changed.
+            MqttLimitError: The broker does not support such a subscription.
+            ValueError: An argument violates the standard. Nothing has changed.
         """
         packet = Subscribe(1, subscriptions, properties)
         size = len(encode(packet, self.version, CLIENT))
@@ -437,14 +438,14 @@ class Engine:
         if code:
             raise _limit_error(code)
 
-    # --- what comes from the broker -------------------------------------------------
+    # --- packets from the broker ----------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
-        """Handle bytes that came from the broker.
+        """Handle bytes from the broker.
 
         Args:
-            data: The bytes, cut anywhere.
-            now: The time, in seconds of any clock that `tick` shares.
+            data: The bytes; packets may be split anywhere.
+            now: The time in seconds, by the same clock as for `tick`.
         """
         if self.is_closed:
             return
@@ -453,7 +454,7 @@ class Engine:
         self._pending.size += self._decoder.kept
         try:
             for packet in packets:
-                # The two rows of the table that every message takes, without it.
+                # A fast path for the two rows of the table that every message needs.
                 if self._is_connected:
                     if isinstance(packet, Publish):
                         self._on_publish(packet, now)
@@ -481,7 +482,7 @@ class Engine:
             self._fail(error.reason_code, text)
 
     def take(self) -> Output:
-        """Hand over what the caller has to do by now."""
+        """Return everything that the caller has to do now."""
         changes = self.session.take_changes() if self.session.has_changes else None
         return self._pending.take(changes)
 
@@ -493,10 +494,10 @@ class Engine:
             return
         connection.check_authentication(connack.properties)
         if self.version < V5 and connection.connect.clean_start:
-            # The broker has dropped the session, whatever it says (decision 0008).
+            # The broker has discarded the session, whatever it says (decision 0008).
             connack.session_present = False
         if connack.session_present and not session.exists:
-            # Next time ask for a new one: [MQTT-3.2.2-4] ends this connection.
+            # Request a new session next time: [MQTT-3.2.2-4] ends this connection.
             session.identify(session.client_id, session.exists, False)
             raise PacketError(PROTOCOL_ERROR, "the broker has a session that we lack")
         connection.accept(connack, now)
@@ -513,7 +514,7 @@ class Engine:
         )
         self._enter(CONNECTED)
         self._pending.add(Connected(connack))
-        # 3.1 does not tell whether the session is present: assume what was asked.
+        # 3.1 has no Session Present: assume that the request was granted.
         present = connack.session_present or (self.version < V311 and session.exists)
         session.identify(client_id, connection.persists(connack), True)
         if present:
@@ -559,7 +560,7 @@ class Engine:
         outbound.unreserve(packet.packet_id)
         self._pending.add(request)
         self.session.on_answer(request)
-        # An identifier is free again: a publish may have waited for one.
+        # A packet identifier is free again, and a publish may be waiting for one.
         outbound.pump(self._pending.data, now)
 
     def _on_pingresp(self, packet: Ping, now: float) -> None:
@@ -577,7 +578,7 @@ class Engine:
         self._connection.check_problem_information(packet.properties)
         if packet.reason_code != CONTINUE_AUTHENTICATION:
             raise PacketError(PROTOCOL_ERROR, "AUTH does not continue")
-        # There is no authenticator to ask.
+        # The client has no authenticator.
         raise PacketError(
             IMPLEMENTATION_SPECIFIC_ERROR, "the authentication takes more than one step"
         )
@@ -589,7 +590,7 @@ def _limit_error(code: int) -> MqttLimitError:
     )
 
 
-# What each state accepts; what is absent is a protocol error.
+# The packets that each state accepts; any other packet is a protocol error.
 _Handler = Callable[[Engine, Any, float], None]
 _HANDLERS: Final[dict[tuple[State, PacketType], _Handler]] = {
     (State.CONNECTING, PacketType.CONNACK): Engine._on_connack,

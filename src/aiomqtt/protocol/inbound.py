@@ -1,7 +1,7 @@
 """The receiver's half of QoS 1 and 2 (MQTT 5.0 §4.3.2, §4.3.3), the same in both roles.
 
-Messages are taken over and acknowledged in the order in which they came; at QoS 2
-an identifier is remembered from PUBLISH to PUBREL, and the message delivered once.
+Messages are accepted and acknowledged in the order in which they came. At QoS 2 an
+identifier is remembered from PUBLISH to PUBREL, and the message is delivered once.
 """
 
 from aiomqtt.standard.names import (
@@ -22,14 +22,13 @@ from .wire import PacketError
 
 
 class Inbound:
-    """All messages of one direction of a session that are not completed.
+    """All incoming messages of a session whose flow is not complete.
 
     Args:
-        changes: Where to append each change of the session; None: nowhere.
+        changes: The list for the changes of the session; None: they are not recorded.
     """
 
     def __init__(self, changes: list[Change] | None = None) -> None:
-        """Start with nothing received."""
         self._changes = changes
         # Valid for the session: QoS 2, from PUBLISH to PUBREL.
         self._received: set[int] = set()
@@ -37,18 +36,18 @@ class Inbound:
         # Valid for the connection.
         self._version: int = V5
         self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
-        # Of the received ones, those that came on this connection: the peer's quota
-        # starts anew with each (§4.9).
+        # The identifiers received on this connection: the peer's quota is reset for
+        # each connection (§4.9).
         self._counted: set[int] = set()
 
     def __len__(self) -> int:
-        """Return the number of identifiers that are remembered."""
+        """Return the number of remembered identifiers."""
         return len(self._received)
 
     def open(
         self, version: ProtocolVersion, receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM
     ) -> None:
-        """Begin a connection; the peer was told this Receive Maximum."""
+        """Begin a connection, with the Receive Maximum that was sent to the peer."""
         self._version = version
         self._receive_maximum = receive_maximum
         self._counted.clear()
@@ -61,11 +60,11 @@ class Inbound:
         self._counted.clear()
 
     def save(self, state: SessionState) -> None:
-        """Put its part into the state of a session."""
+        """Save its part in the state of a session."""
         state.received.update(self._received)
 
     def load(self, state: SessionState) -> None:
-        """Take its part from the state of a session."""
+        """Load its part from the state of a session."""
         self._received.update(state.received)
 
     def _remember(self, packet_id: int) -> None:
@@ -84,7 +83,7 @@ class Inbound:
         """
         packet_id = packet.packet_id
         if packet.qos == 1:
-            # Acknowledged at once, so that it never counts against the maximum.
+            # It is acknowledged at once, so it never counts against the maximum.
             out.append(encode_ack(PUBACK_FIRST_BYTE, packet_id))
             return True
         is_new = packet_id not in self._received
@@ -95,7 +94,7 @@ class Inbound:
         out.append(encode_ack(PUBREC_FIRST_BYTE, packet_id))
         return is_new
 
-    # The same in two steps, for who finds out in between what to answer.
+    # The same in two steps, for a caller that decides on the answer in between.
 
     def admit(self, packet: Publish) -> bool:
         """Handle a PUBLISH with QoS 1 or 2; `answer` acknowledges it.
@@ -119,8 +118,8 @@ class Inbound:
         Args:
             packet: The PUBLISH.
             reason_code: 0 for success; from 0x80 on it is refused, and its flow ends
-                (§4.3.3). Below 5.0 there is no way to say so.
-            out: Where to write.
+                (§4.3.3). Below 5.0 no code is sent.
+            out: The buffer to write to.
         """
         packet_id = packet.packet_id
         first = PUBACK_FIRST_BYTE if packet.qos == 1 else PUBREC_FIRST_BYTE
@@ -136,7 +135,7 @@ class Inbound:
                 self._remember(packet_id)
 
     def release(self, ack: Ack, out: list[bytes]) -> None:
-        """Handle a PUBREL and complete it, also when its PUBLISH is not known."""
+        """Handle a PUBREL with a PUBCOMP, even if its PUBLISH is unknown."""
         packet_id = ack.packet_id
         if packet_id in self._received or self._version < V5:
             if self._changes is not None and packet_id in self._received:

@@ -1,8 +1,8 @@
 """The sender's half of QoS 1 and 2 (MQTT 5.0 §4.3.2, §4.3.3), the same in both roles.
 
-It owns the packet identifiers of its direction. An identifier is taken when a
-packet is written and is free again only when the last acknowledgement came; what
-was not written yet waits in order, without one.
+It owns the packet identifiers of its direction. A packet gets an identifier when it is
+written, and the identifier is free again only after the last acknowledgement. Messages
+that are not written yet wait in order, without one.
 """
 
 from collections import OrderedDict
@@ -43,9 +43,9 @@ PUBREC: Final = PacketType.PUBREC
 # Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
 MAXIMUM_IN_FLIGHT: Final = 65_000
 
-# Encodes a delivery for a connection at a time, in two parts.
+# Encodes a delivery for a connection, at a given time, in two parts.
 Encode: TypeAlias = Callable[[Delivery, float], tuple[bytes, bytes]]
-# Tells with which reason code a connection forbids a delivery; 0: it does not.
+# Returns the reason code with which a connection forbids a delivery; 0: it does not.
 Refusal: TypeAlias = Callable[[Delivery, float], int]
 
 
@@ -54,22 +54,21 @@ def _encode_nothing(delivery: Delivery, now: float) -> tuple[bytes, bytes]:
 
 
 class Outbound:
-    """All deliveries of one direction of a session.
+    """All outgoing deliveries of a session.
 
     Args:
-        role: Whose they are. A broker does not send what has expired while it waited
-            ([MQTT-3.3.2-5]); a client leaves that to the broker.
-        changes: Where to append each change of the session; None: nowhere.
+        role: The role of this side. A broker does not send messages that expired while
+            they waited ([MQTT-3.3.2-5]); a client leaves that to the broker.
+        changes: The list for the changes of the session; None: they are not recorded.
 
     Attributes:
-        size: How many bytes of PUBLISH packets are kept.
-        expired: The deliveries that have expired, until the caller takes them out.
+        size: The total size of the kept PUBLISH packets, in bytes.
+        expired: The deliveries that have expired, until the caller removes them.
     """
 
     def __init__(
         self, role: Role = Role.CLIENT, changes: list[Change] | None = None
     ) -> None:
-        """Start with nothing in flight."""
         self._drops_expired = role is Role.SERVER
         self._changes = changes
         # Valid for the session.
@@ -86,7 +85,7 @@ class Outbound:
         self.expired: list[Delivery] = []
 
         # Valid for the connection.
-        # Of the sent ones, those that were not yet written on this connection.
+        # The sent deliveries that have not been written on this connection yet.
         self._resend: OrderedDict[Delivery, None] = OrderedDict()
         # Identifiers that SUBSCRIBE and UNSUBSCRIBE hold.
         self._reserved: set[int] = set()
@@ -100,13 +99,13 @@ class Outbound:
 
     @property
     def in_flight(self) -> int:
-        """How many have been written on this connection and are not done."""
+        """The number of deliveries written on this connection and not done."""
         written = len(self._sent) + len(self._released) - len(self._resend)
         return written + self._dropped.in_flight
 
     @property
     def queued(self) -> int:
-        """How many have not been written yet."""
+        """The number of deliveries that have not been written yet."""
         return len(self._queued)
 
     def open(
@@ -127,13 +126,13 @@ class Outbound:
         self._resend.clear()
         self._reserved.clear()
         self._dropped.close()
-        # Their topic aliases end with it, and another may have another version.
+        # Topic aliases end with the connection, and the next may have another version.
         for delivery in self.unreceived():
             delivery.alias = 0
             delivery.head = delivery.tail = b""
 
     def clear(self) -> list[Delivery]:
-        """Forget all state of the session and return what was not done."""
+        """Forget all state of the session; return the unfinished deliveries."""
         lost = [*self._released.values(), *self._sent.values(), *self._queued]
         for delivery in lost:
             delivery.state = LOST
@@ -149,10 +148,10 @@ class Outbound:
             self._changes.append(Change(ChangeKind.OUTBOUND_CLEARED))
         return lost
 
-    # --- what a store keeps -------------------------------------------------------
+    # --- storing ------------------------------------------------------------------
 
     def save(self, state: SessionState) -> None:
-        """Put its part into the state of a session."""
+        """Save its part in the state of a session."""
         for delivery in [*self.unreceived(), *self._released.values()]:
             state.deliveries[delivery.sequence] = store(delivery)
         state.blocked.update(self._dropped.lasting())
@@ -160,7 +159,7 @@ class Outbound:
         state.last_sequence = self._last_sequence
 
     def load(self, state: SessionState) -> list[Delivery]:
-        """Take its part from the state of a session, and return the deliveries.
+        """Load its part from the state of a session, and return the deliveries.
 
         Call `measure` next.
         """
@@ -179,9 +178,7 @@ class Outbound:
         return self.unfinished()
 
     def measure(self, encode: Encode) -> None:
-        """Find out how large the packets are of what was loaded: it depends on how
-        they are encoded.
-        """
+        """Set the sizes of the loaded packets, which depend on the encoding."""
         for delivery in self.unreceived():
             if not delivery.size:
                 head, tail = encode(delivery, 0.0)
@@ -200,11 +197,11 @@ class Outbound:
         return packet_id
 
     def unreserve(self, packet_id: int) -> None:
-        """Give back what `reserve` took."""
+        """Free an identifier that `reserve` returned."""
         self._reserved.discard(packet_id)
 
     def is_used(self, packet_id: int) -> bool:
-        """Whether an identifier is that of a delivery in flight."""
+        """Return whether a delivery in flight has this identifier."""
         return (
             packet_id in self._sent
             or packet_id in self._released
@@ -212,7 +209,7 @@ class Outbound:
         )
 
     def _allocate(self) -> int:
-        """Return the next free identifier, counting up from 1 and around; 0: none."""
+        """Return the next free identifier after the last; 0: there is none."""
         packet_id = first = self._last_id % MAXIMUM_PACKET_ID + 1
         while (
             packet_id in self._sent
@@ -233,7 +230,7 @@ class Outbound:
         self._last_sequence = delivery.sequence = self._last_sequence + 1
         self.size += delivery.size
         packet_id = 0
-        # What is queued already is held back by the quota, and goes first.
+        # Deliveries in the queue wait for the quota, and go first.
         if not self._queued and not self._resend and self.in_flight < self._limit:
             packet_id = self._allocate()
         if packet_id:
@@ -245,15 +242,15 @@ class Outbound:
             self._changes.append(change)
 
     def unfinished(self) -> list[Delivery]:
-        """Return all deliveries that are not done, those first that came furthest."""
+        """Return all unfinished deliveries, the most advanced first."""
         return [*self._released.values(), *self._sent.values(), *self._queued]
 
     def unreceived(self) -> list[Delivery]:
-        """Return what the peer has not acknowledged in any way, in order."""
+        """Return the deliveries that the peer has not acknowledged at all, in order."""
         return [*self._sent.values(), *self._queued]
 
     def withdraw(self, delivery: Delivery) -> bool:
-        """Take back a delivery that has not been written; False: it has been."""
+        """Withdraw a delivery that has not been written; False: it has been written."""
         if delivery.state != QUEUED:
             return False
         self._finish(delivery, SUCCESS)
@@ -261,10 +258,10 @@ class Outbound:
         return True
 
     def drop(self, delivery: Delivery) -> bool:
-        """Forget a delivery wherever it is; False: it is done, or not one of these.
+        """Forget a delivery in any state; False: it is done, or not one of these.
 
-        It is not sent again. The identifier of what was written stays out of use as
-        long as the peer may go by it, see `DroppedIds`, and counts towards the quota.
+        It is not sent again. If it was written, its identifier stays out of use as long
+        as the peer may remember it, see `DroppedIds`, and counts towards the quota.
         """
         packet_id = delivery.packet_id
         if delivery.state == QUEUED:
@@ -285,7 +282,7 @@ class Outbound:
         return True
 
     def pump(self, out: list[bytes], now: float) -> None:
-        """Write what the send quota allows (§4.9): first what is sent again."""
+        """Write deliveries as the send quota allows (§4.9), those sent before first."""
         if not self._resend and not self._queued:
             return
         room = self._limit - self.in_flight
@@ -320,14 +317,14 @@ class Outbound:
         self._sent[packet_id] = delivery
         head, tail = delivery.head, delivery.tail
         if head:
-            # It is hardly ever needed again: what is kept is the message.
+            # The packet is hardly ever needed again: keep only the message.
             delivery.head = delivery.tail = b""
         else:
             head, tail = self._encode(delivery, now)
         _write(head, tail, packet_id, out)
 
     def _send_again(self, delivery: Delivery, out: list[bytes], now: float) -> None:
-        """Write a delivery that the peer may have had already: it can't expire."""
+        """Write a delivery that the peer may already have received: it can't expire."""
         head, tail = delivery.head, delivery.tail
         if head:
             delivery.head = delivery.tail = b""
@@ -340,16 +337,16 @@ class Outbound:
     def resume(self, out: list[bytes], refusal: Refusal, now: float) -> list[Delivery]:
         """Go on where the last connection ended (§4.4): the peer kept the session.
 
-        PUBREL goes first, for what had been received, then PUBLISH with DUP, each
-        in the original order and within the send quota.
+        First it sends PUBREL for the messages that the peer had received, then PUBLISH
+        with DUP, each in the original order and within the send quota.
 
         Args:
-            out: Where to write.
-            refusal: Tells which deliveries this connection forbids.
+            out: The buffer to write to.
+            refusal: Returns why this connection forbids a delivery.
             now: The time.
 
         Returns:
-            What ended because the peer no longer accepts it.
+            The deliveries that ended because the peer no longer accepts them.
         """
         refused = [
             self._finish(delivery, ReasonCode(code))
@@ -364,18 +361,19 @@ class Outbound:
         return refused
 
     def restart(self, out: list[bytes], refusal: Refusal, now: float) -> list[Delivery]:
-        """Begin anew: the peer has lost the session (§3.2.2.1.1).
+        """Start again: the peer has lost the session (§3.2.2.1.1).
 
-        What it never acknowledged is sent again as a new message. What it had
-        received (PUBREC came) is done: sending it again could deliver it twice.
+        Messages that it never acknowledged are sent again as new ones. Messages that it
+        had received (PUBREC came) are done: sending them again could deliver them
+        twice.
 
         Args:
-            out: Where to write.
+            out: The buffer to write to.
             refusal: As for `resume`.
             now: The time.
 
         Returns:
-            What ended by this.
+            The deliveries that ended.
         """
         ended = [
             self._finish(delivery, SUCCESS) for delivery in [*self._released.values()]
@@ -398,12 +396,12 @@ class Outbound:
         """Handle a PUBACK, PUBREC or PUBCOMP.
 
         Returns:
-            The delivery that it ends, or None: it goes on, or is not known. The
-            latter is ignored, as it comes from brokers in good faith, but for
-            PUBREC, which wants a PUBREL (§4.3.3).
+            The delivery that it ends; None: the flow continues, or the identifier is
+            unknown. An unknown identifier is ignored, since correct brokers may send
+            one, except in a PUBREC, which needs a PUBREL (§4.3.3).
 
         Raises:
-            PacketError: The packet identifier is that of another kind of flow.
+            PacketError: The packet identifier belongs to another kind of flow.
         """
         packet_id = ack.packet_id
         delivery = self._sent.get(packet_id)
@@ -412,7 +410,7 @@ class Outbound:
                 if not self._is_for_dropped(ack, out, now):
                     self._refuse_if_used(ack)
                 return None
-            # RabbitMQ 3 answers QoS 2 with PUBACK on MQTT 3: it takes it at QoS 1.
+            # RabbitMQ 3 answers QoS 2 with PUBACK on MQTT 3: it accepts it at QoS 1.
             if delivery.qos != 1 and self._version >= V5:
                 raise PacketError(PROTOCOL_ERROR, "PUBACK for a PUBLISH with QoS 2")
             return self._finish(delivery, ack.reason_code, ack)
@@ -440,7 +438,7 @@ class Outbound:
                 self._resend.pop(delivery, None)
             del self._sent[packet_id]
             delivery.state = RELEASED
-            # From now on only its identifier counts.
+            # From now on only its identifier is needed.
             self._drop_packet(delivery)
             delivery.reason_code = ack.reason_code
             self._released[packet_id] = delivery
@@ -460,14 +458,14 @@ class Outbound:
         return None
 
     def _is_for_dropped(self, ack: Ack, out: list[bytes], now: float) -> bool:
-        """Whether an acknowledgement is that of a dropped delivery, and is handled."""
+        """Handle an acknowledgement of a dropped delivery; False: it is not one."""
         if not len(self._dropped):
             return False
         if not self._dropped.acknowledge(ack, self._version, out):
             return False
         if self._changes is not None and not self._dropped.has(ack.packet_id):
             self._changes.append(Change(ChangeKind.UNBLOCKED, ack.packet_id))
-        # It may have made room.
+        # It may have made room in the quota.
         self.pump(out, now)
         return True
 
@@ -487,14 +485,14 @@ class Outbound:
             del self._released[delivery.packet_id]
         else:
             if delivery.state == SENT:
-                # The peer may acknowledge what was not sent again yet.
+                # The peer may acknowledge a delivery that was not sent again yet.
                 if self._resend:
                     self._resend.pop(delivery, None)
                 del self._sent[delivery.packet_id]
             else:
                 del self._queued[delivery]
             self._drop_packet(delivery)
-        # A PUBREC that says "no matching subscribers" stands until PUBCOMP.
+        # The code of a PUBREC, "no matching subscribers", is kept until PUBCOMP.
         if reason_code:
             delivery.reason_code = reason_code
         if ack is not None:

@@ -1,4 +1,4 @@
-"""What comes out of the engine: changes, bytes and happenings."""
+"""The output of the engine: changes, bytes and happenings."""
 
 from aiomqtt.exceptions import MqttError
 
@@ -10,17 +10,16 @@ from .requests import Request
 
 
 class Arrived:
-    """Messages arrived, one after the other with nothing else in between.
+    """Messages arrived, with no other happening between them.
 
     Attributes:
         messages: The messages, in order.
-        size: What they take of memory, about, in bytes.
+        size: An estimate of the memory that they use, in bytes.
     """
 
     __slots__ = ("messages", "size")
 
     def __init__(self, messages: list[Publish], size: int) -> None:
-        """Take the messages."""
         self.messages: list[Publish] = messages
         self.size: int = size
 
@@ -31,41 +30,39 @@ class Connected:
     __slots__ = ("connack",)
 
     def __init__(self, connack: Connack) -> None:
-        """Take the CONNACK."""
         self.connack: Connack = connack
 
 
 class Closed:
-    """The connection is over: write what is left, close it.
+    """The connection is over: write the remaining bytes, and close it.
 
-    Behind it comes what ends with it: the requests that were not answered, and the
-    deliveries, when the session has ended too.
+    After it come the happenings that it causes: the requests that were not answered,
+    and, if the session has ended too, the deliveries.
 
     Attributes:
-        error: Why; None after `disconnect`.
+        error: The reason; None after `disconnect`.
         connack: The CONNACK with which the broker refused, or None.
     """
 
     __slots__ = ("connack", "error")
 
     def __init__(self, error: MqttError | None, connack: Connack | None = None) -> None:
-        """Take the reason."""
         self.error: MqttError | None = error
         self.connack: Connack | None = connack
 
 
-# A Delivery or a Request is what happened when it ended, in whatever way: each of them
-# is handed over exactly once.
+# A Delivery or a Request becomes a happening when it ends, however it ends: each of
+# them exactly once.
 Happening = Arrived | Connected | Delivery | Request | Closed
 
 
 class Output:
-    """What the caller has to do, in this order.
+    """The tasks of the caller, in this order: store, write, handle.
 
     Attributes:
-        changes: The changes of a durable session: to be stored before the bytes leave.
-        data: The bytes, whole packets.
-        happenings: What happened, in that order.
+        changes: The changes of a durable session, to store before the bytes leave.
+        data: The bytes to write, complete packets.
+        happenings: The happenings, in order.
     """
 
     __slots__ = ("changes", "data", "happenings")
@@ -82,12 +79,12 @@ class Output:
 
 
 class PendingOutput:
-    """What the engine has to hand over, until the caller takes it.
+    """The output of the engine that the caller has not taken yet.
 
     Attributes:
-        data: The bytes to write, whole packets.
+        data: The bytes to write, complete packets.
         messages: The messages that arrived since the last happening.
-        size: How many bytes were received since then.
+        size: The number of bytes received since then.
     """
 
     def __init__(self) -> None:
@@ -97,7 +94,7 @@ class PendingOutput:
         self.size: int = 0
 
     def add(self, happening: Happening) -> None:
-        """Add a happening behind the messages that arrived before it."""
+        """Add a happening after the messages that arrived before it."""
         if self.messages:
             self._add_messages()
         self._happenings.append(happening)
@@ -109,7 +106,7 @@ class PendingOutput:
         self.size = 0
 
     def take(self, changes: list[Change] | None) -> Output:
-        """Return all of it, with the changes of the session, and start anew."""
+        """Return all of it, with the changes of the session, and start again."""
         if self.messages:
             self._add_messages()
         output = Output(changes, self.data, self._happenings)

@@ -15,12 +15,11 @@ class Request:
         filters: The topic filters, in their order.
         options: The options of each, for a SUBSCRIBE.
         identifier: The Subscription Identifier; 0: none.
-        is_answered: Whether the acknowledgement came; it does not when the connection
-            ends before.
+        is_answered: Whether the acknowledgement came before the connection ended.
         reason_codes: The codes, one for each topic filter; empty until they come,
             and for an UNSUBSCRIBE below 5.0.
         properties: The properties of the acknowledgement, or None.
-        waiter: Whatever the caller wants to find here when it is done.
+        waiter: An object of the caller, for use when the request is done.
     """
 
     __slots__ = (
@@ -36,7 +35,6 @@ class Request:
     )
 
     def __init__(self, answer: PacketType, packet_id: int, filters: list[str]) -> None:
-        """Wait for an answer with a code for each filter."""
         self.answer: PacketType = answer
         self.packet_id: int = packet_id
         self.filters: list[str] = filters
@@ -49,7 +47,7 @@ class Request:
 
 
 class Requests:
-    """The requests of one connection that are not answered yet."""
+    """The unanswered requests of one connection."""
 
     def __init__(self) -> None:
         # Valid for the connection.
@@ -60,7 +58,7 @@ class Requests:
         self._requests[request.packet_id] = request
 
     def end(self) -> list[Request]:
-        """Return those that will not be answered: the connection has ended."""
+        """Return the requests that won't be answered: the connection has ended."""
         requests = [*self._requests.values()]
         self._requests.clear()
         return requests
@@ -69,7 +67,7 @@ class Requests:
         """Return the request that a SUBACK or UNSUBACK answers; None: there is none.
 
         Raises:
-            PacketError: It is not the answer to such a request.
+            PacketError: It does not fit the request with its packet identifier.
         """
         request = self._requests.get(packet.packet_id)
         if request is None:

@@ -1,4 +1,4 @@
-"""What outlives a connection (MQTT 5.0 §4.1): the session state of one side."""
+"""The session state of one side, which outlives connections (MQTT 5.0 §4.1)."""
 
 from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.standard.tables import PacketType
@@ -21,15 +21,14 @@ class Session:
         client_id: The client identifier that the session belongs to.
         outbound: The messages that were published and are not acknowledged.
         inbound: The messages that were received and are not completed.
-        subscriptions: The subscriptions that the program asked for and the broker
+        subscriptions: The subscriptions that the program requested and the broker
             granted, by topic filter.
-        exists: Whether there is a session to go on with.
+        exists: Whether there is a session to resume.
         connected_before: Whether a connection has ever been accepted.
     """
 
     def __init__(self, client_id: str, is_durable: bool = False) -> None:
-        """Start without a session."""
-        # Valid until the caller takes them; None: they are not recorded.
+        # Valid until the caller takes them; None: changes are not recorded.
         self._changes: list[Change] | None = [] if is_durable else None
         # Valid for the session.
         self.client_id: str = client_id
@@ -41,7 +40,7 @@ class Session:
 
     @classmethod
     def restore(cls, state: SessionState, is_durable: bool = False) -> "Session":
-        """Make a session that goes on where the state was taken."""
+        """Create a session that continues from a state."""
         session = cls(state.client_id, is_durable)
         session.exists = state.exists
         session.connected_before = state.connected_before
@@ -77,7 +76,7 @@ class Session:
     def identify(
         self, client_id: str, exists: bool, connected_before: bool | None = None
     ) -> None:
-        """Take note of the client identifier, and of whether there is a session."""
+        """Record the client identifier, and whether there is a session."""
         if connected_before is None:
             connected_before = self.connected_before
         values = (client_id, exists, connected_before)
@@ -88,7 +87,7 @@ class Session:
             self._changes.append(Change(ChangeKind.IDENTIFIED, None, values))
 
     def on_answer(self, request: Request) -> None:
-        """Take note of the subscriptions that the broker has granted or ended."""
+        """Record the subscriptions that the broker has granted or ended."""
         codes = request.reason_codes
         for index, topic_filter in enumerate(request.filters):
             if codes and codes[index] >= FIRST_FAILURE:

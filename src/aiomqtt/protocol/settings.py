@@ -1,4 +1,4 @@
-"""What a client connects with."""
+"""The settings of a client's connections."""
 
 from typing import NamedTuple
 
@@ -10,20 +10,20 @@ from .packets import Connect, WillMessage
 
 
 class Settings(NamedTuple):
-    """What every CONNECT of a client says, and the bounds of its publishing."""
+    """The contents of every CONNECT of a client, and the bounds of its publishing."""
 
     version: ProtocolVersion
     client_id: str = ""
-    # None: only until a connection was accepted; then the session goes on.
+    # None: true until a connection has been accepted, then false.
     clean_start: bool | None = None
     keep_alive: int = 60  # seconds
     username: str | None = None
     password: bytes | None = None
     will: WillMessage | None = None
     properties: Properties | None = None
-    # None: what the broker's Receive Maximum allows, below 5.0 IN_FLIGHT_V3.
+    # None: the broker's Receive Maximum, below 5.0 IN_FLIGHT_V3.
     maximum_in_flight: int | None = None
-    # How many QoS 1 and 2 publishes may be unfinished; None: no limit.
+    # The maximum number of unfinished QoS 1 and 2 publishes; None: no limit.
     maximum_queued: int | None = None
 
     def to_connect(self, client_id: str, connected_before: bool) -> Connect:
