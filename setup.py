@@ -37,6 +37,7 @@ HOT = (
     "aiomqtt/net/sink.py",
     "aiomqtt/net/unread.py",
     "aiomqtt/net/writing.py",
+    "aiomqtt/protocol/codec/encoded.py",
     "aiomqtt/protocol/codec/fast.py",
     "aiomqtt/protocol/codec/properties.py",
     "aiomqtt/protocol/codec/size.py",

@@ -12,6 +12,17 @@ from .topic import Topic, TopicLike
 NO_PROPERTIES: Final = Properties()
 
 
+@mypyc_attr(acyclic=True)
+class EncodedProperties:
+    """Properties that were checked, and are decoded when a program reads them."""
+
+    __slots__ = ()
+
+    def decode(self) -> Properties | None:
+        """Decode them."""
+        raise NotImplementedError
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Message:
     """A message, as the broker sent it.
@@ -39,6 +50,7 @@ class Message:
         "__dict__",
         "__weakref__",
         "carried",
+        "encoded",
         "packet_id",
         "payload",
         "qos",
@@ -65,17 +77,22 @@ class Message:
         # NO_PROPERTIES, shared by all messages without properties, until a program
         # reads them.
         self.carried: Properties | None = properties
+        # With NO_PROPERTIES: those that the program has not read.
+        self.encoded: EncodedProperties | None = None
 
     @property
     def properties(self) -> Properties | None:
         """Its properties; ``None`` below MQTT 5.0."""
         if self.carried is NO_PROPERTIES:
-            self.carried = Properties()
+            encoded = self.encoded
+            self.carried = Properties() if encoded is None else encoded.decode()
+            self.encoded = None
         return self.carried
 
     @properties.setter
     def properties(self, value: Properties | None) -> None:
         self.carried = value
+        self.encoded = None
 
     @property
     def mid(self) -> int | Any:

@@ -6,7 +6,7 @@ package, and be slower when compiled.
 
 from typing import ClassVar
 
-from aiomqtt.message import Message
+from aiomqtt.message import EncodedProperties, Message
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode, SubscribeOptions
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 from aiomqtt.topic import Topic
@@ -155,6 +155,7 @@ class Publish(Message):
         mid: int,
         properties: Properties | None,
         dup: bool,
+        encoded: EncodedProperties | None = None,
     ) -> None:
         self.topic = topic
         self.payload = payload
@@ -162,6 +163,7 @@ class Publish(Message):
         self.retain = retain
         self.packet_id = mid
         self.carried = properties
+        self.encoded = encoded
         self.dup: bool = dup
 
     def _copied_as(self) -> type[Message]:

@@ -263,6 +263,9 @@ def same(packet: Packet) -> object:
     An empty set of properties says what none says; a PUBLISH is compared by its
     fields, for messages have no equality.
     """
+    if isinstance(packet, Publish):
+        # So that they are decoded.
+        _ = packet.properties
     fields = {name: getattr(packet, name) for name in _slots(packet)}
     for name, field in fields.items():
         if name in ("properties", "carried"):

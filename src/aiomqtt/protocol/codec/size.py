@@ -42,6 +42,9 @@ def properties_size(properties: Properties, is_wide: bool, encoded: int) -> int:
 def message_size(message: Message) -> int:
     """Estimate the memory that a message uses, from its fields alone."""
     size = MESSAGE_SIZE + len(message.payload) + _text_size(message.topic.value)
+    if message.encoded is not None:
+        # Decoded now, as it has to be the same size when the program has read them.
+        _ = message.properties
     if message.carried is not None:
         values: dict[str, Any] = message.carried.present
         if values:

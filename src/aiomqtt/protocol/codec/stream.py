@@ -18,6 +18,7 @@ from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
 from .decode import check_first_byte, decode
+from .encoded import check_encoded
 from .fast import CACHED_LENGTH, decode_topic, decoded_topics
 from .properties import decode_properties
 from .size import WIDE, properties_size
@@ -81,6 +82,7 @@ class Decoder:
     __slots__ = (
         "_held",
         "_held_size",
+        "_is_lazy",
         "_is_v5",
         "_last_name",
         "_last_topic",
@@ -110,6 +112,9 @@ class Decoder:
         self.maximum_packet_size: int | None = maximum_packet_size
         self._sender = sender
         self._is_v5 = version >= V5
+        # A client hands properties to a program, which may not read them. A broker has
+        # to look at them, and passes them on.
+        self._is_lazy = sender is Role.SERVER
         # The chunks of an incomplete packet, and the minimum of its final size.
         self._held: list[bytes | bytearray] = []
         self._held_size = 0
@@ -234,7 +239,12 @@ class Decoder:
             length = data[position + 1]
             start = position + 2
             if length >= 0x80:
-                length, start = _remaining_length(data, position, end)
+                second = data[start] if start < end else 0x80
+                if 0 < second < 0x80:
+                    length = (length & 0x7F) | second << 7
+                    start += 1
+                else:
+                    length, start = _remaining_length(data, position, end)
                 if not start:
                     self._hold(data, position, end + 1)
                     break
@@ -281,19 +291,26 @@ class Decoder:
             # The table decodes the unusual packets and reports the wrong ones.
             if topic is not None and body <= stop and (packet_id or not qos):
                 properties = None
+                encoded = None
                 if self._is_v5 and body < stop and not data[body]:
                     properties = NO_PROPERTIES
                     body += 1
-                elif self._is_v5:
+                elif self._is_v5 and self._is_lazy:
+                    encoded = check_encoded(data, body, stop, self._maximum_items)
+                if encoded is not None:
+                    properties = NO_PROPERTIES
+                    body += encoded.size
+                    self.kept += encoded.memory
+                elif self._is_v5 and properties is None:
                     reader = Reader(data, body, stop, self._maximum_items)
                     properties = decode_properties(
                         reader, PUBLISH_TYPE, self.version, self._sender
                     )
-                    encoded = data[body : reader.position]
+                    section = data[body : reader.position]
                     body = reader.position
                     if properties is not None:
                         self.kept += properties_size(
-                            properties, not encoded.isascii(), len(encoded)
+                            properties, not section.isascii(), len(section)
                         )
                 return Publish(
                     topic,
@@ -303,6 +320,7 @@ class Decoder:
                     packet_id,
                     properties,
                     first & 8 == 8,
+                    encoded,
                 )
         elif route == ACK and stop - start == 2:
             packet_id = data[start] << 8 | data[start + 1]
