@@ -21,6 +21,7 @@ REPOSITORY = re.compile(
 CASES = [
     *(("docs/broker.md", number) for number in range(3)),
     *(("docs/testing-faults.md", number) for number in range(2)),
+    ("docs/testing-transports.md", 0),
 ]
 
 
@@ -40,6 +41,7 @@ def test_the_program_runs(page, number):
 def test_no_program_is_left_out():
     assert len(programs("docs/broker.md")) == 3
     assert len(programs("docs/testing-faults.md")) == 2
+    assert len(programs("docs/testing-transports.md")) == 1
 
 
 def targets(page: str) -> list[str]:

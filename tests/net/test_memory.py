@@ -1,4 +1,7 @@
-"""Connections in memory: each conversation runs over sockets too, with one outcome."""
+"""Connections in memory, where `check_transport` does not reach.
+
+A conversation that sockets can have too runs over both, with one outcome.
+"""
 
 import asyncio
 import contextvars
@@ -142,37 +145,6 @@ async def memory(anyio_backend):
 # --- bytes ------------------------------------------------------------------------
 
 
-async def test_bytes_go_both_ways_in_order(pair):
-    near, far = pair
-    near.transport.write(b"a")
-    near.transport.writelines([b"b", bytearray(b"c"), memoryview(b"d")])
-    near.transport.write(b"")
-    near.transport.writelines([])
-    far.transport.write(bytearray(b"e"))
-    far.transport.write(memoryview(b"f"))
-    assert near.log == far.log == ["made"]  # nothing from within `write`
-    await far.until(b"abcd")
-    await near.until(b"ef")
-
-
-async def test_what_is_written_is_what_it_was_when_it_was_written(pair):
-    near, far = pair
-    data = bytearray(b"abc")
-    near.transport.write(data)
-    near.transport.write(memoryview(data)[1:])
-    data[:] = b"xyz"
-    await far.until(b"abcbc")
-
-
-async def test_an_end_may_answer_in_the_middle(pair):
-    near, far = pair
-    far.then["data"] = lambda: far.transport.write(b"answer")
-    near.then["data"] = near.transport.close
-    near.transport.write(b"question")
-    await near.until(b"answer", LOST)
-    await far.until(b"question", "eof", LOST)
-
-
 @pytest.mark.parametrize("wrong", ["text", None, 5])
 async def test_what_is_no_bytes(asyncio_pair, wrong):
     near, far = asyncio_pair
@@ -234,24 +206,6 @@ async def test_one_turn_reads_no_more_than_a_socket_would(memory):
 # --- flow control -----------------------------------------------------------------
 
 
-async def test_reading_pauses(pair):
-    near, far = pair
-    far.transport.pause_reading()
-    far.transport.pause_reading()
-    assert not far.transport.is_reading()
-    near.transport.write(b"a")
-    await turns(10)
-    assert far.log == ["made"]
-    far.transport.resume_reading()
-    far.transport.resume_reading()
-    assert far.transport.is_reading()
-    await far.until(b"a")
-    far.transport.pause_reading()
-    far.transport.resume_reading()
-    near.transport.write(b"b")
-    await far.until(b"ab")
-
-
 async def test_reading_pauses_in_the_middle(memory):
     near, far = memory
     far.then["data"] = far.transport.pause_reading
@@ -263,22 +217,6 @@ async def test_reading_pauses_in_the_middle(memory):
     far.transport.resume_reading()
     await turns(5)
     assert far.log == ["made", large * 2]
-
-
-async def test_writing_pauses_while_the_peer_does_not_read(pair):
-    near, far = pair
-    assert near.transport.get_write_buffer_size() == 0
-    far.transport.pause_reading()
-    near.transport.write(b"x" * MUCH)
-    near.transport.write(b"x")
-    await near.until("pause")
-    assert near.transport.get_write_buffer_size() > 64 * 1024
-    await turns(10)
-    assert near.log == ["made", "pause"]
-    far.transport.resume_reading()
-    await near.until("pause", "resume")
-    await far.until(b"x" * (MUCH + 1))
-    assert near.transport.get_write_buffer_size() == 0
 
 
 async def test_the_limits(memory):
@@ -325,12 +263,6 @@ async def test_limits_are_set(pair, arguments, limits):
     assert near.transport.get_write_buffer_limits() == limits
 
 
-@pytest.mark.parametrize("arguments", [{"high": 1, "low": 2}, {"high": 1, "low": -1}])
-async def test_limits_that_make_no_sense(pair, arguments):
-    with pytest.raises(ValueError, match="must be >="):
-        pair[0].transport.set_write_buffer_limits(**arguments)
-
-
 async def test_lower_limits_pause_at_once(memory):
     near, far = memory
     near.transport.write(b"x")
@@ -353,31 +285,6 @@ async def test_it_may_write_when_it_resumes(memory):
 # --- the end of the file ----------------------------------------------------------
 
 
-async def test_the_end_closes_the_peer(pair):
-    near, far = pair
-    assert near.transport.can_write_eof()
-    near.transport.write(b"a")
-    near.transport.write_eof()
-    near.transport.write_eof()
-    await far.until(b"a", "eof", LOST)
-    await near.until("eof", LOST)
-
-
-async def test_a_peer_that_stays_open_writes_on(pair):
-    near, far = pair
-    far.keep_open = True
-    near.transport.write_eof()
-    await far.until("eof")
-    await turns(5)
-    far.transport.pause_reading()
-    far.transport.write(b"a")
-    await near.until(b"a")
-    assert not far.transport.is_closing()
-    far.transport.close()
-    await far.until("eof", LOST)
-    await near.until(b"a", "eof", LOST)
-
-
 async def test_both_say_that_it_is_the_end(pair):
     near, far = pair
     near.keep_open = far.keep_open = True
@@ -391,38 +298,6 @@ async def test_both_say_that_it_is_the_end(pair):
     far.transport.close()
     await near.until(b"b", "eof", LOST)
     await far.until(b"a", "eof", LOST)
-
-
-async def test_nothing_is_written_after_the_end(pair):
-    near, far = pair
-    near.transport.write_eof()
-    with pytest.raises(RuntimeError, match="write_eof"):
-        near.transport.write(b"a")
-    with pytest.raises(RuntimeError, match="write_eof"):
-        near.transport.writelines([b"a"])
-    await far.until("eof", LOST)
-
-
-async def test_the_end_comes_after_what_was_written(pair):
-    near, far = pair
-    far.transport.pause_reading()
-    near.transport.write(b"x" * MUCH)
-    near.transport.write_eof()
-    await turns(5)
-    assert far.log == ["made"]
-    far.transport.resume_reading()
-    await far.until(b"x" * MUCH, "eof", LOST)
-    await near.until("pause", "resume", "eof", LOST)
-
-
-async def test_the_end_waits_while_the_peer_does_not_read(pair):
-    near, far = pair
-    far.transport.pause_reading()
-    near.transport.write_eof()
-    await turns(5)
-    assert far.log == ["made"]
-    far.transport.resume_reading()
-    await far.until("eof", LOST)
 
 
 # --- closing ----------------------------------------------------------------------
@@ -445,35 +320,6 @@ async def test_close(asyncio_pair):
     near.transport.abort()
 
 
-async def test_close_lets_out_what_was_written(pair):
-    near, far = pair
-    near.transport.write(b"x" * MUCH)
-    near.transport.write(b"y")
-    near.transport.close()
-    await far.until(b"x" * MUCH + b"y", "eof", LOST)
-    await near.until("pause", "resume", LOST)
-
-
-async def test_close_waits_for_a_peer_that_does_not_read(pair):
-    near, far = pair
-    far.transport.pause_reading()
-    near.transport.write(b"x" * MUCH)
-    near.transport.close()
-    await turns(10)
-    assert near.log == ["made", "pause"]
-    far.transport.resume_reading()
-    await far.until(b"x" * MUCH, "eof", LOST)
-    await near.until("pause", "resume", LOST)
-
-
-async def test_both_close_at_once(pair):
-    near, far = pair
-    near.transport.close()
-    far.transport.close()
-    await near.until(LOST)
-    await far.until(LOST)
-
-
 async def test_both_close_with_something_to_say(pair):
     near, far = pair
     near.transport.write(b"a")
@@ -491,31 +337,6 @@ async def test_close_when_made(anyio_backend):
         await connect(near, far)
         await near.until("eof", LOST)
         await far.until(LOST)
-
-
-async def test_abort(pair):
-    near, far = pair
-    near.transport.abort()
-    near.transport.abort()
-    near.transport.close()
-    assert near.transport.is_closing()
-    assert near.log == ["made"]
-    await near.until(LOST)
-    await far.until("eof", LOST)
-
-
-async def test_abort_forgets_what_was_written(asyncio_pair):
-    near, far = asyncio_pair
-    far.transport.pause_reading()
-    near.transport.write(b"x" * MUCH)
-    near.transport.close()
-    near.transport.abort()
-    assert near.transport.get_write_buffer_size() == 0
-    await near.until("pause", LOST)
-    far.transport.resume_reading()
-    await far.until_lost()
-    # A socket has let out some of it before.
-    assert len(b"".join(entry for entry in far.log if type(entry) is bytes)) < MUCH
 
 
 # --- what is written to an end that is closed ---------------------------------------
@@ -581,19 +402,6 @@ async def test_who_was_to_write_the_rest_is_done_when_nobody_reads_it(memory):
 
 
 # --- protocols --------------------------------------------------------------------
-
-
-async def test_the_protocol_may_change(pair):
-    near, far = pair
-    assert near.transport.get_protocol() is near
-    other = End()
-    near.transport.set_protocol(other)
-    assert near.transport.get_protocol() is other
-    far.transport.write(b"a")
-    far.transport.close()
-    await other.until_lost()
-    assert other.log == [b"a", "eof", LOST]
-    near.log.append(LOST)  # for the fixture
 
 
 @pytest.mark.parametrize(
@@ -764,12 +572,6 @@ async def test_nobody_of_that_name(anyio_backend):
         await open_memory("b", End)
 
 
-async def test_a_connection_outlives_what_accepted_it(pair):
-    near, far = pair  # which has closed the server
-    near.transport.write(b"a")
-    await far.until(b"a")
-
-
 def test_another_event_loop():
     async def connect():
         await open_memory("a", End)
@@ -793,20 +595,3 @@ def test_another_event_loop():
 
     asyncio.run(again())
     server.close()
-
-
-@pytest.mark.parametrize("steps", range(4))
-async def test_opening_is_cancelled(anyio_backend, steps):
-    near, far = End(), End()
-    server = listen("a", lambda: far)
-    task = asyncio.ensure_future(open_memory("a", lambda: near))
-    await turns(steps)
-    task.cancel()
-    await asyncio.wait([task])
-    await turns(5)
-    server.close()
-    if not task.cancelled():
-        near.transport.close()
-        await turns(5)
-    for end in (near, far):
-        assert not end.log or end.log[-1] == LOST

@@ -2,6 +2,7 @@
 
 - `Script`: a scripted broker, packet by packet;
 - `serve`, `RawPeer` and `RawServer`: a scripted broker in raw bytes;
+- `check_transport`: checks for an implementation of a transport;
 - `FaultProxy` and `FaultOrder`: a network that fails at a chosen packet;
 - the fixtures `mqtt_broker` and `mqtt_client` for pytest, which need no import.
 """
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiomqtt.standard.tables import PacketType
 
 if TYPE_CHECKING:
+    from .checks import check_transport
     from .direction import BROKER, CLIENT, Sender
     from .fault_proxy import FaultOrder, FaultProxy
     from .raw_peer import RawPeer, RawServer, serve
@@ -43,6 +45,7 @@ _MODULES = {
     "RawServer": "raw_peer",
     "Script": "script",
     "Sender": "direction",
+    "check_transport": "checks",
     "serve": "raw_peer",
 }
 
@@ -70,6 +73,7 @@ __all__ = [
     "RawServer",
     "Script",
     "Sender",
+    "check_transport",
     "serve",
 ]
 
