@@ -1,7 +1,7 @@
 """A complete MQTT 3.1, 3.1.1 and 5.0 broker inside the process.
 
-It is for tests, demos, development and small programs of a single process; nothing of
-it is written to disk.
+It is for tests, demos, development and small programs in a single process. It writes
+nothing to disk.
 """
 
 from .broker import Broker, Listener

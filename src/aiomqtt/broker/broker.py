@@ -1,4 +1,4 @@
-"""The broker as a program sees it."""
+"""The public class of the broker."""
 
 import asyncio
 import itertools
@@ -50,9 +50,9 @@ from .statistics import Statistics
 
 LOGGER: Final = logging.getLogger("aiomqtt.broker")
 
-# How many seconds clients may take to close their side when the broker stops.
+# The seconds that clients have to close their side when the broker stops.
 SHUTDOWN_GRACE: Final = 0.5
-# How many connections the system may hold until they are accepted.
+# The maximum number of connections that wait in the system to be accepted.
 BACKLOG: Final = 1024
 
 _numbers = itertools.count(1)
@@ -69,40 +69,42 @@ class Listener(NamedTuple):
 class Broker:
     """An MQTT broker inside the process, as an asynchronous context manager.
 
-    It speaks MQTT 3.1, 3.1.1 and 5.0 and is for tests, demos, development and small
-    programs of a single process. Entering starts it, leaving disconnects all clients.
-    Nothing is written to disk, but sessions and retained messages stay with the object:
-    entering it again is the restart of a broker that has kept them. All methods belong
-    to the event loop that it was entered in.
+    It supports MQTT 3.1, 3.1.1 and 5.0 and is for tests, demos, development and small
+    programs in a single process. It starts when entered, and disconnects all clients
+    when left. It writes nothing to disk, but the object keeps sessions and retained
+    messages: entering it again is like restarting a broker that has kept them. Call its
+    methods only in the event loop in which it was entered.
 
     Args:
         host: The address to listen on; a name: all its addresses, on one port; "": all
             addresses of this host; ``None``: none, for the memory transport only.
         port: The port; 0: a free one.
-        name: By which name ``Client(name, transport="memory")`` finds it in this
-            process; ``None``: a generated one.
-        ssl_context: The context for TLS, made for a server; ``None``: no TLS.
-        credentials: The passwords by user name; ``None``: anybody may connect. Clients
-            without a user name are refused with 0x87, wrong ones with 0x86.
+        name: The name for ``Client(name, transport="memory")`` in this process;
+            ``None``: a generated one.
+        ssl_context: The server's context for TLS; ``None``: no TLS.
+        credentials: The passwords by user name; ``None``: every client may connect.
+            Clients without a user name are refused with 0x87, and those with a wrong
+            user name or password with 0x86.
         authenticate: Decides who may connect: called with a `ClientInfo` it returns
             ``True``, ``False`` (0x86), a reason code or a `Refusal`.
-        authorize: Decides who may publish and subscribe: called with a `ClientInfo`,
-            ``"publish"`` or ``"subscribe"``, and the topic or filter, for each of them,
-            it returns ``True``, ``False`` (0x87) or a reason code.
+        authorize: Decides who may publish and subscribe: called for each topic or
+            filter with a `ClientInfo`, ``"publish"`` or ``"subscribe"``, and the topic
+            or filter, it returns ``True``, ``False`` (0x87) or a reason code.
         enhanced_authentication: Decides about clients with an Authentication Method
             (MQTT 5.0 §4.12): called with an `Authentication` when they connect and when
-            they authenticate anew, it returns ``True``, the last Authentication Data,
+            they reauthenticate, it returns ``True``, the last Authentication Data,
             ``False`` (0x87), a reason code or a `Refusal`. ``None``: such clients are
             refused with 0x8C.
-        limits: What it offers and how much it spends; ``None``: `Limits()`.
-        sys_interval: How often the ``$SYS`` topics are brought up to date, in seconds;
+        limits: The features of the broker and the resources for clients; ``None``:
+            `Limits()`.
+        sys_interval: The interval at which the ``$SYS`` topics are updated, in seconds;
             0: there are none.
-        logger: Where to log: at INFO who comes and goes, at DEBUG all packets;
-            ``None``: the logger named "aiomqtt.broker".
+        logger: The logger for connections and disconnections (INFO) and for all packets
+            (DEBUG); ``None``: the logger named "aiomqtt.broker".
 
     Raises:
-        ValueError: The name is taken, when entered.
-        OSError: The address can't be listened on, when entered.
+        ValueError: The name is already used; raised when entered.
+        OSError: It is impossible to listen on the address; raised when entered.
     """
 
     def __init__(
@@ -152,7 +154,7 @@ class Broker:
     # --- starting and stopping ------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Start it; see `start`."""
+        """Start the broker; see `start`."""
         await self.start()
         return self
 
@@ -162,18 +164,18 @@ class Broker:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Stop it; see `stop`."""
+        """Stop the broker; see `stop`."""
         await self.stop()
 
     async def start(self) -> None:
-        """Start it; returns when it listens.
+        """Start the broker; return when it listens.
 
         A port that the system chose stays the same when it is started again.
 
         Raises:
-            OSError: The address can't be listened on.
+            OSError: It is impossible to listen on the address.
             ValueError: Another broker has the name.
-            RuntimeError: It is running.
+            RuntimeError: It is already running.
         """
         if self._connection_set is not None:
             msg = "The broker is running."
@@ -217,13 +219,13 @@ class Broker:
             host: The address; a name: all its addresses, on one port; "": all addresses
                 of this host.
             port: The port; 0: a free one.
-            ssl_context: The context for TLS, made for a server; ``None``: no TLS.
+            ssl_context: The server's context for TLS; ``None``: no TLS.
 
         Returns:
-            Where it listens.
+            The address and port that it listens on.
 
         Raises:
-            OSError: The address can't be listened on.
+            OSError: It is impossible to listen on the address.
             RuntimeError: The broker is not running.
         """
         running = self._running()
@@ -246,10 +248,10 @@ class Broker:
         return listener
 
     async def stop(self) -> None:
-        """Disconnect all clients (0x8B) and stop; returns when all is closed.
+        """Disconnect all clients (0x8B) and stop; return when everything is closed.
 
-        Sessions and retained messages are kept for the next start. A broker that is not
-        running is left as it is.
+        Sessions and retained messages are kept for the next start. It does nothing if
+        the broker is not running.
         """
         connection_set = self._connection_set
         if connection_set is None:
@@ -270,10 +272,10 @@ class Broker:
             await one.wait_closed()
 
     def kill(self) -> None:
-        """Stop as in a crash: nobody is told, no will is published.
+        """Stop as in a crash: without a DISCONNECT to clients, and without wills.
 
         Sessions and retained messages are kept for the next start, as by a broker that
-        writes them to disk at once. A broker that is not running is left as it is.
+        writes them to disk at once. It does nothing if the broker is not running.
         """
         connection_set = self._connection_set
         if connection_set is None:
@@ -290,7 +292,7 @@ class Broker:
         connection_set.end()
 
     def _close(self) -> list[asyncio.Server | TlsListener]:
-        """Accept nothing more; return what listened."""
+        """Accept no more connections; return the listeners."""
         connection_set, self._connection_set = self._connection_set, None
         assert connection_set is not None
         connection_set.state.timers.cancel(self._sys_timer)
@@ -305,7 +307,7 @@ class Broker:
         return listening
 
     def clear(self) -> None:
-        """Forget the sessions without a connection, and all that is retained."""
+        """Forget the sessions without a connection, and all retained messages."""
         if self._state is not None:
             self._state.clear(self._now())
 
@@ -315,7 +317,7 @@ class Broker:
             raise RuntimeError(msg)
         return self._connection_set
 
-    # --- what can be read -------------------------------------------------------------
+    # --- attributes -------------------------------------------------------------------
 
     @property
     def host(self) -> str:
@@ -329,7 +331,7 @@ class Broker:
 
     @property
     def url(self) -> str:
-        """Where it listens, such as ``mqtt://127.0.0.1:40123``."""
+        """The URL that it listens on, such as ``mqtt://127.0.0.1:40123``."""
         return self._first.url
 
     @property
@@ -341,7 +343,7 @@ class Broker:
 
     @property
     def limits(self) -> Limits:
-        """Its limits."""
+        """The limits of the broker."""
         return self._limits
 
     @property
@@ -383,7 +385,7 @@ class Broker:
 
     @property
     def statistics(self) -> Statistics:
-        """What it has counted up to now."""
+        """The current counts."""
         if self._state is None:
             return Statistics()
         statistics = self._state.count()
@@ -394,7 +396,7 @@ class Broker:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    # --- what can be done -------------------------------------------------------------
+    # --- actions ----------------------------------------------------------------------
 
     def publish(
         self,
@@ -404,23 +406,23 @@ class Broker:
         retain: bool = False,
         properties: PropertiesLike | None = None,
     ) -> int:
-        """Publish a message to all who have subscribed (MQTT 5.0 §3.3).
+        """Publish a message to all subscribers (MQTT 5.0 §3.3).
 
         Args:
             topic: The topic name.
-            payload: The payload; a str as UTF-8, a number as its decimal text, ``None``
-                as nothing.
+            payload: The payload: a str is sent as UTF-8, a number as its decimal text,
+                ``None`` as an empty payload.
             qos: 0, 1 or 2.
             retain: Whether to retain the message.
             properties: The properties for clients of 5.0; ``None``: none.
 
         Returns:
-            To how many sessions it goes, connected or not.
+            The number of sessions that it goes to, connected or not.
 
         Raises:
-            ValueError: An argument breaks a rule; nothing was published.
-            TypeError: An argument is of a wrong type; nothing was published.
-            MqttError: It can't be retained: there is no room. Nothing was published.
+            ValueError: An argument violates a rule; nothing was published.
+            TypeError: An argument has a wrong type; nothing was published.
+            MqttError: There is no room to retain it; nothing was published.
             RuntimeError: The broker is not running.
         """
         connection_set = self._running()
@@ -451,15 +453,16 @@ class Broker:
 
         Args:
             client_id: The client identifier.
-            reason_code: Why; clients below 5.0 are not told.
-            reason_string: Why, for people; ``None``: the name of the code.
-            server_reference: Which server to use instead, with 0x9C and 0x9D.
+            reason_code: The reason; not sent to clients below 5.0.
+            reason_string: The reason, for people; ``None``: the name of the code.
+            server_reference: The server to use instead, for 0x9C and 0x9D.
 
         Returns:
-            Whether it was connected.
+            Whether the client was connected.
 
         Raises:
-            ValueError: A broker's DISCONNECT has no such code, or can't carry a text.
+            ValueError: A broker's DISCONNECT can't have this code, or can't carry a
+                text.
             RuntimeError: The broker is not running.
         """
         connection_set = self._running()
@@ -477,13 +480,13 @@ class Broker:
         return True
 
     def abort(self, client_id: str | None = None) -> int:
-        """Cut connections without a word, as a network does that breaks.
+        """Abort connections without a DISCONNECT, like a network failure.
 
         Args:
             client_id: The client; ``None``: all connections.
 
         Returns:
-            How many were cut.
+            The number of aborted connections.
         """
         connection_set = self._running()
         protocols = [
@@ -500,13 +503,14 @@ class Broker:
     ) -> None:
         """Send all clients to another server (MQTT 5.0 §4.13).
 
-        Those of 5.0 get 0x9C (permanent: 0x9D) with the reference, now if they are
-        connected, and when they connect. Others are refused as "server unavailable".
+        Clients of 5.0 get 0x9C (if permanent, 0x9D) with the reference: connected ones
+        at once, others when they connect. Clients below 5.0 are refused with "server
+        unavailable".
 
         Args:
-            server_reference: Which one, such as ``"other.example:1883"``; ``None``:
-                serve clients again.
-            permanent: Whether they need not come back.
+            server_reference: The other server, such as ``"other.example:1883"``;
+                ``None``: serve clients again.
+            permanent: Whether clients should use the other server from now on.
         """
         connection_set = self._running()
         if server_reference is None:
@@ -519,7 +523,7 @@ class Broker:
         connection_set.flush()
 
     def pause(self) -> None:
-        """Read and answer nothing, as a host does that hangs, until `resume`."""
+        """Stop reading and answering, like a host that hangs, until `resume`."""
         self._running().pause(True)
 
     def resume(self) -> None:
@@ -527,7 +531,7 @@ class Broker:
         self._running().pause(False)
 
     def _show_statistics(self, now: float) -> None:
-        """Bring the $SYS topics up to date, and again after the interval."""
+        """Update the $SYS topics, and again after the interval."""
         connection_set = self._connection_set
         if connection_set is None:
             return
@@ -540,5 +544,5 @@ class Broker:
 
 
 def _new_identifier() -> str:
-    """Make a client identifier for a client that has none."""
+    """Generate a client identifier for a client that has none."""
     return f"auto-{os.urandom(8).hex().upper()}"

@@ -1,4 +1,4 @@
-"""What a program decides for its broker: who may connect, publish and subscribe."""
+"""The hooks by which a program decides who may connect, publish and subscribe."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ class ClientInfo:
     """A client, as it presents itself.
 
     Attributes:
-        client_id: The client identifier, also when the broker assigned it.
+        client_id: The client identifier, even if the broker assigned it.
         version: The version of MQTT.
         username: The user name, or ``None``.
         password: The password, or ``None``; it is not shown.
         properties: The properties of the CONNECT; ``None`` below 5.0.
-        address: Where it connects from: ``"127.0.0.1:5123"`` or ``"memory"``.
+        address: The client's address: ``"127.0.0.1:5123"`` or ``"memory"``.
         certificate: The client's certificate, as ``ssl.SSLSocket.getpeercert``
-            returns it; ``None``: it gave none.
+            returns it; ``None``: the client has none.
     """
 
     client_id: str
@@ -36,19 +36,19 @@ class ClientInfo:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a client is refused.
+    """The refusal of a client, with its reason.
 
     Args:
-        reason_code: The reason code of 5.0, from 0x80 on; below 5.0 a client is told
-            the return code that comes nearest.
-        reason_string: Some words for people; ``None``: none.
-        server_reference: Which server to use instead, with 0x9C and 0x9D
+        reason_code: The reason code of 5.0, from 0x80 on; a client below 5.0 gets the
+            return code that comes closest.
+        reason_string: An explanation for people; ``None``: none.
+        server_reference: The server to use instead, for 0x9C and 0x9D
             (MQTT 5.0 §4.13); ``None``: none.
 
     Raises:
-        ValueError: The code is no reason code of a CONNACK that refuses, or a text is
-            none of MQTT: it has more than 65535 bytes, U+0000 or a surrogate.
-        TypeError: A text is none.
+        ValueError: A CONNACK that refuses can't have this code, or can't carry a text:
+            it has more than 65535 bytes, U+0000 or a surrogate.
+        TypeError: A text is not a str.
     """
 
     reason_code: int
@@ -69,7 +69,7 @@ class Authentication(Protocol):
     Attributes:
         client: The client.
         method: Its Authentication Method.
-        data: The Authentication Data that it began with, or ``None``.
+        data: The Authentication Data of its first packet, or ``None``.
     """
 
     client: ClientInfo
@@ -77,10 +77,10 @@ class Authentication(Protocol):
     data: bytes | None
 
     async def challenge(self, data: bytes | None = None) -> bytes | None:
-        """Send the client an AUTH that continues; return the data that it answers."""
+        """Send an AUTH that continues; return the Authentication Data of the answer."""
 
 
-# Whether it is allowed: True; False: it is not; or the reason code of the refusal.
+# True: it is allowed; False: it is not; or the reason code of the refusal.
 Verdict: TypeAlias = bool | int | Refusal
 Action: TypeAlias = Literal["publish", "subscribe"]
 Authenticate: TypeAlias = Callable[[ClientInfo], Awaitable[Verdict]]
@@ -91,11 +91,11 @@ EnhancedAuthentication: TypeAlias = Callable[
 
 
 def check_texts(reason_string: str | None, server_reference: str | None) -> None:
-    """Check that a packet can carry these.
+    """Check that a packet can carry these texts.
 
     Raises:
-        ValueError: One is no UTF-8 Encoded String of MQTT (§1.5.4).
-        TypeError: One is no text.
+        ValueError: One is not a UTF-8 Encoded String of MQTT (§1.5.4).
+        TypeError: One is not a str.
     """
     for name, text in (
         ("reason_string", reason_string),
@@ -110,16 +110,16 @@ def check_texts(reason_string: str | None, server_reference: str | None) -> None
 
 
 def to_refusal(verdict: object, otherwise: int) -> Refusal | None:
-    """Return the refusal that a hook's answer stands for; None: it is allowed.
+    """Convert the result of a hook to a refusal; None: it is allowed.
 
     Args:
-        verdict: What the hook returned.
-        otherwise: The reason code of False.
+        verdict: The result of the hook.
+        otherwise: The reason code for False.
 
     Raises:
-        TypeError: The answer is none of what a hook may return. None is not, so that
-            a hook without a `return` lets nobody in.
-        ValueError: The answer is a number, and not a reason code of a refusal.
+        TypeError: A hook may not return this. None is not allowed either, so that a
+            hook without a `return` admits no client.
+        ValueError: The result is a number, but not a reason code of a refusal.
     """
     if verdict is True:
         return None

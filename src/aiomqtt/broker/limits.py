@@ -1,4 +1,4 @@
-"""What a broker offers, and how much of its process it gives to its clients."""
+"""The limits of a broker: its features, and the resources for its clients."""
 
 from dataclasses import dataclass, fields
 from typing import Final
@@ -8,55 +8,58 @@ MEBIBYTE: Final = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits of a broker; a client of 5.0 is told those that concern it.
+    """The limits of a broker. In 5.0 it announces the relevant ones to clients.
 
     Args:
-        maximum_qos: The highest QoS that may be published and is granted: 0, 1 or 2.
+        maximum_qos: The highest QoS for publishing and for subscriptions: 0, 1 or 2.
         retain_available: Whether messages can be retained.
         wildcard_subscriptions: Whether topic filters may have wildcards.
         subscription_identifiers: Whether subscriptions may have identifiers.
-        shared_subscriptions: Whether there are shared subscriptions.
-        receive_maximum: How many messages with QoS 1 and 2 a client may have
-            unacknowledged, 1 to 65535. Below 5.0, where nothing can be announced, it
-            does not count.
-        topic_alias_maximum: The highest topic alias, 0 to 65535. As many are used
-            towards a client, if it allows them.
-        maximum_packet_size: The largest packet in bytes; ``None``: the standard's,
-            256 MiB.
-        maximum_packet_items: How many topic filters or properties of one kind a packet
-            may have; one with more ends the connection with 0x97.
-        server_keep_alive: The keep alive in seconds that replaces what a client of 5.0
-            asks for; ``None``: the client's own counts.
-        maximum_session_expiry: How many seconds a session may last without its
-            client; ``None``: as long as the client asks, below 5.0 forever.
-        maximum_memory: How many bytes the broker may keep for all clients together:
-            sessions, subscriptions, wills, queued and retained messages with topics and
-            properties, what waits to be decoded or written, and the objects that hold
-            it, by their usual size. It is an estimate: the process takes as much
-            besides as it takes without clients. When 7/8 are used, what would be kept
-            is refused with 0x97 (a session, a will, a subscription, a message with QoS
-            1 or 2), dropped and counted where nobody can be told (below 5.0, with QoS
-            0), or ends the connection with 0x97 (a large packet that has come in part).
-            The rest is for new connections, by which clients take what waits for them;
-            when it is used up they are refused.
-        maximum_queued_messages: How many messages with QoS 1 and 2 may wait for one
-            session's client, connected or not. Further ones are dropped and counted.
-        maximum_queued_bytes: The same in bytes. As many may wait to be written to one
-            connection; then messages with QoS 0 to it are dropped and counted.
-        maximum_retained_messages: How many messages may be retained.
+        shared_subscriptions: Whether shared subscriptions are supported.
+        receive_maximum: The maximum number of unacknowledged messages of QoS 1 and 2
+            from a client, 1 to 65535. It does not apply below 5.0, where it can't be
+            announced.
+        topic_alias_maximum: The highest topic alias, 0 to 65535. The broker also uses
+            up to this many aliases itself, if the client allows them.
+        maximum_packet_size: The largest packet in bytes; ``None``: the standard's
+            limit, 256 MiB.
+        maximum_packet_items: The maximum number of topic filters, and of properties of
+            one kind, in a packet; a packet with more ends the connection with 0x97.
+        server_keep_alive: The keep alive in seconds that replaces the one that a client
+            of 5.0 requests; ``None``: the client's own applies.
+        maximum_session_expiry: The maximum time that a session lasts without its
+            client, in seconds; ``None``: as long as the client requests, below 5.0
+            forever.
+        maximum_memory: The maximum memory that the broker uses for all clients
+            together, in bytes: for sessions, subscriptions, wills, queued and retained
+            messages with topics and properties, bytes that wait to be decoded or
+            written, and an estimate for the objects. The process needs the memory of a
+            broker without clients in addition. From 7/8 of the limit on, the broker
+            refuses to keep more: it refuses a session, a will, a subscription or a
+            message of QoS 1 or 2 with 0x97; it drops and counts messages that can't be
+            refused (below 5.0, or of QoS 0); it ends a connection with an incomplete
+            large packet with 0x97. The rest is for new connections, so that clients can
+            fetch their messages; once it is used up, connections are refused.
+        maximum_queued_messages: The maximum number of messages of QoS 1 and 2 that wait
+            for the client of a session, connected or not. Further ones are dropped and
+            counted.
+        maximum_queued_bytes: The same in bytes. It is also the maximum that waits to be
+            written to one connection; above it, messages of QoS 0 are dropped and
+            counted.
+        maximum_retained_messages: The maximum number of retained messages.
         maximum_retained_bytes: The same in bytes, with topics, properties and the
             objects that hold them.
-        maximum_subscriptions: How many subscriptions one session may have.
-        maximum_sessions: How many sessions there may be, connected or not.
-        maximum_connections: How many connections there may be.
-        maximum_topic_levels: How many levels a topic may have.
-        connect_timeout: How many seconds a new connection may take until its CONNECT
-            has come, from when it was accepted and with a TLS handshake; more than 0.
-        packet_timeout: How many seconds a packet may take from its first byte to its
-            last; more than 0.
+        maximum_subscriptions: The maximum number of subscriptions of a session.
+        maximum_sessions: The maximum number of sessions, connected or not.
+        maximum_connections: The maximum number of connections.
+        maximum_topic_levels: The maximum number of levels of a topic.
+        connect_timeout: The time in seconds from accepting a connection to the end of
+            its CONNECT, including the TLS handshake; more than 0.
+        packet_timeout: The time in seconds from the first byte of a packet to its last;
+            more than 0.
 
     Raises:
-        ValueError: A value is out of its range; it is named.
+        ValueError: A value is out of range; the message names it.
     """
 
     maximum_qos: int = 2

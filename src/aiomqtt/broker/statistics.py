@@ -1,22 +1,23 @@
-"""What a broker counts; ``$SYS`` topics and `Broker.statistics` show it."""
+"""The counts of a broker, for its ``$SYS`` topics and `Broker.statistics`."""
 
 
 class Statistics:
-    """The counts of a broker since it was made.
+    """The counts of a broker since it was created.
 
     Attributes:
-        connections: How many connections there are.
-        clients_connected: How many clients are connected.
-        clients_total: How many sessions there are, connected or not.
-        messages_received: How many PUBLISH packets came.
-        messages_sent: How many were given to a client, or its queue.
-        messages_dropped: How many were not, as a queue was full or they too large.
-        messages_expired: How many expired in a queue.
-        bytes_received: How many bytes came.
-        bytes_sent: How many bytes were written.
-        subscriptions: How many subscriptions there are.
-        retained_messages: How many messages are retained.
-        uptime: For how many seconds the broker has been running.
+        connections: The current number of connections.
+        clients_connected: The current number of connected clients.
+        clients_total: The current number of sessions, connected or not.
+        messages_received: The number of PUBLISH packets received.
+        messages_sent: The number of messages passed to a client or its queue.
+        messages_dropped: The number of messages dropped because a queue was full, or
+            the message too large.
+        messages_expired: The number of messages that expired in a queue.
+        bytes_received: The number of bytes received.
+        bytes_sent: The number of bytes written.
+        subscriptions: The current number of subscriptions.
+        retained_messages: The current number of retained messages.
+        uptime: The time since the broker was started, in seconds.
     """
 
     __slots__ = (
@@ -35,7 +36,6 @@ class Statistics:
     )
 
     def __init__(self) -> None:
-        """Start at zero."""
         self.connections: int = 0
         self.clients_connected: int = 0
         self.clients_total: int = 0
@@ -50,7 +50,7 @@ class Statistics:
         self.uptime: float = 0.0
 
     def topics(self) -> list[tuple[str, str]]:
-        """Return the ``$SYS`` topics with what they say; the names are mosquitto's."""
+        """Return the ``$SYS`` topics and their payloads; the names are mosquitto's."""
         return [
             ("$SYS/broker/uptime", f"{int(self.uptime)} seconds"),
             ("$SYS/broker/clients/connected", str(self.clients_connected)),

@@ -30,7 +30,7 @@ With --username or --credentials, others are refused; without, anybody may conne
 Exit codes: 0 after a signal, 1 when it can't listen, 2 for wrong arguments.
 The environment: {VARIABLE}, the password of --username."""
 
-# Those of `Limits` that are numbers to be chosen on a command line.
+# The numeric limits of `Limits` that have an option on the command line.
 LIMITS: Final = {
     "maximum_qos": "the highest QoS, 0, 1 or 2",
     "maximum_packet_size": "the largest packet, in bytes",
@@ -49,7 +49,7 @@ LIMITS: Final = {
 
 
 def add_command(commands: Any) -> None:
-    """Add the command to the parser's (``add_subparsers``)."""
+    """Add the command to the subparsers."""
     parser: Parser = commands.add_parser(
         "broker",
         help="run a broker in the foreground",
@@ -143,7 +143,7 @@ def _make(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Broke
 
 
 def is_open_to_others(options: argparse.Namespace) -> bool:
-    """Whether anybody on another host may connect."""
+    """Return whether anyone on another host may connect."""
     if options.username is not None or options.credentials is not None:
         return False
     try:
@@ -160,7 +160,7 @@ def _port(options: argparse.Namespace) -> int:
 
 
 def _why(error: OSError) -> str:
-    """Return what the system says, without asyncio's words around it."""
+    """Return the text of the system's error, without asyncio's addition."""
     if error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno)
     return error.strerror or str(error)
@@ -195,9 +195,9 @@ async def _serve(
 
 @contextlib.contextmanager
 def _signals_set(event: asyncio.Event) -> Iterator[None]:
-    """Have the signals that end a program set an event.
+    """Make the signals that end a program set an event.
 
-    The loop's own way to do so is not there on Windows.
+    The event loop's own way to do this does not exist on Windows.
     """
     loop = asyncio.get_running_loop()
 

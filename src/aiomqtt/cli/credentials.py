@@ -1,7 +1,8 @@
 """Passwords and keys: from files and the environment, never from the command line.
 
-There others can see them, in the list of processes and in the shell's history. No error
-shows what is in a file, nor the name of one, which may be a password in a wrong place.
+On the command line others can see them, in the list of processes and in the shell's
+history. No error shows the contents of a file, nor its name, which may be a misplaced
+password.
 """
 
 import argparse
@@ -15,7 +16,7 @@ VARIABLE: Final = "AIOMQTT_PASSWORD"
 
 
 class RefusePassword(argparse.Action):
-    """An option for a password, which says where it belongs."""
+    """An option that refuses a password, and says where to put it."""
 
     def __call__(
         self,
@@ -24,7 +25,7 @@ class RefusePassword(argparse.Action):
         values: str | Sequence[object] | None,
         option_string: str | None = None,
     ) -> None:
-        """Say so, without what came."""
+        """Report the error, without the value."""
         parser.error(
             "a password does not belong on the command line, where others can see it:"
             f" use --password-file, or {VARIABLE} in the environment"
@@ -37,13 +38,13 @@ def read_credentials(
     """Return the passwords by user name, or None for no credentials at all.
 
     Args:
-        username: One user, whose password is in a file or in the environment.
-        password_file: The file; ``None``: the environment.
-        credentials: A file of many: lines of ``user:password``. Empty lines, and those
-            that begin with "#", are left out.
+        username: A single user, whose password is in a file or in the environment.
+        password_file: The file with the password; ``None``: the environment.
+        credentials: A file with lines of ``user:password``. Empty lines, and lines that
+            begin with "#", are ignored.
 
     Raises:
-        ValueError: What is wrong, with the option that it is of.
+        ValueError: Something is wrong; the message names the option.
     """
     found: dict[str, str] = {}
     if credentials is not None:
@@ -103,11 +104,11 @@ def make_tls_context(
     """Return the ssl.SSLContext of a server, or None for no TLS.
 
     Args:
-        certificate: The file of the certificate, and those that it needs.
-        key: The file of its key; ``None``: in the same file.
+        certificate: The file with the certificate and its chain.
+        key: The file with its key; ``None``: the same file.
 
     Raises:
-        ValueError: What is wrong, with the option that it is of.
+        ValueError: Something is wrong; the message names the option.
     """
     if certificate is None:
         if key is not None:
@@ -116,7 +117,7 @@ def make_tls_context(
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        # OpenSSL does not say which of the two it can't read.
+        # OpenSSL does not say which of the two files it can't read.
         option = "--tls-certificate"
         certificate.open("rb").close()
         if key is not None:
@@ -134,6 +135,6 @@ def make_tls_context(
 
 
 def _no_password() -> str:
-    """Refuse an encrypted key: without this, OpenSSL asks for its password."""
+    """Refuse an encrypted key; otherwise OpenSSL would ask for its password."""
     msg = "--tls-key: the key is encrypted"
     raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""What the arguments of the command line ask for."""
+"""The entry point of the command line."""
 
 import platform
 from collections.abc import Sequence
@@ -10,15 +10,16 @@ from .parser import Parser
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "aiomqtt") -> int:
-    """Do what the arguments ask for; return the exit code.
+    """Run the command; return the exit code.
 
     Args:
-        arguments: Those after the name of the program; ``None``: of this process.
-        program: What the user typed to run it, for help and error messages.
+        arguments: The arguments after the name of the program; ``None``: those of this
+            process.
+        program: The name of the program in help and error messages.
 
     Raises:
-        SystemExit: With 2, the arguments are wrong; with 0, they ask for help or for
-            the version, which is printed.
+        SystemExit: With 2: the arguments are wrong. With 0: help or the version was
+            requested and printed.
     """
     parser = Parser(
         prog=program,

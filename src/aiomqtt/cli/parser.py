@@ -1,4 +1,4 @@
-"""The parser of the command line: errors in one line, and no secret in them."""
+"""The parser of the command line, with errors on one line that reveal no secret."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that tells what is wrong in one line, and where help is in another.
+    """A parser that prints an error on one line, and a hint at the help on another.
 
-    What it does not know it does not repeat: it may be a password in a wrong place.
+    It never repeats an unknown argument, which may be a misplaced password.
     """
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse; refuse what is not known here, where the command is known."""
+        """Parse, and refuse unknown arguments here, where the command is known."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             names = [name for one in unknown if (name := _name_of(one))]
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong, and exit with 2."""
+        """Print the error, and exit with 2."""
         line = " ".join(message.split())
         self.exit(2, f"{self.prog}: {line}\nTry '{self.prog} --help'.\n")
 
@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _name_of(argument: str) -> str:
-    """Return the option of an argument, without its value; "" for a value."""
+    """Return the option in an argument, without its value; "" if it is a value."""
     if argument == "--":
         return ""
     if argument.startswith("--"):
