@@ -102,6 +102,13 @@ class Delivery:
         self.answer: Properties | None = None
         self.waiter: object = waiter
 
+    def start_expiry(self, now: float) -> None:
+        """Begin the Message Expiry Interval, if there is one."""
+        if self.properties is not None:
+            interval = self.properties.message_expiry_interval
+            if interval is not None:
+                self.expires = now + interval
+
 
 def copied_properties(properties: Properties) -> Properties | None:
     """Copy the program's properties for a delivery, without the topic alias.

@@ -18,9 +18,7 @@ from aiomqtt.properties import (
     SubscribeOptions,
 )
 from aiomqtt.standard.names import (
-    CONTINUE_AUTHENTICATION,
     DEFAULT_RECEIVE_MAXIMUM,
-    IMPLEMENTATION_SPECIFIC_ERROR,
     KEEP_ALIVE_TIMEOUT,
     PROTOCOL_ERROR,
     V5,
@@ -31,10 +29,10 @@ from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, R
 from .codec.encode import encode
 from .codec.fast import encode_publish
 from .codec.stream import Decoder
-from .connection import Connection, check_expiry
 from .delivery import Delivery, copied_properties
 from .dispatch import State, by_packet_type
-from .keep_alive import KeepAlive
+from .keepalive import KeepAlive
+from .negotiated import Negotiated, check_expiry
 from .output import Closed, Connected, Output, PendingOutput
 from .packets import (
     Ack,
@@ -85,8 +83,8 @@ class Engine:
         self.session: Session = session or Session(settings.client_id)
         # Valid for the connection.
         self._enter(CLOSED)
-        self._connection = Connection(Connect(settings.version))
-        self.session.outbound.measure(self._connection.encode)
+        self._negotiated = Negotiated(Connect(settings.version))
+        self.session.outbound.measure(self._negotiated.encode)
         self._decoder = Decoder(settings.version, SERVER)
         self._requests: Requests = Requests()
         # The time when bytes last came.
@@ -111,8 +109,8 @@ class Engine:
             # The program says that there is a session, from an earlier process: we
             # know of nothing in flight.
             session.identify(session.client_id, True)
-        self._connection = Connection(connect)
-        maximum_size = self._connection.announced.maximum_packet_size
+        self._negotiated = Negotiated(connect)
+        maximum_size = self._negotiated.announced.maximum_packet_size
         self._decoder = Decoder(self.version, SERVER, maximum_size)
         self._pending.data.clear()
         self._pending.data.append(encode(connect, self.version, CLIENT))
@@ -162,7 +160,7 @@ class Engine:
         data = encode(packet, self.version, CLIENT)
         announced = self.settings.properties
         if self.state is not CLOSED:
-            announced = self._connection.announced
+            announced = self._negotiated.announced
         check_expiry(properties, announced)
         return data
 
@@ -174,11 +172,6 @@ class Engine:
         """
         if self.state is not CLOSED:
             self._close(error)
-
-    def _write_disconnect(self, reason_code: int) -> None:
-        if self.version >= V5 or not reason_code:
-            packet = Signal(PacketType.DISCONNECT, reason_code)
-            self._pending.data.append(encode(packet, self.version, CLIENT))
 
     def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
         self._enter(CLOSED)
@@ -200,7 +193,9 @@ class Engine:
 
     def _fail(self, reason_code: int, text: str) -> None:
         """End the connection because the broker violated the standard (§4.13)."""
-        self._write_disconnect(reason_code)
+        if self.version >= V5:
+            packet = Signal(PacketType.DISCONNECT, reason_code)
+            self._pending.data.append(encode(packet, self.version, CLIENT))
         name = REASON_NAMES[reason_code]
         code = ReasonCode(reason_code)
         self._close(MqttCodeError(code, f"Disconnected with {name}: {text}"))
@@ -214,7 +209,7 @@ class Engine:
         """
         if not self._is_connected:
             return None
-        return self._connection.keep_alive.due
+        return self._negotiated.keep_alive.due
 
     @property
     def is_closed(self) -> bool:
@@ -229,13 +224,13 @@ class Engine:
     @property
     def keep_alive(self) -> KeepAlive:
         """The ping clock of the connection."""
-        return self._connection.keep_alive
+        return self._negotiated.keep_alive
 
     def tick(self, now: float) -> None:
         """Send a PINGREQ, or give up the connection, if it is time to (§3.1.2.10)."""
         if self.state is not CONNECTED:
             return
-        clock = self._connection.keep_alive
+        clock = self._negotiated.keep_alive
         if clock.is_over(now, self._received_at):
             self._close(
                 MqttCodeError(
@@ -271,7 +266,7 @@ class Engine:
         )
         size = len(head) + len(tail)
         self._check_connected()
-        if not self._connection.limits.allow_any_publish:
+        if not self._negotiated.limits.allow_any_publish:
             self._check_limits(head[0], size)
         self.added_size = size
         self._pending.data.append(head)
@@ -296,7 +291,7 @@ class Engine:
             topic, payload, qos, retain, properties, self.version, CLIENT
         )
         size = len(head) + len(tail) + (2 if qos else 0)
-        if self._is_connected and not self._connection.limits.allow_any_publish:
+        if self._is_connected and not self._negotiated.limits.allow_any_publish:
             self._check_limits(head[0], size)
         delivery = Delivery(topic, payload, qos, retain, None, size, head, tail)
         if properties is not None:
@@ -322,29 +317,24 @@ class Engine:
             ValueError: Its topic alias has no topic, or exceeds the broker's maximum.
         """
         self._check_connected()
-        connection, qos, first = self._connection, delivery.qos, delivery.head[0]
+        negotiated, qos, first = self._negotiated, delivery.qos, delivery.head[0]
         if delivery.alias:
-            connection.resolve_alias(delivery, now)
-        if not connection.limits.allow_any_publish:
+            negotiated.resolve_alias(delivery, now)
+        if not negotiated.limits.allow_any_publish:
             self._check_limits(first, delivery.size)
         outbound, maximum = self.session.outbound, self.settings.maximum_queued
         if qos and maximum is not None and len(outbound) >= maximum:
             msg = f"Could not publish message: {maximum} are unfinished already"
             raise MqttCodeError(QUEUE_FULL, msg)
-        if delivery.properties is not None:
-            interval = delivery.properties.message_expiry_interval
-            if interval is not None:
-                delivery.expires = now + interval
+        delivery.start_expiry(now)
         if delivery.alias:
-            connection.outbound_aliases.set(delivery.alias, delivery.topic)
-            # The encoding depends on the packets written before.
-            delivery.head = delivery.tail = b""
+            negotiated.keep_alias(delivery)
         self.added_size = delivery.size
         if qos:
             outbound.send(delivery, self._pending.data, now)
             return delivery
         if delivery.alias:
-            delivery.head, delivery.tail = connection.encode(delivery, now)
+            delivery.head, delivery.tail = negotiated.encode(delivery, now)
         self._pending.data.append(delivery.head)
         self._pending.data.append(delivery.tail)
         return None
@@ -391,7 +381,7 @@ class Engine:
         self._check_connected()
         filters = [topic_filter for topic_filter, _ in subscriptions]
         identified = () if properties is None else properties.subscription_identifier
-        code = self._connection.limits.refusal_to_subscribe(filters, bool(identified))
+        code = self._negotiated.limits.refusal_to_subscribe(filters, bool(identified))
         if code:
             raise _limit_error(code)
         request = self._request(packet, PacketType.SUBACK, filters, size)
@@ -434,7 +424,7 @@ class Engine:
             raise MqttCodeError(NOT_CONNECTED, msg)
 
     def _check_limits(self, first: int, size: int) -> None:
-        code = self._connection.limits.refusal(first, size)
+        code = self._negotiated.limits.refusal(first, size)
         if code:
             raise _limit_error(code)
 
@@ -487,55 +477,55 @@ class Engine:
         return self._pending.take(changes)
 
     def _on_connack(self, connack: Connack, now: float) -> None:
-        connection, session = self._connection, self.session
+        negotiated, session = self._negotiated, self.session
         code = connack.reason_code
         if code:
             self._close(MqttCodeError(code), connack)
             return
-        connection.check_authentication(connack.properties)
-        if self.version < V5 and connection.connect.clean_start:
+        negotiated.check_authentication(connack.properties)
+        if self.version < V5 and negotiated.connect.clean_start:
             # The broker has discarded the session, whatever it says (decision 0008).
             connack.session_present = False
         if connack.session_present and not session.exists:
             # Request a new session next time: [MQTT-3.2.2-4] ends this connection.
             session.identify(session.client_id, session.exists, False)
             raise PacketError(PROTOCOL_ERROR, "the broker has a session that we lack")
-        connection.accept(connack, now)
+        negotiated.accept(connack, now)
         self.connack = connack
         client_id = session.client_id
         properties = connack.properties
         if not client_id and properties is not None:
             client_id = properties.assigned_client_identifier or ""
-        limit = connection.send_quota(self.settings.maximum_in_flight)
-        session.outbound.open(self.version, connection.encode, limit)
+        limit = negotiated.send_quota(self.settings.maximum_in_flight)
+        session.outbound.open(self.version, negotiated.encode, limit)
         session.inbound.open(
             self.version,
-            connection.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
+            negotiated.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
         )
         self._enter(CONNECTED)
         self._pending.add(Connected(connack))
         # 3.1 has no Session Present: assume that the request was granted.
         present = connack.session_present or (self.version < V311 and session.exists)
-        session.identify(client_id, connection.persists(connack), True)
+        session.identify(client_id, negotiated.persists(connack), True)
         if present:
-            ended = session.outbound.resume(self._pending.data, connection.refusal, now)
+            ended = session.outbound.resume(self._pending.data, negotiated.refusal, now)
         else:
             session.inbound.clear()
             ended = session.outbound.restart(
-                self._pending.data, connection.refusal, now
+                self._pending.data, negotiated.refusal, now
             )
         for delivery in ended:
             self._pending.add(delivery)
 
     def _on_publish(self, packet: Publish, now: float) -> None:
         if packet.carried is not None:
-            self._connection.inbound_aliases.resolve(packet)
+            self._negotiated.inbound_aliases.resolve(packet)
         if not packet.qos or self.session.inbound.accept(packet, self._pending.data):
             self._pending.messages.append(packet)
 
     def _on_ack(self, ack: Ack, now: float) -> None:
         if ack.properties is not None:
-            self._connection.check_problem_information(ack.properties)
+            self._negotiated.check_problem_information(ack.properties)
         if ack.kind is PUBREL:
             self.session.inbound.release(ack, self._pending.data)
             return
@@ -546,7 +536,7 @@ class Engine:
             outbound.pump(self._pending.data, now)
 
     def _on_suback(self, packet: Suback, now: float) -> None:
-        self._connection.check_problem_information(packet.properties)
+        self._negotiated.check_problem_information(packet.properties)
         outbound = self.session.outbound
         request = self._requests.answer(packet, self.version)
         if request is None:
@@ -564,7 +554,7 @@ class Engine:
         outbound.pump(self._pending.data, now)
 
     def _on_pingresp(self, packet: Ping, now: float) -> None:
-        self._connection.keep_alive.on_pingresp()
+        self._negotiated.keep_alive.on_pingresp()
 
     def _on_disconnect(self, packet: Signal, now: float) -> None:
         from .problem import disconnected_error
@@ -572,16 +562,7 @@ class Engine:
         self._close(disconnected_error(packet, self.version))
 
     def _on_auth(self, packet: Signal, now: float) -> None:
-        if self._connection.announced.authentication_method is None:
-            raise PacketError(PROTOCOL_ERROR, "AUTH without an authentication method")
-        self._connection.check_authentication(packet.properties)
-        self._connection.check_problem_information(packet.properties)
-        if packet.reason_code != CONTINUE_AUTHENTICATION:
-            raise PacketError(PROTOCOL_ERROR, "AUTH does not continue")
-        # The client has no authenticator.
-        raise PacketError(
-            IMPLEMENTATION_SPECIFIC_ERROR, "the authentication takes more than one step"
-        )
+        self._negotiated.refuse_auth(packet)
 
 
 def _limit_error(code: int) -> MqttLimitError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiomqtt.broker.hooks import ClientInfo, Refusal
 from aiomqtt.properties import Properties, ReasonCode
-from aiomqtt.protocol.connection import InboundAliases
+from aiomqtt.protocol.aliases import InboundAliases
 from aiomqtt.protocol.packets import Connack, Connect, Signal
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import (

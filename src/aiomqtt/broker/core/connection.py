@@ -10,8 +10,8 @@ from typing import Final
 
 from aiomqtt.broker.hooks import ClientInfo, Refusal
 from aiomqtt.properties import Properties, ReasonCode
+from aiomqtt.protocol.aliases import InboundAliases
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.connection import InboundAliases
 from aiomqtt.protocol.packets import Ack, Connack, Connect, Packet, Publish, Signal
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import (

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from aiomqtt.protocol.dispatch import by_packet_type
 from aiomqtt.protocol.packets import Ping
 from aiomqtt.standard.tables import PacketType
 
@@ -42,10 +43,6 @@ _ROWS: Final[dict[tuple[ConnectionPhase, PacketType], Handler]] = {
     (ConnectionPhase.CONNECTED, PacketType.AUTH): handle_auth,
 }
 # The same by the number of the packet type, for each phase.
-HANDLERS: Final[dict[ConnectionPhase, list[Handler | None]]] = {
-    phase: [
-        _ROWS.get((phase, PacketType(number))) if number else None
-        for number in range(PacketType.WILL)
-    ]
-    for phase in ConnectionPhase
-}
+HANDLERS: Final[dict[ConnectionPhase, list[Handler | None]]] = by_packet_type(
+    _ROWS, ConnectionPhase
+)

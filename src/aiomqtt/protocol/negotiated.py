@@ -1,4 +1,4 @@
-"""The state that ends with a network connection: negotiated limits, topic aliases."""
+"""The limits and the topic aliases of one connection: they end with it."""
 
 from math import ceil
 from typing import Any, Final
@@ -6,24 +6,25 @@ from typing import Any, Final
 from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.properties import Properties
 from aiomqtt.standard.names import (
+    CONTINUE_AUTHENTICATION,
     DEFAULT_RECEIVE_MAXIMUM,
+    IMPLEMENTATION_SPECIFIC_ERROR,
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     QOS_NOT_SUPPORTED,
     RETAIN_NOT_SUPPORTED,
     SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
     SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
-    TOPIC_ALIAS_INVALID,
     V5,
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
 from aiomqtt.standard.tables import ProtocolVersion, Role
-from aiomqtt.topic import Topic
 
+from .aliases import InboundAliases, OutboundAliases
 from .codec.fast import encode_publish
 from .delivery import Delivery
-from .keep_alive import KeepAlive
-from .packets import Connack, Connect, Publish
+from .keepalive import KeepAlive
+from .packets import Connack, Connect, Signal
 from .wire import PacketError
 
 CLIENT: Final = Role.CLIENT
@@ -31,7 +32,7 @@ CLIENT: Final = Role.CLIENT
 IN_FLIGHT_V3: Final = 20
 
 
-class Limits:
+class ServerLimits:
     """The limits that the broker's CONNACK sets (§3.2.2.3); none below 5.0."""
 
     def __init__(self, connack: Connack | None = None) -> None:
@@ -87,87 +88,8 @@ class Limits:
         return 0
 
 
-class InboundAliases:
-    """The topic aliases that the peer has set (§3.3.2.3.4)."""
-
-    def __init__(self, maximum: int) -> None:
-        """Accept aliases up to the Topic Alias Maximum that was sent to the peer."""
-        self._maximum = maximum
-        self._topics: dict[int, Topic] = {}
-        # The total number of characters in the topics.
-        self.size: int = 0
-
-    def resolve(self, packet: Publish) -> None:
-        """Set an alias, or give a PUBLISH the topic that its alias stands for.
-
-        Raises:
-            PacketError: The alias exceeds the maximum (0x94) or was never set.
-        """
-        properties = packet.carried
-        if properties is None or properties is NO_PROPERTIES:
-            return
-        alias = properties.topic_alias
-        if alias is None:
-            return
-        if alias > self._maximum:
-            raise PacketError(
-                TOPIC_ALIAS_INVALID, f"topic alias {alias} exceeds {self._maximum}"
-            )
-        if packet.topic.value:
-            last = self._topics.get(alias)
-            if last is not None:
-                self.size -= len(last.value)
-            self.size += len(packet.topic.value)
-            self._topics[alias] = packet.topic
-        elif alias in self._topics:
-            packet.topic = self._topics[alias]
-        else:
-            raise PacketError(PROTOCOL_ERROR, f"topic alias {alias} was never set")
-
-
-class OutboundAliases:
-    """The topic aliases that the program uses when it publishes."""
-
-    def __init__(self, maximum: int) -> None:
-        """Allow aliases up to the peer's Topic Alias Maximum."""
-        self._maximum = maximum
-        # The topics that the program has set, and those already sent to the peer.
-        self._set: dict[int, str] = {}
-        self._told: dict[int, str] = {}
-
-    def resolve(self, topic: str, alias: int) -> str:
-        """Return the full topic of a publish that has an alias.
-
-        Raises:
-            ValueError: The alias exceeds the peer's maximum, or it has no topic.
-        """
-        if alias > self._maximum:
-            msg = (
-                f"topic_alias must not exceed the broker's Topic Alias Maximum,"
-                f" {self._maximum}, not {alias} ([MQTT-3.2.2-17])"
-            )
-            raise ValueError(msg)
-        if not topic:
-            if alias not in self._set:
-                msg = f"topic_alias {alias} has no topic yet: publish with both first"
-                raise ValueError(msg)
-            return self._set[alias]
-        return topic
-
-    def set(self, alias: int, topic: str) -> None:
-        """Record the topic of an alias: a publish with both was accepted."""
-        self._set[alias] = topic
-
-    def apply(self, topic: str, alias: int) -> str:
-        """Return the topic to write: empty if the peer already knows the alias."""
-        if self._told.get(alias) == topic:
-            return ""
-        self._told[alias] = topic
-        return topic
-
-
-class Connection:
-    """One network connection, from CONNECT on.
+class Negotiated:
+    """The state that ends with a network connection, from its CONNECT on.
 
     Attributes:
         connect: The CONNECT that was sent.
@@ -182,7 +104,7 @@ class Connection:
         self.connect = connect
         self.version: ProtocolVersion = connect.version
         self.announced: Properties = connect.properties or NO_PROPERTIES
-        self.limits: Limits = Limits()
+        self.limits: ServerLimits = ServerLimits()
         self.keep_alive: KeepAlive = KeepAlive(0, 0.0)
         maximum = self.announced.topic_alias_maximum or 0
         self.inbound_aliases: InboundAliases = InboundAliases(maximum)
@@ -190,7 +112,7 @@ class Connection:
 
     def accept(self, connack: Connack, now: float) -> None:
         """Read the values of the CONNACK that accepted the connection."""
-        self.limits = Limits(connack)
+        self.limits = ServerLimits(connack)
         self.outbound_aliases = OutboundAliases(self.limits.topic_alias_maximum)
         properties = connack.properties or NO_PROPERTIES
         keep_alive = properties.server_keep_alive
@@ -262,6 +184,12 @@ class Connection:
             head, tail = self._encode_as(topic, delivery, now)
             delivery.size = len(head) + len(tail) + (2 if delivery.qos else 0)
 
+    def keep_alias(self, delivery: Delivery) -> None:
+        """Keep the topic of a delivery's alias: it was accepted."""
+        self.outbound_aliases.set(delivery.alias, delivery.topic)
+        # The encoding depends on the packets written before.
+        delivery.head = delivery.tail = b""
+
     def refusal(self, delivery: Delivery, now: float) -> int:
         """Return the reason code that forbids a delivery of an earlier connection."""
         limits = self.limits
@@ -282,6 +210,22 @@ class Connection:
             raise PacketError(
                 PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
             )
+
+    def refuse_auth(self, packet: Signal) -> None:
+        """Refuse an AUTH (§4.12): there is no authenticator to ask.
+
+        Raises:
+            PacketError: Always, with what the broker did wrong if it did.
+        """
+        if self.announced.authentication_method is None:
+            raise PacketError(PROTOCOL_ERROR, "AUTH without an authentication method")
+        self.check_authentication(packet.properties)
+        self.check_problem_information(packet.properties)
+        if packet.reason_code != CONTINUE_AUTHENTICATION:
+            raise PacketError(PROTOCOL_ERROR, "AUTH does not continue")
+        raise PacketError(
+            IMPLEMENTATION_SPECIFIC_ERROR, "the authentication takes more than one step"
+        )
 
     def check_problem_information(self, properties: Properties | None) -> None:
         """Refuse reason strings that were not requested (§3.1.2.11.7).

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiomqtt.protocol.keep_alive import KeepAlive
+from aiomqtt.protocol.keepalive import KeepAlive
 
 # What may happen: bytes come; bytes before the PINGREQ leave, or none do; it leaves; it
 # is answered; time passes.

@@ -1,18 +1,12 @@
-"""What dies with a connection: limits, topic aliases, whose keep alive counts."""
+"""What ends with a connection: limits, whose keep alive counts."""
 
 import pytest
 
 from aiomqtt.properties import Properties, ReasonCode
-from aiomqtt.protocol.connection import (
-    Connection,
-    InboundAliases,
-    Limits,
-    OutboundAliases,
-)
-from aiomqtt.protocol.packets import NO_TOPIC, Connack, Connect, Publish
+from aiomqtt.protocol.negotiated import Negotiated, ServerLimits
+from aiomqtt.protocol.packets import Connack, Connect
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.tables import ProtocolVersion
-from aiomqtt.topic import Topic
 
 
 def connack(**properties) -> Connack:
@@ -27,7 +21,7 @@ def first_byte(qos: int = 0, retain: bool = False) -> int:
 # --- limits ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(connack())])
+@pytest.mark.parametrize("limits", [ServerLimits(), ServerLimits(connack())])
 def test_without_properties_everything_is_allowed(limits):
     for qos in range(3):
         assert limits.refusal(first_byte(qos, True), 268_435_460) == 0
@@ -54,13 +48,13 @@ def test_without_properties_everything_is_allowed(limits):
     ],
 )
 def test_a_refusal_names_its_reason(properties, qos, retain, size, code):
-    limits = Limits(connack(**properties))
+    limits = ServerLimits(connack(**properties))
     assert limits.refusal(first_byte(qos, retain), size) == code
 
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_kinds_of_subscriptions_are_available_or_not(value):
-    limits = Limits(
+    limits = ServerLimits(
         connack(
             wildcard_subscription_available=value,
             subscription_identifier_available=value,
@@ -78,59 +72,18 @@ def test_kinds_of_subscriptions_are_available_or_not(value):
     [(100, None, 90), (100, 10, 9), (100, 0, None), (0, None, None), (0, 10, 9)],
 )
 def test_the_server_keep_alive_takes_precedence(own, servers, first):
-    connection = Connection(Connect(ProtocolVersion.V5, keep_alive=own))
+    connection = Negotiated(Connect(ProtocolVersion.V5, keep_alive=own))
     assert connection.keep_alive.due is None
     connection.accept(connack(server_keep_alive=servers), now=0)
     assert connection.keep_alive.due == first
-
-
-# --- topic aliases --------------------------------------------------------------
-
-
-def message(topic: str, alias: int | None) -> Publish:
-    name = Topic(topic) if topic else NO_TOPIC
-    return Publish(name, b"", 0, False, 0, Properties(topic_alias=alias), False)
-
-
-def resolved(aliases: InboundAliases, topic: str, alias: int | None) -> str:
-    packet = message(topic, alias)
-    aliases.resolve(packet)
-    return packet.topic.value
-
-
-def test_received_aliases_are_set_used_and_set_again():
-    aliases = InboundAliases(2)
-    assert resolved(aliases, "a", None) == "a"
-    assert resolved(aliases, "a", 1) == "a"
-    assert resolved(aliases, "b", 2) == "b"
-    assert resolved(aliases, "", 1) == "a"
-    assert resolved(aliases, "c", 1) == "c"
-    assert resolved(aliases, "", 1) == "c"
-    assert resolved(aliases, "", 2) == "b"
-
-
-@pytest.mark.parametrize(
-    ("maximum", "topic", "alias", "code"),
-    [(0, "a", 1, 0x94), (2, "a", 3, 0x94), (2, "", 3, 0x94), (2, "", 2, 0x82)],
-)
-def test_a_wrong_received_alias_has_its_reason(maximum, topic, alias, code):
-    with pytest.raises(PacketError) as raised:
-        InboundAliases(maximum).resolve(message(topic, alias))
-    assert raised.value.reason_code == code
-
-
-def test_a_sent_alias_is_told_before_it_is_used():
-    aliases = OutboundAliases(2)
-    assert [aliases.apply(topic, 1) for topic in "aabba"] == ["a", "", "b", "", "a"]
-    assert aliases.apply("a", 2) == "a"
 
 
 # --- authentication, problem information, the session -----------------------------
 
 
 def test_request_problem_information_0_allows_no_reasons():
-    wants = Connection(Connect(ProtocolVersion.V5))
-    refuses = Connection(
+    wants = Negotiated(Connect(ProtocolVersion.V5))
+    refuses = Negotiated(
         Connect(
             ProtocolVersion.V5, properties=Properties(request_problem_information=0)
         )
@@ -168,4 +121,4 @@ def test_whether_the_session_outlives_the_connection(
     if asked is not None:
         connect.properties = Properties(session_expiry_interval=asked)
     answer = connack() if granted is None else connack(session_expiry_interval=granted)
-    assert Connection(connect).persists(answer) is persists
+    assert Negotiated(connect).persists(answer) is persists
