@@ -131,6 +131,22 @@ def test_a_silent_client_is_given_one_and_a_half_keep_alives(version, keep_alive
     assert not world.state.connections
 
 
+def test_any_packet_of_the_client_keeps_the_connection(version):
+    """Packets that the broker sends do not."""
+    world = World()
+    speaker = world.client(version, client_id="speaker", keep_alive=10)
+    listener = world.client(version, client_id="listener", keep_alive=10)
+    listener.subscribe("busy")
+    for _ in range(3):
+        assert listener.ended is None
+        world.pass_time(7)
+        speaker.publish("busy", b"1")
+        if listener.ended is None:
+            assert payloads(listener.read()) == [b"1"]
+    assert listener.ended == "nothing came within 1.5 keep alives"
+    assert speaker.ended is None
+
+
 def test_without_a_keep_alive_it_may_be_silent(version):
     world = World()
     wire = world.client(version)

@@ -769,3 +769,32 @@ def test_an_alias_of_the_publisher_is_its_own():
     other.send(b"\x30\x07\x00\x00\x03\x23\x00\x05x")
     topics = [p.topic.value for p in wire.read() if isinstance(p, Publish)]
     assert topics == ["a", "a"]
+
+
+@pytest.mark.parametrize("interval", [1, 3, 90, 65_537, 0xFFFF_FFFF])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_no_expiry_interval_grows(interval, qos):
+    # [MQTT-3.3.2-6], for each way in which a broker may have to encode a message.
+    world = World()
+    speaker = world.client(5, client_id="speaker")
+    with_aliases = world.client(
+        5, client_id="aliases", properties=Properties(topic_alias_maximum=10)
+    )
+    with_aliases.subscribe("expiry", qos)
+    identified = world.client(5, client_id="identified")
+    identified.subscribe("expiry", qos, Properties(subscription_identifier=[1]))
+    properties = Properties(message_expiry_interval=interval)
+    # Many times: fractions of a second must not add up to one more.
+    for _ in range(20):
+        speaker.publish("expiry", b"1", qos, retain=True, properties=properties)
+        speaker.read()
+        world.pass_time(0.3)
+        late = world.client(5, client_id="late")
+        late.subscribe("expiry", qos)
+        for packets in (with_aliases.read(), identified.read(), late.rest):
+            (packet,) = packets
+            assert isinstance(packet, Publish)
+            assert packet.properties is not None
+            remaining = packet.properties.message_expiry_interval
+            assert remaining is not None
+            assert interval - 1 <= remaining <= interval

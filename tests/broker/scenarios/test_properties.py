@@ -111,30 +111,6 @@ async def test_an_expired_message_is_not_delivered(broker, join, speaker):
     await listener.nothing()
 
 
-@pytest.mark.parametrize("interval", [1, 3, 90, 65_537, 0xFFFF_FFFF])
-@pytest.mark.parametrize("qos", [0, 1])
-async def test_no_interval_grows(broker, join, speaker, interval, qos):
-    # [MQTT-3.3.2-6], for each way in which a broker may have to encode a message.
-    listeners = [
-        await join(broker, 5, "aliases", topic_alias_maximum=10),
-        await join(broker, 5, "identifiers"),
-    ]
-    await listeners[0].subscribe("expiry", qos=qos)
-    await listeners[1].subscribe("expiry", qos=qos, identifier=1)
-    listeners.append(await join(broker, 5, "retained"))
-    options = {"retain": True, "message_expiry_interval": interval}
-    # Many times: fractions of a second must not add up to one more.
-    for _ in range(20):
-        await speaker.publish("expiry", b"1", qos, **options)
-        await listeners[2].subscribe("expiry", qos=qos)
-        for listener in listeners:
-            packet = await listener.expect(PUBLISH, payload=b"1", qos=qos)
-            await listener.take_over(packet)
-            remaining = packet.properties.message_expiry_interval
-            assert interval - 1 <= remaining <= interval
-        await listeners[2].unsubscribe("expiry")
-
-
 async def test_a_message_expires_while_the_client_is_slow(broker, join, speaker):
     """One that was not sent for want of quota."""
     listener = await join(broker, 5, "slow", receive_maximum=1)
