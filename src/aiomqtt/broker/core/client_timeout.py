@@ -1,9 +1,9 @@
-"""How long a client may say nothing, and how long a packet may take to come."""
+"""The timeouts of a client: for silence, and for an incomplete packet."""
 
 from typing import Final
 
-# A client is looked after at least this often, in seconds; and while nothing is read,
-# no more often than this.
+# The longest time between two checks of a client, in seconds; while nothing is read,
+# also the shortest.
 CHECK_INTERVAL: Final = 30.0
 PAUSED_CHECK_INTERVAL: Final = 0.25
 
@@ -12,7 +12,7 @@ class ClientTimeout:
     """The silence of one client, by the clock of `BrokerState.reading_time`.
 
     Attributes:
-        seconds: How long the client may say nothing, in seconds; 0: for ever.
+        seconds: How long the client may be silent, in seconds; 0: forever.
     """
 
     __slots__ = ("_heard", "_partial_since", "_partial_timeout", "seconds")
@@ -21,44 +21,44 @@ class ClientTimeout:
         """Begin with a connection.
 
         Args:
-            seconds: How long the client may say nothing, in seconds; 0: for ever.
-            partial_timeout: How long a packet may take to come, in seconds.
+            seconds: How long the client may be silent, in seconds; 0: forever.
+            partial_timeout: How long a packet may be incomplete, in seconds.
             time: The time.
         """
         self.seconds: float = seconds
         self._partial_timeout = partial_timeout
         self._heard = time
-        # Since when a packet is coming; None: none is.
+        # When the beginning of an incomplete packet came; None: there is none.
         self._partial_since: float | None = None
 
     def on_activity(self, time: float) -> None:
-        """Take note that the client said something, or could not."""
+        """Record that the client sent bytes, or could not send any."""
         self._heard = time
 
     def note_partial(self, is_partial: bool, is_new: bool, time: float) -> None:
-        """Take note of whether the beginning of a packet has come, and not its end."""
+        """Record whether a packet is incomplete."""
         if not is_partial:
             self._partial_since = None
         elif is_new or self._partial_since is None:
             self._partial_since = time
 
     def restart(self, time: float) -> None:
-        """Take note that what the client says is not being read."""
+        """Restart the time, as bytes of the client are not being read."""
         self._heard = time
         if self._partial_since is not None:
             self._partial_since = time
 
     def has_expired(self, time: float) -> bool:
-        """Whether the client has said nothing for too long."""
+        """Return whether the client has been silent for too long."""
         return self.seconds > 0 and time >= self._heard + self.seconds
 
     def is_packet_overdue(self, time: float) -> bool:
-        """Whether a packet takes too long to come."""
+        """Return whether a packet has been incomplete for too long."""
         since = self._partial_since
         return since is not None and time >= since + self._partial_timeout
 
     def next_check(self, time: float, is_paused: bool) -> float:
-        """Return in how many seconds to look again."""
+        """Return the seconds until the next check."""
         wait = min(CHECK_INTERVAL, self._partial_timeout)
         if self.seconds:
             left = self._heard + self.seconds - time

@@ -1,4 +1,4 @@
-"""What CONNACK and DISCONNECT of the broker say (MQTT 5.0 §3.2, §3.14)."""
+"""The contents of the broker's CONNACK and DISCONNECT (MQTT 5.0 §3.2, §3.14)."""
 
 from typing import Any, Final
 
@@ -39,13 +39,14 @@ from .session import FOREVER
 
 SERVER: Final = Role.SERVER
 
-# So many bytes of a CONNECT are enough to tell its version.
+# The number of bytes of a CONNECT that are enough to find its version.
 OPENING: Final = 16
 
 # The names of MQTT, as they stand in a CONNECT.
 _PROTOCOL_NAMES: Final = (b"\x00\x04MQTT", b"\x00\x06MQIsdp")
-# Properties that may be left out, one step after the other; the last step takes all of
-# an error. Without the others a client would break rules that it does not know of.
+# Properties that may be left out, in steps; the last step leaves out all properties of
+# a refusal. Without the other properties a client would violate limits that it can't
+# know.
 _DISPENSABLE: Final = (
     ("reason_string",),
     ("response_information",),
@@ -54,7 +55,7 @@ _DISPENSABLE: Final = (
 )
 
 # The return codes of 3.1.1 by reason code; "server unavailable" and "not authorized"
-# stand for what they come nearest to.
+# stand for the codes that they come closest to.
 _RETURN_CODES: Final = {code: number for number, code in CONNECT_REASON_CODES.items()}
 _UNAVAILABLE: Final = {
     SERVER_BUSY,
@@ -68,15 +69,15 @@ _UNAVAILABLE: Final = {
 def answer_to_undecodable(opening: bytes, code: int, text: str) -> bytes:
     """Return the answer to a CONNECT that can't be decoded; nothing for most.
 
-    A level that is not supported gets what each client of any version can read, return
-    code 1 of 3.1.1: those that speak several versions then try another one, as
-    mosquitto's bridges do, which begin with a level of their own. In 5.0 a CONNACK says
-    what is wrong; below, nothing may (3.1.1 [MQTT-3.1.4-1]).
+    An unsupported protocol level gets return code 1 of 3.1.1, which clients of all
+    versions can read: those that support several versions then try another one, as
+    mosquitto's bridges do, which begin with a level of their own. In 5.0 a CONNACK
+    explains the error; below 5.0 there must be no answer (3.1.1 [MQTT-3.1.4-1]).
 
     Args:
         opening: The first bytes of the connection.
         code: The reason code.
-        text: What is wrong.
+        text: The explanation.
     """
     level = _level_of(opening)
     if level is None:
@@ -89,7 +90,7 @@ def answer_to_undecodable(opening: bytes, code: int, text: str) -> bytes:
 
 
 def _level_of(opening: bytes) -> int | None:
-    """Return the protocol level of a CONNECT; None: it is none, or not of MQTT."""
+    """Return the protocol level of a CONNECT; None: it is not a CONNECT of MQTT."""
     # In 3.1 the low bits mean nothing.
     if opening and opening[0] >> 4 == PacketType.CONNECT:
         for name in _PROTOCOL_NAMES:
@@ -101,7 +102,7 @@ def _level_of(opening: bytes) -> int | None:
 
 
 def refusal_of(connect: Connect, limits: Limits) -> Refusal | None:
-    """Return why a CONNECT is refused for what it says, or None."""
+    """Return the reason to refuse a CONNECT because of its contents, or None."""
     if not connect.client_id and (
         connect.version < V311 or (connect.version < V5 and not connect.clean_start)
     ):
@@ -128,10 +129,10 @@ def connack_properties(
 
     Args:
         connect: The CONNECT.
-        limits: What the client is told of.
+        limits: The limits to announce.
         assigned: The client identifier, if the broker chose it.
-        expiry: How many seconds the session will last.
-        authentication_data: What ends the authentication, or None.
+        expiry: The session expiry interval, in seconds.
+        authentication_data: The last Authentication Data, or None.
     """
     if connect.version < V5:
         return None
@@ -170,7 +171,7 @@ def connack_properties(
 
 
 def refusal_in(version: ProtocolVersion, refusal: Refusal) -> Connack:
-    """Return the CONNACK that refuses, as a version of MQTT says it."""
+    """Return the CONNACK that refuses, for a version of MQTT."""
     code = refusal.reason_code
     if version < V5:
         number = 3 if code in _UNAVAILABLE else _RETURN_CODES.get(code, 5)
@@ -184,10 +185,10 @@ def refusal_in(version: ProtocolVersion, refusal: Refusal) -> Connack:
 
 
 def code_within(kind: PacketType, reason_code: int) -> int:
-    """Return a reason code as a packet of the broker may carry it (5.0 §2.4)."""
+    """Return a reason code, or the closest one that the packet may carry (5.0 §2.4)."""
     if reason_code in codes_of(kind, V5, SERVER):
         return reason_code
-    # Those of a CONNACK that tell that somebody is not who he says.
+    # The codes of a CONNACK for a client whose identity is in doubt.
     return (
         NOT_AUTHORIZED
         if UNSUPPORTED_PROTOCOL_VERSION <= reason_code <= BAD_AUTHENTICATION_METHOD
@@ -196,12 +197,12 @@ def code_within(kind: PacketType, reason_code: int) -> int:
 
 
 def session_expiry(connect: Connect, interval: int | None, limits: Limits) -> int:
-    """Return how many seconds a session is to outlive its connection.
+    """Return how long a session outlives its connection, in seconds.
 
     Args:
         connect: The CONNECT.
-        interval: What the client asks for in 5.0; None: nothing.
-        limits: How long it may be.
+        interval: The interval that the client requests in 5.0; None: none.
+        limits: The limits, with the maximum.
     """
     if connect.version < V5:
         interval = 0 if connect.clean_start else FOREVER
@@ -210,10 +211,11 @@ def session_expiry(connect: Connect, interval: int | None, limits: Limits) -> in
 
 
 def expiry_at_disconnect(connect: Connect, packet: Signal, limits: Limits) -> int:
-    """Return how many seconds a session lasts after a DISCONNECT; -1: as it was.
+    """Return how long a session lasts after a DISCONNECT, in seconds; -1: unchanged.
 
     Raises:
-        PacketError: A session that ends with the connection is to last (§3.14.2.2.2).
+        PacketError: It would extend a session that ends with its connection
+            (§3.14.2.2.2).
     """
     properties = packet.properties
     if properties is None or properties.session_expiry_interval is None:
@@ -228,17 +230,17 @@ def expiry_at_disconnect(connect: Connect, packet: Signal, limits: Limits) -> in
 
 
 def encode_within(packet: Connack | Signal, version: int, maximum: int) -> bytes:
-    """Encode a CONNACK or DISCONNECT, without what would make it too large.
+    """Encode a CONNACK or DISCONNECT without the properties that make it too large.
 
-    [MQTT-3.2.2-19] and [MQTT-3.14.2-3] ask for that.
+    [MQTT-3.2.2-19] and [MQTT-3.14.2-3] require that.
 
     Args:
-        packet: The packet; properties are taken from it.
+        packet: The packet; properties are removed from it.
         version: The version of MQTT.
         maximum: The client's Maximum Packet Size; 0: no limit.
 
     Returns:
-        Nothing when it is too large all the same: then it must not be sent
+        The bytes; empty if it is still too large: then it must not be sent
         ([MQTT-3.1.2-24]).
     """
     data = encode(packet, version, SERVER)
@@ -247,7 +249,7 @@ def encode_within(packet: Connack | Signal, version: int, maximum: int) -> bytes
         if len(data) <= maximum:
             return data
         if not names and not is_success:
-            # Of an error the reason code matters most.
+            # The most important part of an error is the reason code.
             packet.properties = None
         elif packet.properties is not None:
             packet.properties = packet.properties.without(*names)

@@ -1,7 +1,7 @@
-"""How much memory a broker spends on its clients, by one account for all of it.
+"""The account of all memory that a broker uses for its clients.
 
-What is kept is counted as it comes and goes, by the sizes below: what the objects take
-in CPython, rounded up.
+Everything that is kept is added, and subtracted when it is released, by the sizes
+below. They are the sizes of the objects in CPython, rounded up.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Connect, WillMessage
 
-# In bytes, besides the text and the data in them.
+# In bytes, without the text and the data in them.
 CONNECTION_SIZE: Final = 10 * 1024
 SESSION_SIZE: Final = 3 * 1024
 SUBSCRIPTION_SIZE: Final = 600
@@ -31,29 +31,28 @@ RECIPIENT_SIZE: Final = 250
 PROPERTIES_SIZE: Final = 300
 ITEM_SIZE: Final = 160
 
-# Of the maximum, this share is for connections alone, so that clients can still come
-# and take what is kept for them.
+# This share of the maximum is reserved for connections, so that clients can still
+# connect and receive their messages.
 RESERVE: Final = 8
 
 
 class MemoryAccount:
-    """The account: what is used, and how much may be.
+    """The memory in use, and its maximum.
 
     Attributes:
-        maximum: How many bytes there are in all.
-        used: How many are used.
+        maximum: The maximum, in bytes.
+        used: The bytes in use.
     """
 
     __slots__ = ("_maximum_kept", "maximum", "used")
 
     def __init__(self, maximum: int) -> None:
-        """Start with nothing used."""
         self.maximum: int = maximum
         self._maximum_kept = maximum - maximum // RESERVE
         self.used: int = 0
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more can be kept."""
+        """Return whether this many more bytes can be kept."""
         return self.used + size <= self._maximum_kept
 
     @property
@@ -63,7 +62,7 @@ class MemoryAccount:
 
 
 def size_of_properties(properties: Properties | None) -> int:
-    """Return about how many bytes properties take."""
+    """Estimate the size of properties, in bytes."""
     if properties is None or not properties.present:
         return 0
     size = PROPERTIES_SIZE
@@ -81,13 +80,13 @@ def size_of_properties(properties: Properties | None) -> int:
 
 
 def size_of_will(will: WillMessage) -> int:
-    """Return about how many bytes a will takes."""
+    """Estimate the size of a will, in bytes."""
     text = 2 * len(will.topic) + len(will.payload)
     return MESSAGE_SIZE + text + size_of_properties(will.properties)
 
 
 def size_of_connect(packet: Connect) -> int:
-    """Return about how many bytes a CONNECT takes, which stays with its connection."""
+    """Estimate the size of a CONNECT, in bytes; it is kept with its connection."""
     size = 2 * len(packet.client_id) + size_of_properties(packet.properties)
     if packet.username is not None:
         size += 2 * len(packet.username)

@@ -1,4 +1,4 @@
-"""The writing end of a connection: what is about to leave for one client."""
+"""The data that waits to be written to one client."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -10,7 +10,8 @@ from .message import ApplicationMessage
 from .slow_subscriber import WaitAllowance
 from .timers import Timer, Timers
 
-# A client that has so many bytes waiting for it is not read from: it would cause more.
+# The broker does not read from a client with this many bytes waiting: it would cause
+# more.
 UNSENT_MAX: Final = 1024 * 1024
 # What a topic alias adds to a packet.
 ALIAS_SIZE: Final = 3
@@ -26,16 +27,17 @@ class BufferOwner(Protocol):
 
 
 class SendBuffer:
-    """What is about to be written to one client, and how it wants it.
+    """The data that waits to be written to one client, and the client's limits.
 
     Attributes:
         data: The bytes to write, in pieces.
-        unsent: How many bytes wait to be sent, roughly; `set_unsent` says so.
-        bytes_taken: Returns how many bytes the operating system has taken so far; None:
-            nobody can tell.
-        is_paused: Whether the network takes no more for now.
+        unsent: The approximate number of bytes that wait to be sent; see `set_unsent`.
+        bytes_taken: Returns the number of bytes that the operating system has accepted
+            so far; None: it is unknown.
+        is_paused: Whether the transport's buffer is above its high-water mark.
         has_backlog: Whether very many messages wait for the client's acknowledgements.
-        waits_for: How many clients this one has to wait for before it may publish more.
+        waits_for: The number of clients that this one waits for before it may publish
+            more.
         owner: Writes the data.
     """
 
@@ -74,7 +76,7 @@ class SendBuffer:
         memory: MemoryAccount,
         owner: BufferOwner,
     ) -> None:
-        """Announce itself in a list when there is something to do for the owner."""
+        """Create a buffer that adds itself to a list when its owner has work to do."""
         self._memory = memory
         self._is_open = True
         # How many bytes the connection keeps besides, and what is counted of all.
@@ -107,19 +109,19 @@ class SendBuffer:
         self._count()
 
     def open(self, version: int, maximum_packet_size: int, aliases: int) -> None:
-        """Begin with what the client's CONNECT says.
+        """Set the values of the client's CONNECT.
 
         Args:
             version: The version of MQTT.
             maximum_packet_size: The client's Maximum Packet Size; 0: no limit.
-            aliases: How many topic aliases to use: no more than its maximum.
+            aliases: The number of topic aliases to use, at most the client's maximum.
         """
         self.is_v5 = version >= V5
         self.maximum_packet_size = maximum_packet_size
         self._alias_maximum = aliases
 
     def announce(self) -> list[bytes]:
-        """Have the owner called soon; return the list to append its data to."""
+        """Schedule a call of the owner; return the list to append data to."""
         data = self.data
         if not data:
             self._ready.append(self)
@@ -145,13 +147,13 @@ class SendBuffer:
             self._counted = size
 
     def count_received(self, size: int) -> None:
-        """Count so many bytes that the connection keeps of what it has received."""
+        """Count the received bytes that the connection keeps."""
         if size != self._kept:
             self._kept = size
             self._count()
 
     def set_unsent(self, size: int) -> None:
-        """Take note that so many bytes wait to be sent."""
+        """Record the number of bytes that wait to be sent."""
         if size <= UNSENT_MAX:
             self._stalled_since = None
         self.unsent = size
@@ -159,11 +161,11 @@ class SendBuffer:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits to be sent that nothing more is to be caused."""
+        """Whether so much waits to be sent that the client must not cause more."""
         return self.unsent > UNSENT_MAX
 
     def has_stalled(self, seconds: float, time: float) -> bool:
-        """Whether a clogged client has taken nothing for so long."""
+        """Return whether a full buffer has not drained for a time."""
         bytes_taken = 0 if self.bytes_taken is None else self.bytes_taken()
         if self._stalled_since is None or bytes_taken != self._bytes_taken:
             self._bytes_taken, self._stalled_since = bytes_taken, time
@@ -174,15 +176,15 @@ class SendBuffer:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the client is slower than those who publish to it."""
+        """Whether the client is slower than the clients that publish to it."""
         return self.is_paused or self.has_backlog
 
     def throttle(self, publisher: "SendBuffer", now: float) -> None:
-        """Have a client that publishes to this one wait until it has caught up.
+        """Make a client that publishes to this one wait until this one has caught up.
 
-        Not for long, and not for long in all: a client that takes nothing, or something
-        now and then, must not hold up others. What it does not take then is queued for
-        it, and dropped beyond the limits.
+        Each wait is short, and so is their total: a client that reads nothing, or only
+        now and then, must not delay others. Messages that it does not read in time are
+        queued for it, and dropped above the limits.
         """
         if self._gave_up or publisher in self._waiting:
             return
@@ -199,13 +201,13 @@ class SendBuffer:
         publisher.waits_for += 1
 
     def release_if_drained(self, now: float) -> None:
-        """Let those go on who wait, now that the client may have caught up."""
+        """Let waiting publishers go on, if the client has caught up."""
         if not self.is_behind:
             self._gave_up = False
             self._release(now)
 
     def close(self, now: float) -> None:
-        """Let those go on who wait: the client is gone."""
+        """Let waiting publishers go on: the client is gone."""
         self._is_open = False
         self._memory.used -= self._counted
         self._counted = 0
@@ -231,7 +233,7 @@ class SendBuffer:
 
     @property
     def uses_aliases(self) -> bool:
-        """Whether packets depend on what was written before them."""
+        """Whether packets depend on earlier packets, through topic aliases."""
         return self._alias_maximum > 0
 
     def render(
@@ -255,7 +257,7 @@ class SendBuffer:
     def _alias_of(self, topic: str) -> tuple[int, bool]:
         """Return the alias of a topic, and whether the client knows it (§3.3.2.3.4).
 
-        The first topics get one each; that will do where topics repeat.
+        The first topics get one each, which is enough if topics repeat.
         """
         alias = self._aliases.get(topic, 0)
         if alias:

@@ -1,4 +1,4 @@
-"""The state of a session (MQTT 5.0 §4.1): what the broker keeps of one client."""
+"""The broker's state of a client's session (MQTT 5.0 §4.1)."""
 
 from math import inf
 from typing import Final
@@ -37,13 +37,13 @@ from .turn import NODES_PER_UNIT, WORK_PER_TURN, Turn
 FOREVER: Final = 0xFFFF_FFFF
 # Below 5.0 a client announces no Receive Maximum.
 IN_FLIGHT_V3: Final = 100
-# With so many messages waiting, those who publish to a client have to wait for it.
+# From this number of waiting messages on, publishers have to wait for a client.
 BACKLOG_HIGH: Final = 1000
-# When memory is short, messages with QoS 0 are dropped for a client that has so many
-# bytes waiting to be written.
+# When memory is short, messages of QoS 0 are dropped for a client with this many bytes
+# waiting to be written.
 UNSENT_HIGH: Final = 64 * 1024
-# So many bytes of retained messages count as one: with `WORK` about as much as may wait
-# to be written.
+# This many bytes of retained messages count as one unit of work: with `WORK`, about as
+# much as may wait to be written.
 BYTES_PER_UNIT: Final = 32
 
 
@@ -68,7 +68,7 @@ class Subscription:
         retain_as_published: bool,
         identifier: int,
     ) -> None:
-        """Take the fields; an identifier of 0 is none."""
+        """Create a subscription; an identifier of 0 means none."""
         self.session: Session = session
         self.topic_filter: str = topic_filter
         self.qos: int = qos
@@ -77,24 +77,24 @@ class Subscription:
         self.identifier: int = identifier
 
     def stored(self) -> StoredSubscription:
-        """Return what a store keeps of it."""
+        """Convert it for a store."""
         options = SubscribeOptions(self.qos, self.no_local, self.retain_as_published)
         return StoredSubscription(options, self.identifier)
 
 
 class Session:
-    """What the broker keeps of one client.
+    """The broker's state of a client's session.
 
     Attributes:
-        client_id: What it is filed under.
-        send_buffer: Where to write to the client; None while it is not connected.
+        client_id: The client identifier.
+        send_buffer: The client's send buffer; None while it is not connected.
         subscriptions: Its subscriptions by topic filter.
         is_over: Whether it has ended.
-        is_v5: Whether its client speaks 5.0, or did when it was connected last.
-        expiry: How many seconds it lasts without a connection.
-        pending_retained: The retained messages still to be sent; None: none.
-        will_timer: When a will that is delayed is due.
-        expiry_timer: When the session ends.
+        is_v5: Whether its client used 5.0 on its last connection.
+        expiry: How long it lasts without a connection, in seconds.
+        pending_retained: The retained messages that wait to be sent; None: none.
+        will_timer: The timer of a delayed will.
+        expiry_timer: The timer of the end of the session.
     """
 
     __slots__ = (
@@ -129,7 +129,6 @@ class Session:
         turn: Turn,
         is_durable: bool = False,
     ) -> None:
-        """Start without a connection and without subscriptions."""
         self.client_id: str = client_id
         # Of the broker: all sessions share them.
         self.limits: Limits = limits
@@ -152,11 +151,11 @@ class Session:
         self.is_over: bool = False
         # Valid for the connection.
         self.send_buffer: SendBuffer | None = None
-        # What of it the broker's account of memory has.
+        # The memory that the broker's account has for it.
         self._counted = 0
         self.count()
 
-    # --- what a store keeps -------------------------------------------------------
+    # --- storing ------------------------------------------------------------------
 
     def snapshot(self) -> SessionState:
         """Return its state as plain values."""
@@ -169,7 +168,7 @@ class Session:
         return state
 
     def load(self, state: SessionState) -> None:
-        """Go on with the messages of a state; the subscriptions are the caller's."""
+        """Load the messages of a state; the caller loads the subscriptions."""
         memory = self.memory
         for delivery in self.outbound.load(state):
             message = ApplicationMessage(
@@ -213,7 +212,7 @@ class Session:
 
     @property
     def will(self) -> WillMessage | None:
-        """What to publish when the client is gone; None: nothing."""
+        """The will, to publish when the client is gone; None: there is none."""
         return self._will
 
     @will.setter
@@ -233,7 +232,7 @@ class Session:
         self._counted = size
 
     def end(self) -> None:
-        """Forget all; its subscriptions are gone already."""
+        """Forget everything; its subscriptions have already been removed."""
         for delivery in self.outbound.clear():
             self._forget(delivery)
         pending_retained = self.pending_retained
@@ -249,7 +248,7 @@ class Session:
         message_of(delivery).let_go(memory)
 
     def _forget_expired(self) -> None:
-        """Forget what is not sent any more."""
+        """Forget expired messages."""
         expired = self.outbound.expired
         self.statistics.messages_expired += len(expired)
         for delivery in expired:
@@ -261,7 +260,7 @@ class Session:
     def attach(
         self, send_buffer: SendBuffer, version: ProtocolVersion, receive_maximum: int
     ) -> None:
-        """Begin a connection; `resume` writes what waits, after the CONNACK."""
+        """Begin a connection; after the CONNACK, `resume` writes waiting messages."""
         self.send_buffer = send_buffer
         limits = self.limits
         self.inbound.open(
@@ -289,7 +288,7 @@ class Session:
             self.send_more_retained()
 
     def detach(self) -> None:
-        """End the connection; what is not done waits for the next one."""
+        """End the connection; unfinished messages wait for the next one."""
         self.send_buffer = None
         self.outbound.close()
         pending_retained = self.pending_retained
@@ -312,7 +311,7 @@ class Session:
         )
 
     def _refusal(self, delivery: Delivery, now: float) -> int:
-        """Return with which reason the client does not take a packet ([3.1.2-24])."""
+        """Return a reason code if a packet is too large for the client ([3.1.2-24])."""
         send_buffer = self.send_buffer
         if send_buffer is None or not send_buffer.maximum_packet_size:
             return 0
@@ -338,8 +337,9 @@ class Session:
             qos: The QoS to send it with.
             retain: The RETAIN flag to send it with.
             identifiers: The identifiers of the subscriptions that matched.
-            publisher: Who is to wait when this client does not keep up; None: nobody.
-            share: The shared subscription that it comes by; "": none.
+            publisher: The publisher, which waits if this client does not keep up; None:
+                no publisher has to wait.
+            share: The filter of the shared subscription that matched; "": none.
         """
         send_buffer = self.send_buffer
         if send_buffer is not None and publisher is not None and send_buffer.is_behind:
@@ -462,10 +462,10 @@ class Session:
             self.send_more_retained()
 
     def deliveries_for_others(self) -> list[Delivery]:
-        """Return what came by shared subscriptions and may go to another member.
+        """Return the messages of shared subscriptions that may go to another member.
 
-        When the session ends, that is what the client has not acknowledged, but for
-        messages with QoS 2 whose delivery has begun ([MQTT-4.8.2-5]).
+        When the session ends, these are the unacknowledged messages, except messages of
+        QoS 2 that have already been sent ([MQTT-4.8.2-5]).
         """
         return [
             delivery
@@ -482,7 +482,7 @@ class Session:
         self.pending_retained.add(topic_filter)
 
     def send_no_retained(self, topic_filter: str) -> None:
-        """Send no more retained messages of a subscription, which is at an end."""
+        """Send no more retained messages of a subscription that has ended."""
         pending_retained = self.pending_retained
         if pending_retained is not None:
             pending_retained.drop(topic_filter)
@@ -518,7 +518,7 @@ class Session:
         )
 
     def send_more_retained(self) -> None:
-        """Send retained messages: as many as fit, and as is the client's turn."""
+        """Send as many retained messages as fit, and as the client's turn allows."""
         turn = self.turn
         while not turn.is_over and self.has_more_retained:
             pending_retained = self.pending_retained
@@ -549,14 +549,14 @@ class Session:
 
 
 def message_of(delivery: Delivery) -> ApplicationMessage:
-    """Return the message of a delivery, which is encoded once for all who get it."""
+    """Return the message of a delivery, encoded once for all its recipients."""
     message = delivery.waiter
     assert isinstance(message, ApplicationMessage)
     return message
 
 
 def _extra(send_buffer: SendBuffer, identifiers: tuple[int, ...]) -> int:
-    """Return how much larger a packet gets by what is this client's own, at most."""
+    """Return the maximum size of the parts of a packet that only this client gets."""
     return (
         ALIAS_SIZE if send_buffer.uses_aliases else 0
     ) + SUBSCRIPTION_IDENTIFIER_SIZE * len(identifiers)

@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 
 class BrokerState:
-    """All that the connections of a broker have in common.
+    """The state that all connections of a broker share.
 
     Args:
         limits: The limits.
-        new_identifier: Makes a client identifier that nobody else has.
-        note: Takes what is to be logged.
+        new_identifier: Generates a unique client identifier.
+        note: Logs a message.
         now: The time, in seconds of the clock that all calls share.
 
     Attributes:
         sessions: The sessions by client identifier, connected or not.
         peers: The connected clients by client identifier.
-        ready: Those who have something to write; the caller clears it.
-        asks_to_connect: Whether somebody else decides who may connect.
-        asks_for_topics: Whether somebody else decides who may publish and subscribe.
-        redirection: Where all clients are sent; None: nowhere.
+        ready: The send buffers with data to write; the caller clears it.
+        asks_to_connect: Whether a hook decides who may connect.
+        asks_for_topics: Whether a hook decides who may publish and subscribe.
+        redirection: The server that all clients are redirected to; None: none.
     """
 
     def __init__(
@@ -53,7 +53,6 @@ class BrokerState:
         note: Callable[[str], None],
         now: float,
     ) -> None:
-        """Start without sessions."""
         self._note = note
         self.limits = limits
         self.new_identifier = new_identifier
@@ -74,7 +73,7 @@ class BrokerState:
         self.is_durable: bool = False
         # Whether subscriptions of sessions that have ended are still to be removed.
         self._is_sweeping = False
-        # Since when nothing is read; and for how long nothing was read before that.
+        # When the current pause began; the total length of earlier pauses.
         self._paused_at: float | None = None
         self._paused_for = 0.0
 
@@ -90,12 +89,12 @@ class BrokerState:
         self.timers.run(now)
 
     def pause(self, now: float) -> None:
-        """Take note that from now on nothing is read."""
+        """Record that reading pauses from now on."""
         if self._paused_at is None:
             self._paused_at = now
 
     def resume(self, now: float) -> None:
-        """Take note that it is read again."""
+        """Record that reading resumes."""
         if self._paused_at is not None:
             self._paused_for += now - self._paused_at
             self._paused_at = None
@@ -106,9 +105,9 @@ class BrokerState:
         return self._paused_at is not None
 
     def reading_time(self, now: float) -> float:
-        """Return the time of a clock that stands still while nothing is read.
+        """Return the time of a clock that stops while nothing is read.
 
-        By it, silence counts against a client.
+        It measures the silence of clients.
         """
         return (now if self._paused_at is None else self._paused_at) - self._paused_for
 
@@ -117,7 +116,7 @@ class BrokerState:
     def publish(
         self, message: ApplicationMessage, sender: Session | None, matches: Matches
     ) -> Distribution | None:
-        """Retain a message, if it is to be, and send it to its subscribers.
+        """Retain a message, if it has the RETAIN flag, and send it to its subscribers.
 
         Args:
             message: The message.
@@ -125,7 +124,7 @@ class BrokerState:
             matches: The subscribers.
 
         Returns:
-            The rest that is sent in other turns; None: everybody has it.
+            The rest, which is sent in later turns; None: all subscribers have it.
         """
         if message.retain:
             self.retained.keep(message)
@@ -147,7 +146,7 @@ class BrokerState:
         return topic.count("/") >= self.limits.maximum_topic_levels
 
     def show_statistics(self, now: float) -> None:
-        """Publish what has changed of the ``$SYS`` topics, retained."""
+        """Publish the ``$SYS`` topics that have changed, as retained messages."""
         self.turn.now = now
         self.count()
         for topic, value in self.statistics.topics():
@@ -158,7 +157,7 @@ class BrokerState:
                 self.publish(message, None, self.subscriptions.find(topic))
 
     def count(self) -> Statistics:
-        """Bring the counts of what there is up to date."""
+        """Update the counts of the current sessions, subscriptions and so on."""
         statistics = self.statistics
         statistics.clients_connected = len(self.connections)
         statistics.clients_total = len(self.sessions)
@@ -171,7 +170,7 @@ class BrokerState:
     def attach(
         self, connection: "ClientConnection", client_id: str, clean_start: bool
     ) -> bool:
-        """Give a connection its session, and take that from any other (§3.1.4).
+        """Attach a connection to its session, and end an earlier connection (§3.1.4).
 
         Returns:
             Whether the session was there before.
@@ -219,9 +218,9 @@ class BrokerState:
         return session
 
     def restore(self, stored: SessionState) -> Session:
-        """Make a session, without a connection, of what a store has kept of it.
+        """Create a session, without a connection, from a stored state.
 
-        It lasts until a client has come for it and gone.
+        It lasts until a client has resumed it and disconnected.
         """
         session = self._new_session(stored.client_id)
         for topic_filter, subscription in stored.subscriptions.items():
@@ -242,7 +241,7 @@ class BrokerState:
         return session
 
     def detach(self, session: Session, is_will_due: bool) -> None:
-        """End a session's connection; publish its will, unless it was taken back."""
+        """End a session's connection; publish its will, unless it was discarded."""
         now = self.turn.now
         session.detach()
         del self.connections[session.client_id]

@@ -1,4 +1,4 @@
-"""Who gets a message: all subscriptions of all sessions (MQTT 5.0 §4.7, §4.8)."""
+"""All subscriptions of all sessions, found by topic (MQTT 5.0 §4.7, §4.8)."""
 
 from typing import Final
 
@@ -14,21 +14,21 @@ from .memory_account import (
 from .session import Session, Subscription
 from .turn import FILTER_COST, NODES_PER_UNIT, WORK_PER_TURN, Turn
 
-# Topics repeat: what was found for so many of them is kept, in so many bytes.
+# Topics repeat, so the results of searches are cached: the maximum number, and bytes.
 CACHED: Final = 4096
 CACHED_BYTES: Final = 8 * 1024 * 1024
 
 
 class Recipient:
-    """A session that gets a message, once, by all of its subscriptions that match.
+    """A session that receives a message once, for all of its matching subscriptions.
 
     Attributes:
         session: The session.
         qos: The highest QoS of these subscriptions ([MQTT-3.3.4-2]).
-        retain_as_published: Whether one of them wants the RETAIN flag as it was.
+        retain_as_published: Whether one of them has Retain As Published.
         identifiers: Their identifiers ([MQTT-3.3.4-3]).
-        for_publisher: The same for messages that the session's own client publishes:
-            without those that have No Local; None: there are none left.
+        for_publisher: The same for messages from the session's own client, without the
+            subscriptions that have No Local; None: there are no others.
     """
 
     __slots__ = (
@@ -66,7 +66,6 @@ class ShareGroup:
     __slots__ = ("_next", "members")
 
     def __init__(self) -> None:
-        """Start without members."""
         self.members: list[Subscription] = []
         self._next = 0
 
@@ -76,7 +75,7 @@ class ShareGroup:
         return all(member.session.is_over for member in self.members)
 
     def choose(self) -> Subscription:
-        """Return whose turn it is: of those who are connected and keep up, if any."""
+        """Return the next member, if possible one that is connected and keeps up."""
         count = len(self.members)
         best = -1
         best_rank = -1
@@ -103,7 +102,7 @@ class Matches:
     Attributes:
         recipients: The sessions that get each message.
         groups: The groups of which one member gets it.
-        count: How many get it.
+        count: The number of sessions that receive it.
     """
 
     __slots__ = ("count", "groups", "recipients")
@@ -129,7 +128,7 @@ class Subscriptions:
     """All subscriptions, found by topic.
 
     Attributes:
-        version: Changes with them.
+        version: Changes when they change.
     """
 
     def __init__(self, memory: MemoryAccount) -> None:
@@ -148,7 +147,7 @@ class Subscriptions:
         return self._count
 
     def add(self, subscription: Subscription) -> bool:
-        """Add a subscription, or put it in the place of the session's earlier one.
+        """Add a subscription, or replace the session's earlier one.
 
         Returns:
             Whether it is new.
@@ -213,7 +212,7 @@ class Subscriptions:
             self._memory.used -= LEVEL_SIZE * (levels - self._trie.levels)
 
     def end(self, session: Session) -> None:
-        """Leave out a session that has ended; `sweep` removes its subscriptions."""
+        """Ignore a session that has ended; `sweep` removes its subscriptions later."""
         session.is_over = True
         if session.subscriptions:
             self._forget_found()
@@ -238,7 +237,7 @@ class Subscriptions:
         return True
 
     def group(self, full_filter: str) -> ShareGroup | None:
-        """Return who has a shared subscription; None: nobody."""
+        """Return the group of a shared subscription; None: there is none."""
         name, topic_filter = split_shared(full_filter)
         found = self._trie.get(topic_filter)
         if found is None or found.groups is None:
@@ -247,22 +246,22 @@ class Subscriptions:
         return None if group is None or group.is_over else group
 
     def find(self, topic: str) -> Matches:
-        """Return who gets the messages of a topic."""
+        """Return the subscribers of a topic."""
         matches = self.known(topic)
         if matches is None:
             matches = self.keep(topic, self._trie.matching(topic))
         return matches
 
     def known(self, topic: str) -> Matches | None:
-        """Return who gets the messages of a topic; None: that is to be searched."""
+        """Return the cached subscribers of a topic; None: a search is needed."""
         return self._found.get(topic)
 
     def search(self, topic: str) -> "SubscriberSearch":
-        """Begin to search who gets the messages of a topic."""
+        """Begin a search for the subscribers of a topic."""
         return SubscriberSearch(self, topic, self._trie.search(topic))
 
     def keep(self, topic: str, filters: list[_Filter]) -> Matches:
-        """Keep what was found for a topic; return who gets its messages."""
+        """Cache the result of a search for a topic; return the subscribers."""
         if len(self._found) >= CACHED or self._found_size >= CACHED_BYTES:
             self._forget_found()
         found = self._found[topic] = _matches_of(filters)
@@ -284,7 +283,7 @@ class Subscriptions:
 
 
 class SubscriberSearch:
-    """The search who gets the messages of a topic, as much at a time as is due."""
+    """A search for the subscribers of a topic, in steps."""
 
     __slots__ = ("_search", "_subscriptions", "_topic", "_version")
 

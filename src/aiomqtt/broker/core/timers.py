@@ -1,4 +1,4 @@
-"""What is due later: a heap, so that one timer of the event loop does for all."""
+"""The timers of the broker: a heap, so that one timer of the event loop is enough."""
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
@@ -29,7 +29,7 @@ class Timer:
 
 
 class Timers:
-    """All that is due later."""
+    """All timers."""
 
     def __init__(self) -> None:
         """Start without any."""
