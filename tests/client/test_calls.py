@@ -211,7 +211,7 @@ async def test_calls_outlive_a_connection(version):
     waits = calls.waiter(10)
     delivery = calls.publish("t", b"x", 1, False, None)
     assert delivery is not None
-    delivery.waiter = waits
+    delivery.observer = waits
     assert b"".join(transport.written) == publish_bytes("t", b"x", 1, 1, version)
     calls.driver.data_received(ack_bytes(PUBACK, 1))
     assert await within(waits) is None
@@ -228,7 +228,7 @@ async def test_what_leaves_accepts_nothing_on_the_next_connection_either(version
     with pytest.raises(MqttError, match="being left"):
         calls.queue(1, 10)
     with pytest.raises(MqttError, match="being left"):
-        calls.publish_watched("t", b"", 1, False, None, ReceiptWaiters())
+        calls.publish_observed("t", b"", 1, False, None, ReceiptWaiters())
     calls.driver.connection_lost(None)
 
 
@@ -286,12 +286,12 @@ async def test_who_watches_a_delivery_is_told_that_its_session_has_ended(end, qo
         await gone(peer)
 
     async with serve(script) as server, new_client(server) as client:
-        watchers = ReceiptWaiters()
-        delivery = calls_of(client).publish_watched(
-            "t", b"", qos, False, None, watchers
+        observer = ReceiptWaiters()
+        delivery = calls_of(client).publish_observed(
+            "t", b"", qos, False, None, observer
         )
         told = asyncio.get_running_loop().create_future()
-        watchers.waiters.append(told)
+        observer.waiters.append(told)
         await turns(20)
         await end(client, peers[0])
         await within(told)

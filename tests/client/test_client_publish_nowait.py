@@ -363,5 +363,5 @@ async def test_dropped_receipts_leave_nothing_behind(caplog):
         await within(client.publish("a", "b", 1))
         calls = client._calls
         assert calls is not None
-        assert not calls._watched
+        assert not calls._observed
     assert not caplog.records

@@ -73,7 +73,7 @@ class Calls(Owner):
         # The number of pending calls at which the next warning is due.
         self._warn_at = 0
         # The unfinished deliveries that no call has to wait for.
-        self._watched: set[Delivery] = set()
+        self._observed: set[Delivery] = set()
         # Whether the program is leaving; resolves when nothing is left to wait for.
         self._is_leaving = False
         self._idle: Waiter | None = None
@@ -193,8 +193,8 @@ class Calls(Owner):
 
     def _settle_request(self, request: Request) -> None:
         """Resolve the waiter of a request, and log the refused filters."""
-        if request.waiter is not None:
-            resolve(cast("Waiter", request.waiter), None)
+        if request.observer is not None:
+            resolve(cast("Waiter", request.observer), None)
         if request.reason_codes and max(request.reason_codes) >= FIRST_FAILURE:
             from aiomqtt.net.refusals import log_refused_filters
 
@@ -202,14 +202,14 @@ class Calls(Owner):
 
     def _settle_delivery(self, delivery: Delivery) -> None:
         """Resolve the waiter of a delivery; log a refusal if no caller learns of it."""
-        watcher = delivery.waiter
-        if isinstance(watcher, DeliveryObserver):
-            if self._watched:
-                self._watched.discard(delivery)
-            if not watcher.settle(delivery):
+        observer = delivery.observer
+        if isinstance(observer, DeliveryObserver):
+            if self._observed:
+                self._observed.discard(delivery)
+            if not observer.settle(delivery):
                 self._log_refusal(delivery)
             return
-        waiter = cast("Waiter | None", watcher)
+        waiter = cast("Waiter | None", observer)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
         else:
@@ -310,14 +310,14 @@ class Calls(Owner):
             )
             raise RuntimeError(msg)
 
-    def publish_watched(
+    def publish_observed(
         self,
         topic: str,
         payload: bytes,
         qos: int,
         retain: bool,
         properties: Properties | None,
-        watcher: DeliveryObserver,
+        observer: DeliveryObserver,
     ) -> Delivery | None:
         """Publish a message at once, even if publishers have to wait.
 
@@ -340,8 +340,8 @@ class Calls(Owner):
             )
         delivery = self.publish(topic, payload, qos, retain, properties)
         if delivery is not None:
-            delivery.waiter = watcher
-            self._watched.add(delivery)
+            delivery.observer = observer
+            self._observed.add(delivery)
         return delivery
 
     def withdraw(self, delivery: Delivery) -> None:
@@ -431,7 +431,7 @@ class Calls(Owner):
     def _is_idle(self) -> bool:
         """Whether no call waits for an answer and no message waits to be sent."""
         return self.driver.is_over or not (
-            self._waiters or self._watched or self._engine.session.outbound.queued
+            self._waiters or self._observed or self._engine.session.outbound.queued
         )
 
     def abandon(self) -> None:
@@ -443,11 +443,11 @@ class Calls(Owner):
             self.error = error
             # Messages that the session keeps must not wake callers of that loop.
             for delivery in self._engine.session.outbound.unfinished():
-                watcher = delivery.waiter
-                if isinstance(watcher, DeliveryObserver):
-                    watcher.abandon()
+                observer = delivery.observer
+                if isinstance(observer, DeliveryObserver):
+                    observer.abandon()
                 else:
-                    delivery.waiter = None
+                    delivery.observer = None
 
 
 def _is_keep_alive_timeout(error: MqttError | None) -> bool:

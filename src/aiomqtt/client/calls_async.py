@@ -88,7 +88,7 @@ async def request(
     except MqttCodeError as error:
         raise error from None if calls is None else calls.error
     assert calls is not None
-    made.waiter = waiter = calls.waiter(timeout)
+    made.observer = waiter = calls.waiter(timeout)
     calls.push()
     calls.warn_if_many(threshold)
     what = f"no {made.answer.name} came within {timeout} seconds"

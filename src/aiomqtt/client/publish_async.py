@@ -216,7 +216,7 @@ class Publisher:
                 delivery = calls.publish(topic, payload, qos, retain, properties)
             if delivery is None:
                 return
-            delivery.waiter = waiter = calls.waiter(seconds)
+            delivery.observer = waiter = calls.waiter(seconds)
             calls.warn_if_many(self.pending_calls_threshold)
             # The same as `wait_for_answer`, whose coroutine would cost 2 %.
             try:
@@ -272,7 +272,7 @@ class Publisher:
             properties = to_properties("properties", properties)
         calls = self._entered_calls()
         waiters = ReceiptWaiters()
-        delivery = calls.publish_watched(
+        delivery = calls.publish_observed(
             topic, payload, qos, bool(retain), properties, waiters
         )
         return Receipt(delivery, waiters, lambda: self._calls)

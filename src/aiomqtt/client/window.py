@@ -133,7 +133,7 @@ class Batch(DeliveryObserver):
             properties = to_properties("properties", properties)
         delivery = self.calls.publish(topic, payload, qos, bool(retain), properties)
         if delivery is not None:
-            delivery.waiter = self
+            delivery.observer = self
         return delivery
 
     def _fail(self, error: Exception, position: int) -> None:
@@ -185,7 +185,7 @@ class Batch(DeliveryObserver):
     def withdraw(self) -> None:
         """Withdraw the messages that have not been sent; the session keeps the rest."""
         for delivery in self._pending:
-            delivery.waiter = None
+            delivery.observer = None
             self.calls.withdraw(delivery)
 
 

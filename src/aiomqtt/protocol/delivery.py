@@ -40,7 +40,7 @@ class Delivery:
             packet identifier; b"": it is encoded when it is written.
         tail: The second part, after the packet identifier.
         answer: The properties of the acknowledgement that ended it, or None.
-        waiter: An object of the caller, for use when it is done.
+        observer: An object of the caller, for use when it is done.
     """
 
     __slots__ = (
@@ -49,6 +49,7 @@ class Delivery:
         "expires",
         "head",
         "identifiers",
+        "observer",
         "packet_id",
         "payload",
         "properties",
@@ -61,7 +62,6 @@ class Delivery:
         "state",
         "tail",
         "topic",
-        "waiter",
     )
 
     def __init__(
@@ -77,7 +77,7 @@ class Delivery:
         expires: float | None = None,
         identifiers: tuple[int, ...] = (),
         share: str = "",
-        waiter: object = None,
+        observer: object = None,
     ) -> None:
         """Take fields that have been checked."""
         # Valid for the session.
@@ -100,7 +100,7 @@ class Delivery:
         self.tail: bytes = tail
         # Valid for the process.
         self.answer: Properties | None = None
-        self.waiter: object = waiter
+        self.observer: object = observer
 
     def start_expiry(self, now: float) -> None:
         """Begin the Message Expiry Interval, if there is one."""

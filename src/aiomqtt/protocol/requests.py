@@ -19,7 +19,7 @@ class Request:
         reason_codes: The codes, one for each topic filter; empty until they come,
             and for an UNSUBSCRIBE below 5.0.
         properties: The properties of the acknowledgement, or None.
-        waiter: An object of the caller, for use when the request is done.
+        observer: An object of the caller, for use when the request is done.
     """
 
     __slots__ = (
@@ -27,11 +27,11 @@ class Request:
         "filters",
         "identifier",
         "is_answered",
+        "observer",
         "options",
         "packet_id",
         "properties",
         "reason_codes",
-        "waiter",
     )
 
     def __init__(self, answer: PacketType, packet_id: int, filters: list[str]) -> None:
@@ -43,7 +43,7 @@ class Request:
         self.is_answered: bool = False
         self.reason_codes: list[ReasonCode] = []
         self.properties: Properties | None = None
-        self.waiter: object = None
+        self.observer: object = None
 
 
 class Requests:

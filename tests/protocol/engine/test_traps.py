@@ -31,7 +31,7 @@ def test_an_acknowledgement_finds_its_flow_also_when_nobody_waits(version, qos):
     delivery = client.publish("t", b"", qos)
     request = client.subscribe("f")
     # The program has given both up; the engine goes on, and tells when it is done.
-    delivery.waiter = request.waiter = None
+    delivery.observer = request.observer = None
     assert not client.engine.withdraw(delivery)
     broker.sends(SUBACK(2, 0))
     broker.sends(*[PUBACK(1)] if qos == 1 else [PUBREC(1), PUBCOMP(1)])

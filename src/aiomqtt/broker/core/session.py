@@ -180,7 +180,7 @@ class Session:
                 -inf,
             )
             message.expires = delivery.expires
-            delivery.waiter = message
+            delivery.observer = message
             memory.used += QUEUED_SIZE
             message.keep(memory)
         self.outbound.measure(self._encode_for_all)
@@ -550,7 +550,7 @@ class Session:
 
 def message_of(delivery: Delivery) -> ApplicationMessage:
     """Return the message of a delivery, encoded once for all its recipients."""
-    message = delivery.waiter
+    message = delivery.observer
     assert isinstance(message, ApplicationMessage)
     return message
 
