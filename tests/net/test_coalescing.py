@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from aiomqtt.net.coalescing import COALESCING_WINDOW, GATHERING_LIMIT, Coalescer
+from aiomqtt.net.coalescing import (
+    COALESCING_WINDOW,
+    GATHERING_LIMIT,
+    PACKET_COST,
+    Coalescer,
+)
 
 
 class Turns:
@@ -70,13 +75,24 @@ def test_what_was_received_begins_a_turn():
 
 def test_what_gathers_leaves_at_the_limit():
     coalescer, _ = new_coalescer()
+    almost = GATHERING_LIMIT - PACKET_COST - 1
     coalescer.add(1)
-    assert not coalescer.add(GATHERING_LIMIT - 1)
+    assert not coalescer.add(almost)
     assert coalescer.add(1)
     # And it counts from the beginning.
-    assert not coalescer.add(GATHERING_LIMIT - 1)
+    assert not coalescer.add(almost)
     coalescer.reset()
-    assert not coalescer.add(GATHERING_LIMIT - 1)
+    assert not coalescer.add(almost)
+
+
+def test_small_packets_gather_up_to_a_number():
+    """Each takes time, however small it is: other tasks have to run."""
+    coalescer, _ = new_coalescer()
+    coalescer.add(5)
+    count = 1
+    while not coalescer.add(5):
+        count += 1
+    assert 900 < count < 1100
 
 
 def test_a_turn_is_full_when_it_has_taken_its_time_and_its_bytes():

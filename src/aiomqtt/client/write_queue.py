@@ -3,6 +3,8 @@
 import asyncio
 from typing import Final
 
+from aiomqtt.net.coalescing import PACKET_COST
+
 from .waiters import Waiter, resolve
 
 
@@ -63,7 +65,7 @@ class WriteQueue:
         for waiter, size in [*self.waiters.items()]:
             if self.is_paused or room <= 0:
                 break
-            room -= size
+            room -= size + PACKET_COST
             del self.waiters[waiter]
             resolve(waiter, None)
         # They write in the next turn of the loop; only then is the amount known.

@@ -6,6 +6,9 @@ from typing import Final
 
 # Packets gather until the end of a turn of the event loop, or up to this many bytes.
 GATHERING_LIMIT: Final = 64 * 1024
+# A packet counts as so many bytes more than it has: however small it is, it takes time,
+# and a turn of many small packets must not keep other tasks waiting.
+PACKET_COST: Final = 64
 # asyncio does not say when a turn of its loop begins. A packet within this many seconds
 # of another one, with nothing received in between, counts as part of the same turn.
 # After this time and GATHERING_LIMIT bytes, publishers let other tasks run.
@@ -49,7 +52,7 @@ class Coalescer:
                 self._turn_ends = now + COALESCING_WINDOW
                 return True
             self.hold()
-        self._gathered += size
+        self._gathered += size + PACKET_COST
         if self._gathered < GATHERING_LIMIT:
             return False
         self._gathered = 0
