@@ -14,8 +14,7 @@ import pytest
 from aiomqtt import Broker, Client, MqttError, Properties, Topic, Wildcard
 from aiomqtt.broker.hooks import Refusal
 from aiomqtt.escaping import LONGEST, escape, quote
-from tests.broker.conversation import Wire, World
-from tests.conversation import CEILING, ack_bytes, fails, gone, new_client, text, within
+from tests.broker.world import Wire, World
 from tests.peer import (
     CONNECT,
     DISCONNECT,
@@ -29,6 +28,7 @@ from tests.peer import (
     serve,
     varint,
 )
+from tests.raw_scripts import CEILING, ack_bytes, fails, gone, new_client, text, within
 
 # Line breaks, what a terminal obeys, separators, marks of direction, invisible ones.
 HARM = "a\n\r\t\x01\x07\x08\x1b[2J\x7f\x85\x9b2J\u2028\u2029\u202e\u2066\u200b\ufeffz"

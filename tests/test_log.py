@@ -8,7 +8,8 @@ import pytest
 
 from aiomqtt import Broker, Client, MqttError, Properties, Will
 from aiomqtt.log import SafeLogger
-from tests.conversation import (
+from tests.peer import CONNECT, serve
+from tests.raw_scripts import (
     CEILING,
     accept,
     fails,
@@ -18,7 +19,6 @@ from tests.conversation import (
     publish_bytes,
     within,
 )
-from tests.peer import CONNECT, serve
 
 SECRET = "s3cret-word"
 

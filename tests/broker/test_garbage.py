@@ -10,7 +10,7 @@ from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Publish, WillMessage
 from aiomqtt.standard.tables import ProtocolVersion, Role
-from tests.broker.conversation import Wire, World, payloads
+from tests.broker.world import Wire, World, payloads
 from tests.protocol.codec.strategies import packets
 
 VERSIONS = st.sampled_from([3, 4, 5])

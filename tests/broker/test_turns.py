@@ -23,8 +23,8 @@ from aiomqtt.protocol.packets import (
 )
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic
-from tests.broker.conversation import Wire, World, payloads
 from tests.broker.scenarios.talker import dial
+from tests.broker.world import Wire, World, payloads
 
 PINGREQ = b"\xc0\0"
 V5 = ProtocolVersion.V5

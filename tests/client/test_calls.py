@@ -11,7 +11,16 @@ import pytest
 from aiomqtt import MqttError
 from aiomqtt.client.window import ReceiptWaiters
 from aiomqtt.protocol.delivery import LOST
-from tests.conversation import (
+from tests.driving import calls_of, connect, driver_of, new_calls, record
+from tests.peer import (
+    DISCONNECT,
+    PINGREQ,
+    PINGRESP,
+    PUBACK,
+    PUBLISH,
+    serve,
+)
+from tests.raw_scripts import (
     CEILING,
     accept,
     ack_bytes,
@@ -26,15 +35,6 @@ from tests.conversation import (
     stop_reading,
     turns,
     within,
-)
-from tests.driving import calls_of, connect, driver_of, new_calls, record
-from tests.peer import (
-    DISCONNECT,
-    PINGREQ,
-    PINGRESP,
-    PUBACK,
-    PUBLISH,
-    serve,
 )
 
 # --- nobody starves ------------------------------------------------------------

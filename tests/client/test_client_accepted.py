@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from aiomqtt import Client, MqttCodeError, MqttError, Properties
-from tests.conversation import (
+from tests.peer import DISCONNECT, PUBACK, PUBLISH, serve
+from tests.raw_scripts import (
     SMALL_SEND_BUFFER,
     accept,
     ack_bytes,
@@ -25,7 +26,6 @@ from tests.conversation import (
     turns,
     within,
 )
-from tests.peer import DISCONNECT, PUBACK, PUBLISH, serve
 
 COUNT = 60
 BIG = 200_000

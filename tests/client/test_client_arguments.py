@@ -19,14 +19,14 @@ from aiomqtt import (
     Wildcard,
     Will,
 )
-from tests.conversation import (
+from tests.peer import PUBLISH, SUBSCRIBE, UNSUBSCRIBE, serve
+from tests.raw_scripts import (
     accept,
     expect_publish,
     new_client,
     polite,
     serve_politely,
 )
-from tests.peer import PUBLISH, SUBSCRIBE, UNSUBSCRIBE, serve
 
 LONG = "x" * 65_536
 LONG_IN_BYTES = "é" * 32_768

@@ -9,7 +9,8 @@ import asyncio
 import pytest
 
 from aiomqtt import MqttError
-from tests.conversation import (
+from tests.peer import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBSCRIBE, serve
+from tests.raw_scripts import (
     accept,
     ack_bytes,
     cancelled_after,
@@ -26,8 +27,7 @@ from tests.conversation import (
     turns,
     within,
 )
-from tests.conversation import answer as reply
-from tests.peer import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBSCRIBE, serve
+from tests.raw_scripts import answer as reply
 
 # The broker that the tests talk to lets this few be in flight: a leak shows at once.
 QUOTA = 2

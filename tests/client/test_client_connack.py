@@ -7,7 +7,8 @@ import pytest
 
 from aiomqtt import MqttCodeError, MqttError, Properties
 from aiomqtt.exceptions import MqttConnectError
-from tests.conversation import (
+from tests.peer import CONNECT, serve
+from tests.raw_scripts import (
     CEILING,
     accept,
     fails,
@@ -20,7 +21,6 @@ from tests.conversation import (
     within,
     works,
 )
-from tests.peer import CONNECT, serve
 
 # --- the broker refuses --------------------------------------------------------
 

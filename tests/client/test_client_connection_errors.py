@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from aiomqtt import Client, MqttError, TLSParameters
-from tests.conversation import gone, new_client, polite, within
 from tests.peer import CONNECT, SUBSCRIBE, serve
 from tests.ports import free_port
+from tests.raw_scripts import gone, new_client, polite, within
 
 PAGE = Path(__file__).parents[2] / "docs" / "connection-errors.md"
 

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from aiomqtt import MqttCodeError, MqttError, MqttLimitError, Properties
-from tests.conversation import (
+from tests.peer import DISCONNECT, PUBACK, PUBLISH, RawPeer, serve
+from tests.raw_scripts import (
     accept,
     ack_bytes,
     cancelled_after,
@@ -19,7 +20,6 @@ from tests.conversation import (
     within,
     works,
 )
-from tests.peer import DISCONNECT, PUBACK, PUBLISH, RawPeer, serve
 
 
 def expects(*disconnect):

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from aiomqtt import MqttCodeError, MqttError, Properties
-from tests.conversation import (
+from tests.peer import CONNECT, DISCONNECT, PINGREQ, PUBLISH, serve
+from tests.raw_scripts import (
     CEILING,
     accept,
     gone,
@@ -18,7 +19,6 @@ from tests.conversation import (
     turns,
     within,
 )
-from tests.peer import CONNECT, DISCONNECT, PINGREQ, PUBLISH, serve
 
 
 class Ending(NamedTuple):

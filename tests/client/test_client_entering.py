@@ -7,7 +7,9 @@ import pytest
 
 from aiomqtt import Client, MqttCodeError, MqttError, MqttReentrantError
 from aiomqtt.exceptions import MqttConnectError
-from tests.conversation import (
+from tests.peer import CONNECT, serve
+from tests.ports import free_port
+from tests.raw_scripts import (
     accept,
     cancelled_after,
     expect_publish,
@@ -22,8 +24,6 @@ from tests.conversation import (
     within,
     works,
 )
-from tests.peer import CONNECT, serve
-from tests.ports import free_port
 
 # --- entering, leaving, entering again -----------------------------------------
 

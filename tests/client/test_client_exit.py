@@ -6,7 +6,18 @@ import time
 import pytest
 
 from aiomqtt import MqttCodeError, MqttError
-from tests.conversation import (
+from tests.peer import (
+    DISCONNECT,
+    PUBACK,
+    PUBCOMP,
+    PUBLISH,
+    PUBREC,
+    PUBREL,
+    SUBACK,
+    SUBSCRIBE,
+    serve,
+)
+from tests.raw_scripts import (
     CEILING,
     accept,
     ack_bytes,
@@ -21,17 +32,6 @@ from tests.conversation import (
     stop_reading,
     turns,
     within,
-)
-from tests.peer import (
-    DISCONNECT,
-    PUBACK,
-    PUBCOMP,
-    PUBLISH,
-    PUBREC,
-    PUBREL,
-    SUBACK,
-    SUBSCRIBE,
-    serve,
 )
 
 

@@ -12,7 +12,8 @@ import threading
 import time
 
 from aiomqtt import Client
-from tests.conversation import (
+from tests.peer import PINGREQ, PINGRESP, serve
+from tests.raw_scripts import (
     accept,
     gone,
     new_client,
@@ -22,7 +23,6 @@ from tests.conversation import (
     stop_reading,
     within,
 )
-from tests.peer import PINGREQ, PINGRESP, serve
 
 names = itertools.count()
 

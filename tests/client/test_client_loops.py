@@ -7,8 +7,8 @@ import pytest
 
 from aiomqtt import Broker, Client, MqttReentrantError, Properties
 from aiomqtt.net import memory
-from tests.conversation import accept, ack_bytes, expect_publish, goodbye, within
 from tests.peer import CONNECT, PUBACK, serve
+from tests.raw_scripts import accept, ack_bytes, expect_publish, goodbye, within
 
 
 async def served(use):

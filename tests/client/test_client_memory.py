@@ -9,7 +9,8 @@ import pytest
 
 from aiomqtt import Client, MqttConnectError, MqttError
 from tests import peer
-from tests.conversation import (
+from tests.peer import RawServer
+from tests.raw_scripts import (
     accept,
     cancelled_after,
     expect_publish,
@@ -21,7 +22,6 @@ from tests.conversation import (
     within,
     works,
 )
-from tests.peer import RawServer
 
 numbers = itertools.count()
 

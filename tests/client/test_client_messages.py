@@ -9,17 +9,6 @@ from typing import Any
 import pytest
 
 from aiomqtt import Client, Message, MessagesIterator, MqttError, Topic
-from tests.conversation import (
-    accept,
-    ack_bytes,
-    expect_publish,
-    gone,
-    goodbye,
-    new_client,
-    polite,
-    publish_bytes,
-    within,
-)
 from tests.peer import (
     PINGREQ,
     PINGRESP,
@@ -32,6 +21,17 @@ from tests.peer import (
     serve,
 )
 from tests.ports import free_port
+from tests.raw_scripts import (
+    accept,
+    ack_bytes,
+    expect_publish,
+    gone,
+    goodbye,
+    new_client,
+    polite,
+    publish_bytes,
+    within,
+)
 
 
 async def take(client, count):

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from aiomqtt import Client, Receipt
-from tests.conversation import (
+from tests.peer import CONNACK, CONNECT, PUBACK, SUBACK, SUBSCRIBE, serve
+from tests.raw_scripts import (
     ack_bytes,
     codes_of,
     expect_publish,
@@ -13,7 +14,6 @@ from tests.conversation import (
     publish_bytes,
     within,
 )
-from tests.peer import CONNACK, CONNECT, PUBACK, SUBACK, SUBSCRIBE, serve
 
 
 def connack_bytes(version: int) -> bytes:

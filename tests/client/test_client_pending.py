@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from aiomqtt import MqttError, PendingMessage, Properties
-from tests.conversation import (
+from tests.peer import PUBACK, PUBLISH, PUBREC, PUBREL, serve
+from tests.raw_scripts import (
     CEILING,
     accept,
     ack_bytes,
@@ -18,7 +19,6 @@ from tests.conversation import (
     turns,
     within,
 )
-from tests.peer import PUBACK, PUBLISH, PUBREC, PUBREL, serve
 
 
 def silent(version, *, answers=()):

@@ -16,8 +16,8 @@ from aiomqtt import (
 )
 from aiomqtt.broker.hooks import Refusal
 from tests.client.test_client_connection_errors import PAGE, documented
-from tests.conversation import accept, fails, gone, new_client, within
 from tests.peer import CONNECT, serve
+from tests.raw_scripts import accept, fails, gone, new_client, within
 
 MOVED = Properties(reason_string="for good", server_reference="b.example:1883")
 TEXT = "Server moved: for good (server reference: b.example:1883)"

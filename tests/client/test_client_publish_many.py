@@ -11,7 +11,8 @@ import pytest
 
 from aiomqtt import MqttCodeError, MqttError, MqttLimitError, Publication, Topic
 from aiomqtt.types import PublicationLike
-from tests.conversation import (
+from tests.peer import PUBACK, PUBLISH, serve
+from tests.raw_scripts import (
     accept,
     ack_bytes,
     all_done,
@@ -29,7 +30,6 @@ from tests.conversation import (
     turns,
     within,
 )
-from tests.peer import PUBACK, PUBLISH, serve
 
 
 def numbered(count, qos=1):

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from aiomqtt import MqttCodeError, MqttError, Receipt
-from tests.conversation import (
+from tests.peer import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, serve
+from tests.raw_scripts import (
     SMALL_SEND_BUFFER,
     accept,
     ack_bytes,
@@ -25,7 +26,6 @@ from tests.conversation import (
     turns,
     within,
 )
-from tests.peer import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, serve
 
 BOUND = 65_536
 

@@ -10,7 +10,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
 from aiomqtt import MqttCodeError, MqttError, MqttLimitError, Properties, Topic
-from tests.conversation import (
+from tests.peer import (
+    PUBACK,
+    PUBCOMP,
+    PUBLISH,
+    PUBREC,
+    PUBREL,
+    SUBSCRIBE,
+    serve,
+)
+from tests.raw_scripts import (
     accept,
     ack_bytes,
     expect_publish,
@@ -20,15 +29,6 @@ from tests.conversation import (
     serve_politely,
     turns,
     within,
-)
-from tests.peer import (
-    PUBACK,
-    PUBCOMP,
-    PUBLISH,
-    PUBREC,
-    PUBREL,
-    SUBSCRIBE,
-    serve,
 )
 
 

@@ -8,7 +8,17 @@ import asyncio
 import pytest
 
 from aiomqtt import MqttCodeError, MqttError
-from tests.conversation import (
+from tests.peer import (
+    CONNECT,
+    DISCONNECT,
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    PUBREL,
+    SUBSCRIBE,
+    serve,
+)
+from tests.raw_scripts import (
     accept,
     ack_bytes,
     all_done,
@@ -21,16 +31,6 @@ from tests.conversation import (
     serve_politely,
     turns,
     within,
-)
-from tests.peer import (
-    CONNECT,
-    DISCONNECT,
-    PUBACK,
-    PUBCOMP,
-    PUBREC,
-    PUBREL,
-    SUBSCRIBE,
-    serve,
 )
 
 

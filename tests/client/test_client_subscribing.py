@@ -19,7 +19,15 @@ from aiomqtt import (
     Topic,
     Wildcard,
 )
-from tests.conversation import (
+from tests.peer import (
+    PUBACK,
+    SUBACK,
+    SUBSCRIBE,
+    UNSUBACK,
+    UNSUBSCRIBE,
+    serve,
+)
+from tests.raw_scripts import (
     accept,
     ack_bytes,
     expect_publish,
@@ -28,14 +36,6 @@ from tests.conversation import (
     text,
     turns,
     within,
-)
-from tests.peer import (
-    PUBACK,
-    SUBACK,
-    SUBSCRIBE,
-    UNSUBACK,
-    UNSUBSCRIBE,
-    serve,
 )
 
 # --- what leaves ---------------------------------------------------------------

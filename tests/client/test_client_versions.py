@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from aiomqtt import Client, Properties, SubscribeOptions, Will
-from tests.conversation import accept, new_client, serve_politely
 from tests.peer import serve
+from tests.raw_scripts import accept, new_client, serve_politely
 
 USER_PROPERTY = Properties(user_property=[("k", "v")])
 

@@ -11,8 +11,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
 from aiomqtt import Client, Message, MqttError, Properties, ProtocolVersion
-from tests.conversation import accept, gone, new_client, polite, within
 from tests.peer import CONNECT, serve
+from tests.raw_scripts import accept, gone, new_client, polite, within
 
 deprecated = pytest.deprecated_call
 

@@ -9,9 +9,9 @@ import pytest
 import aiomqtt.net.dial
 from aiomqtt import Client, MqttError
 from aiomqtt.net.dial import Address, dial, interleave, race, resolve
-from tests.conversation import polite, within
 from tests.peer import serve
 from tests.ports import free_port
+from tests.raw_scripts import polite, within
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 

@@ -9,7 +9,15 @@ import pytest
 from aiomqtt import MqttError
 from aiomqtt.net.owner import DriverState
 from aiomqtt.protocol.dispatch import State
-from tests.conversation import (
+from tests.driving import Transport, accepting, connect, driver_of, new_calls, record
+from tests.peer import (
+    PINGREQ,
+    PINGRESP,
+    PUBACK,
+    PUBREC,
+    serve,
+)
+from tests.raw_scripts import (
     CEILING,
     accept,
     ack_bytes,
@@ -21,14 +29,6 @@ from tests.conversation import (
     publish_bytes,
     turns,
     within,
-)
-from tests.driving import Transport, accepting, connect, driver_of, new_calls, record
-from tests.peer import (
-    PINGREQ,
-    PINGRESP,
-    PUBACK,
-    PUBREC,
-    serve,
 )
 
 # --- coalescing ----------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 
 from aiomqtt import MqttError
 from aiomqtt.net.memory import MemoryTransport, listen, open_memory
-from tests.conversation import turns, within
+from tests.raw_scripts import turns, within
 
 # More than what a socket takes at once, from a peer that does not read.
 MUCH = 4 * 1024 * 1024

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from aiomqtt import Client, MqttError
-from tests.conversation import accept, goodbye, new_client, polite, turns, within
 from tests.peer import serve
 from tests.ports import free_port
+from tests.raw_scripts import accept, goodbye, new_client, polite, turns, within
 
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 KEEPALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

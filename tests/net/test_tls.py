@@ -11,7 +11,9 @@ import aiomqtt.net.tls
 from aiomqtt import Client, MqttError, TLSParameters
 from aiomqtt.net.tls import load_context, make_context
 from tests.certificates import make_certificates
-from tests.conversation import (
+from tests.peer import CONNECT, serve
+from tests.ports import free_port
+from tests.raw_scripts import (
     CEILING,
     accept,
     gone,
@@ -20,8 +22,6 @@ from tests.conversation import (
     publish_bytes,
     within,
 )
-from tests.peer import CONNECT, serve
-from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from aiomqtt import Client, MqttError, TLSParameters
 from aiomqtt.net.target import UnixTarget
 from aiomqtt.net.unix import open_unix
 from aiomqtt.testing.raw_peer import RawServer
-from tests.conversation import accept, goodbye, polite, within
+from tests.raw_scripts import accept, goodbye, polite, within
 
 pytestmark = pytest.mark.skipif(
     not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets"

@@ -7,8 +7,8 @@ import pytest
 
 from aiomqtt import Client, MqttError
 from aiomqtt.net.unread import MAXIMUM_UNREAD, UnreadAcks
-from tests.conversation import accept, ack_bytes, gone, publish_bytes, stop_reading
 from tests.peer import PUBACK, PUBCOMP, PUBREC, PUBREL, serve
+from tests.raw_scripts import accept, ack_bytes, gone, publish_bytes, stop_reading
 
 names = itertools.count()
 ACK = ack_bytes(PUBACK, 1)

@@ -16,7 +16,7 @@ from aiomqtt.streams.stream import (
     TURN,
     MessageStream,
 )
-from tests.conversation import cancelled_after, turns, within
+from tests.raw_scripts import cancelled_after, turns, within
 
 LOGGER = logging.getLogger("mqtt")
 

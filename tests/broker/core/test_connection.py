@@ -16,7 +16,7 @@ from aiomqtt.protocol.packets import (
     WillMessage,
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
-from tests.broker.conversation import V5, V311, Wire, World, payloads
+from tests.broker.world import V5, V311, Wire, World, payloads
 
 PINGREQ = Ping(PacketType.PINGREQ)
 PINGRESP = Ping(PacketType.PINGRESP)

@@ -13,7 +13,7 @@ from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe, Unsubscribe, WillMessage
 from aiomqtt.standard.tables import PacketType
 from tests.broker.attacks import ATTACKS
-from tests.broker.conversation import World, payloads
+from tests.broker.world import World, payloads
 
 MEBIBYTE = 1024 * 1024
 MAXIMUM = 24 * MEBIBYTE

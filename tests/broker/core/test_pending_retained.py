@@ -6,7 +6,7 @@ from aiomqtt.broker.core.turn import WORK_PER_TURN
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.packets import Publish, Subscribe
 from aiomqtt.standard.tables import PacketType
-from tests.broker.conversation import World
+from tests.broker.world import World
 
 FOREVER = Properties(session_expiry_interval=0xFFFF_FFFF)
 RECEIVE_20 = Properties(session_expiry_interval=0xFFFF_FFFF, receive_maximum=20)

@@ -11,7 +11,7 @@ from aiomqtt.protocol.changes import SessionState
 from aiomqtt.protocol.packets import Ack, Packet, Publish
 from aiomqtt.standard.tables import PacketType
 
-from ..conversation import V5, V311, Wire, World
+from ..world import V5, V311, Wire, World
 
 STEPS = st.tuples(
     st.sampled_from(

@@ -12,7 +12,7 @@ from aiomqtt.broker.core.slow_subscriber import (
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ping, Publish, Signal, WillMessage
 from aiomqtt.standard.tables import PacketType
-from tests.broker.conversation import V5, V311, Wire, World, payloads
+from tests.broker.world import V5, V311, Wire, World, payloads
 
 
 def lasting(version: int, seconds: int = 600) -> dict[str, Any]:

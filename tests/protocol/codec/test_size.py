@@ -9,7 +9,7 @@ from aiomqtt.protocol.codec.size import MESSAGE_SIZE, message_size
 from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Packet, Publish
 from aiomqtt.standard.tables import ProtocolVersion, Role
-from tests.conversation import publish_bytes
+from tests.raw_scripts import publish_bytes
 
 COUNT = 50
 

@@ -28,7 +28,7 @@ from aiomqtt.protocol.requests import Request
 from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PINGRESP,
     PUBACK,

@@ -4,7 +4,7 @@ import pytest
 
 from aiomqtt.properties import Properties
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBACK,
     PUBLISH,

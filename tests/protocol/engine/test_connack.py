@@ -8,7 +8,7 @@ from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.output import Closed, Connected
 from aiomqtt.standard.tables import CONNECT_REASON_CODES, PacketType, Role, reason_codes
 
-from .conversation import (
+from .client_and_broker import (
     AUTH,
     CONNACK,
     DISCONNECT,

@@ -7,7 +7,7 @@ from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import ProtocolVersion
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     octets,
     strangers,

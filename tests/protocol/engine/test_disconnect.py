@@ -8,7 +8,7 @@ from aiomqtt.exceptions import MqttCodeError, MqttLimitError
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.dispatch import State
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     DISCONNECT,
     PINGRESP,

@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.protocol.delivery import DROPPED
 from aiomqtt.protocol.output import Closed
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBACK,
     PUBCOMP,

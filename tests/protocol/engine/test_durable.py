@@ -1,6 +1,6 @@
 """A session that is stored: at every moment, what was stored is what there is.
 
-Each client of `conversation.py` has a durable session, and `handed_over` compares it
+Each client of `client_and_broker` has a durable session, and `handed_over` compares it
 with what its changes have made of an empty one.
 """
 
@@ -19,7 +19,7 @@ from aiomqtt.protocol.session import Session
 from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBACK,
     PUBLISH,

@@ -11,7 +11,7 @@ from aiomqtt.protocol.output import Connected
 from aiomqtt.protocol.packets import Connect, Packet
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role, senders
 
-from .conversation import (
+from .client_and_broker import (
     AUTH,
     CONNACK,
     DISCONNECT,

@@ -15,7 +15,7 @@ from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import Role
 
-from .conversation import (
+from .client_and_broker import (
     AUTH,
     CONNACK,
     DISCONNECT,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PINGRESP,
     PUBLISH,

@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.exceptions import MqttLimitError
 from aiomqtt.properties import Properties
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBACK,
     PUBLISH,

@@ -8,7 +8,7 @@ from aiomqtt.protocol.output import Arrived, Happening
 from aiomqtt.protocol.packets import Packet, Publish
 from aiomqtt.protocol.requests import Request
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     DISCONNECT,
     PINGRESP,

@@ -11,7 +11,7 @@ from aiomqtt.protocol.output import Connected
 from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import PacketType, Role, reason_codes
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBLISH,
     SUBACK,

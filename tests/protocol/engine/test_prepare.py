@@ -5,7 +5,7 @@ import pytest
 from aiomqtt.exceptions import MqttCodeError, MqttLimitError
 from aiomqtt.properties import Properties, SubscribeOptions
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBLISH,
     connected,

@@ -6,7 +6,7 @@ from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
 from aiomqtt.standard.tables import PacketType, Role, reason_codes
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBACK,
     PUBCOMP,

@@ -6,7 +6,7 @@ import pytest
 
 from aiomqtt.properties import Properties
 
-from .conversation import (
+from .client_and_broker import (
     PUBACK,
     PUBCOMP,
     PUBLISH,

@@ -6,7 +6,7 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.output import Closed
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBACK,
     PUBCOMP,

@@ -6,7 +6,7 @@ from aiomqtt.exceptions import MqttError
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.standard.tables import PacketType, Role, reason_codes
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     PUBLISH,
     SUBACK,

@@ -24,7 +24,7 @@ from aiomqtt.protocol.packets import Ack, Packet, Publish, Subscribe, Unsubscrib
 from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import PacketType, Role
 
-from .conversation import (
+from .client_and_broker import (
     CONNACK,
     DISCONNECT,
     PUBACK,

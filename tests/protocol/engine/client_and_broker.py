@@ -1,4 +1,4 @@
-"""The engine of a client in conversation with a broker, both on this page.
+"""A client's engine, and the broker that it talks to, both in memory.
 
     client, broker = connected(version)
     client.publish("t", b"x", qos=1)

@@ -1,4 +1,4 @@
-"""Clients of a broker's core: packets in, packets out, on a clock of the test's own."""
+"""A broker's rules and its clients without sockets, on a clock of the test's own."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What scripts of the scripted peer have in common, still in raw bytes."""
+"""Building blocks for the scripts of `RawPeer`, in raw bytes."""
 
 import asyncio
 import socket
