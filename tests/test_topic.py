@@ -8,7 +8,12 @@ import pickle
 import pytest
 
 from aiomqtt import Topic, Wildcard
-from aiomqtt.topic import topic_filter_fault, topic_name_fault
+from aiomqtt.topic import (
+    is_shared,
+    split_shared,
+    topic_filter_fault,
+    topic_name_fault,
+)
 
 LONGEST = ["x" * 65_535, "é" * 32_767 + "x", "/" * 65_535]
 TOO_LONG = ["x" * 65_536, "é" * 32_768, "\U0001f321" * 16_384]
@@ -260,3 +265,25 @@ def test_matching_takes_topics_of_many_levels():
     assert Topic(levels).matches("a/" * 30_000 + "+")
     assert Topic(levels).matches("+/#")
     assert not Topic(levels).matches("a/" * 29_999 + "+")
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "name", "rest"),
+    [
+        ("$share/g/a/b", "g", "a/b"),
+        ("$share/g//", "g", "/"),
+        ("$share//a", "", "a"),
+        ("$share/g", "g", ""),
+    ],
+)
+def test_a_shared_filter_has_a_name_and_a_filter(topic_filter, name, rest):
+    assert is_shared(topic_filter)
+    assert split_shared(topic_filter) == (name, rest)
+
+
+@pytest.mark.parametrize(
+    "topic_filter", ["a/b", "$share", "$shared/g/a", "/$share/g"]
+)
+def test_other_filters_are_not_shared(topic_filter):
+    assert not is_shared(topic_filter)
+    assert split_shared(topic_filter) == ("", topic_filter)

@@ -1,10 +1,28 @@
 """Topic names and topic filters (MQTT 5.0 §4.7)."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .escaping import escape
 from .standard.names import MAXIMUM_STRING_LENGTH
+
+_SHARE: Final = "$share/"
+
+
+def is_shared(topic_filter: str) -> bool:
+    """Return whether a filter is that of a shared subscription (§4.8.2)."""
+    return topic_filter.startswith(_SHARE)
+
+
+def split_shared(topic_filter: str) -> tuple[str, str]:
+    """Return the share name and the filter; of a filter that is not shared "" and it.
+
+    Both are empty where the text has no such part; `check_topic_filter` refuses that.
+    """
+    if not is_shared(topic_filter):
+        return "", topic_filter
+    name, _, rest = topic_filter[len(_SHARE) :].partition("/")
+    return name, rest
 
 
 def _text_fault(value: str) -> str | None:

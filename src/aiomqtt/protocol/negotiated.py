@@ -19,6 +19,7 @@ from aiomqtt.standard.names import (
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
 from aiomqtt.standard.tables import ProtocolVersion, Role
+from aiomqtt.topic import is_shared
 
 from .aliases import InboundAliases, OutboundAliases
 from .codec.fast import encode_publish
@@ -81,7 +82,7 @@ class ServerLimits:
         """
         if not self.wildcards and any("+" in f or "#" in f for f in filters):
             return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
-        if not self.shared and any(f.startswith("$share/") for f in filters):
+        if not self.shared and any(is_shared(f) for f in filters):
             return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
         if not self.identifiers and is_identified:
             return SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED

@@ -18,6 +18,7 @@ from aiomqtt.standard.names import (
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
 from aiomqtt.standard.tables import PacketType
+from aiomqtt.topic import is_shared, split_shared
 
 from .connack import code_within
 from .events import SubscribePermission
@@ -25,7 +26,6 @@ from .memory_account import PACKET_SIZE
 from .packet_in_progress import PacketInProgress
 from .session import Session, Subscription
 from .state import BrokerState
-from .subscriptions import split_shared
 from .turn import FILTER_COST
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _refusal_of(
         "+" in topic_filter or "#" in topic_filter
     ):
         return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
-    if not limits.shared_subscriptions and topic_filter.startswith("$share/"):
+    if not limits.shared_subscriptions and is_shared(topic_filter):
         return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     if identifier and not limits.subscription_identifiers:
         return SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED
@@ -207,6 +207,6 @@ def _refusal_of(
 
 def _wants_retained(name: str, options: SubscribeOptions, is_new: bool) -> bool:
     """Whether a subscription gets the retained messages now (§3.8.3.1, §4.8.2)."""
-    if name.startswith("$share/"):
+    if is_shared(name):
         return False
     return options.retain_handling == 0 or (options.retain_handling == 1 and is_new)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from aiomqtt.routing.trie import FilterSearch, Trie
+from aiomqtt.topic import split_shared
 
 from .memory_account import (
     FOUND_SIZE,
@@ -329,11 +330,3 @@ def _matches_of(filters: list[_Filter]) -> Matches:
 def _size_of(topic_filter: str) -> int:
     """Return about how many bytes a subscription takes, besides its levels."""
     return SUBSCRIPTION_SIZE + 3 * len(topic_filter)
-
-
-def split_shared(topic_filter: str) -> tuple[str, str]:
-    """Return share name and filter of a shared subscription, else "" and the filter."""
-    if not topic_filter.startswith("$share/"):
-        return "", topic_filter
-    _, name, rest = topic_filter.split("/", 2)
-    return name, rest

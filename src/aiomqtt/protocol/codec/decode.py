@@ -41,7 +41,7 @@ from aiomqtt.standard.tables import (
     Role,
     senders,
 )
-from aiomqtt.topic import Topic
+from aiomqtt.topic import Topic, is_shared
 
 from .codes import codes_of
 from .encode import check_topic_filter
@@ -286,7 +286,7 @@ def _decode_subscribe(
 
 
 def _check_received_filter(topic_filter: str, no_local: bool = False) -> None:
-    if no_local and topic_filter.startswith("$share/"):
+    if no_local and is_shared(topic_filter):
         raise PacketError(PROTOCOL_ERROR, "No Local on a shared subscription")
     try:
         check_topic_filter(topic_filter)

@@ -34,7 +34,12 @@ from aiomqtt.standard.tables import (
     Role,
     senders,
 )
-from aiomqtt.topic import topic_filter_fault, topic_name_fault
+from aiomqtt.topic import (
+    is_shared,
+    split_shared,
+    topic_filter_fault,
+    topic_name_fault,
+)
 
 from .codes import codes_of
 from .properties import check_properties, encode_properties
@@ -96,12 +101,12 @@ def check_topic_name(topic: str, name: str = "topic") -> None:
 def check_topic_filter(topic_filter: str, no_local: bool = False) -> None:
     """Raise ValueError unless a text is a topic filter (§4.7.1, §4.8.2)."""
     fault = topic_filter_fault(topic_filter)
-    if fault is None and topic_filter.startswith("$share/"):
+    if fault is None and is_shared(topic_filter):
         if no_local:
             msg = "no_local is not allowed on a shared subscription ([MQTT-3.8.3-4])"
             raise ValueError(msg)
-        _, name, *rest = topic_filter.split("/", 2)
-        if not name or "+" in name or "#" in name or not rest or not rest[0]:
+        name, rest = split_shared(topic_filter)
+        if not name or "+" in name or "#" in name or not rest:
             fault = "must be $share/, a name without wildcards, / and a filter"
     if fault is not None:
         shown = quote(topic_filter, 80)
