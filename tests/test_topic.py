@@ -281,9 +281,7 @@ def test_a_shared_filter_has_a_name_and_a_filter(topic_filter, name, rest):
     assert split_shared(topic_filter) == (name, rest)
 
 
-@pytest.mark.parametrize(
-    "topic_filter", ["a/b", "$share", "$shared/g/a", "/$share/g"]
-)
+@pytest.mark.parametrize("topic_filter", ["a/b", "$share", "$shared/g/a", "/$share/g"])
 def test_other_filters_are_not_shared(topic_filter):
     assert not is_shared(topic_filter)
     assert split_shared(topic_filter) == ("", topic_filter)

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from aiomqtt.broker.core.message import ApplicationMessage
 from aiomqtt.broker.core.session import BACKLOG_HIGH, IN_FLIGHT_V3
 from aiomqtt.broker.core.slow_subscriber import (
     SLOW_SUBSCRIBER_WAIT,
     SLOW_SUBSCRIBER_WINDOW,
 )
+from aiomqtt.broker.hooks import Refusal
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ping, Publish, Signal, WillMessage
 from aiomqtt.standard.tables import PacketType
@@ -190,6 +192,51 @@ def test_a_will_comes_no_later_than_the_session_ends():
     wire.lose()
     world.pass_time(5.1)
     assert payloads(watcher.read()) == [b"gone"]
+
+
+# How the broker ends a connection, by a call of its own.
+ENDINGS = {
+    "end": lambda connection, now: connection.end(0x98, "", now),
+    "refuse": lambda connection, now: connection.refuse(Refusal(0x87), now),
+    "abandon": lambda connection, now: connection.abandon("", now),
+    "connection_lost": lambda connection, now: connection.connection_lost("", now),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_expiry_and_delay_count_from_the_time_of_the_call(ending):
+    """Not from the time of the call before: nothing may have come for a long time."""
+    world = World()
+    delayed = Properties(will_delay_interval=10)
+    mortal = world.client(
+        5,
+        client_id="mortal",
+        will=WillMessage("w", b"dead", properties=delayed),
+        properties=Properties(session_expiry_interval=20),
+    )
+    listener = world.client(5, client_id="listener")
+    listener.subscribe("w")
+    world.now += 25
+    ENDINGS[ending](mortal.connection, world.now)
+    world.pass_time(9.9)
+    assert listener.read() == []
+    world.pass_time(0.1)
+    assert payloads(listener.read()) == [b"dead"]
+    world.pass_time(9.9)
+    assert "mortal" in world.state.sessions
+    world.pass_time(0.1)
+    assert "mortal" not in world.state.sessions
+
+
+def test_the_expiry_of_a_message_of_the_program_counts_from_its_call():
+    world = World()
+    listener = world.client(5)
+    listener.subscribe("t")
+    world.now += 25
+    properties = Properties(message_expiry_interval=10)
+    message = ApplicationMessage("t", b"", 0, False, properties, world.now)
+    assert world.state.publish_own(message, world.now) == 1
+    assert listener.read_one().properties.message_expiry_interval == 10
 
 
 @pytest.mark.parametrize(("clean_start", "expected"), [(False, []), (True, [b"gone"])])
