@@ -126,13 +126,12 @@ def encode_publish(
     if qos:
         length += 2
     if version < V5 and properties is None:
-        tail = payload
+        encoded = b""
     elif properties is None:
-        tail = b"\x00" + payload
+        encoded = b"\x00"
         length += 1
     else:
         encoded = encode_properties(properties, PUBLISH_TYPE, version, sender)
-        tail = encoded + payload
         length += len(encoded)
     first = PUBLISH_FIRST_BYTE | qos << 1 | (1 if retain else 0)
     key = length << 8 | first
@@ -143,7 +142,12 @@ def encode_publish(
             raise ValueError(msg)
         fixed = bytes((first,)) + encode_variable(length)
         name.head = head = Head(key, fixed + name.encoded)
-    return head.encoded, tail
+    if not encoded:
+        return head.encoded, payload
+    if not qos:
+        # Nothing stands before the properties: so the payload is not copied.
+        return head.encoded + encoded, payload
+    return head.encoded, encoded + payload
 
 
 def encode_ack(first: int, packet_id: int) -> bytes:

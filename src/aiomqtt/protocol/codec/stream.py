@@ -167,7 +167,7 @@ class Decoder:
                 self._append(data)
                 if self._held_size < self._needed:
                     return packets
-                data = self._complete(packets)
+                data, start = self._complete(packets)
             self._decode_all(data, start, packets)
         except PacketError as error:
             self.error = error
@@ -184,8 +184,8 @@ class Decoder:
             self._held.append(bytearray(data))
         self._held_size += len(data)
 
-    def _complete(self, packets: list[Packet]) -> bytes:
-        """Return the bytes held, or decode a packet from them and return the rest.
+    def _complete(self, packets: list[Packet]) -> tuple[bytes, int]:
+        """Return the bytes held, or decode a packet from them; and where to go on.
 
         It decodes only a PUBLISH in large chunks. It does so as if the packet ended
         early in the first chunk, then appends the rest of the payload, which so is
@@ -199,15 +199,15 @@ class Decoder:
             or _ROUTES[opening[0]] != PUBLISH
             or not isinstance(opening, bytes)
         ):
-            return b"".join(held)
+            return b"".join(held), 0
         _, start = _remaining_length(opening, 0, len(opening))
         head = opening[:SMALL]
         try:
             packet = self._decode_packet(head[0], head, start, len(head))
         except PacketError:
-            return b"".join(held)
+            return b"".join(held), 0
         if not isinstance(packet, Publish):
-            return b"".join(held)
+            return b"".join(held), 0
         cut = len(closing) - (self._held_size - self._needed)
         parts = [
             packet.payload,
@@ -218,7 +218,10 @@ class Decoder:
         packet.payload = b"".join(parts)
         packets.append(packet)
         self.kept += self._needed
-        return bytes(closing[cut:])
+        if isinstance(closing, bytes):
+            # Not copied: it may be most of a large chunk.
+            return closing, cut
+        return bytes(closing[cut:]), 0
 
     def _decode_all(self, data: bytes, position: int, packets: list[Packet]) -> None:
         """Decode all complete packets, at most a portion, and keep the rest."""
