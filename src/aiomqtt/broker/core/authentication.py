@@ -19,7 +19,7 @@ def handle_auth(connection: "ClientConnection", packet: Signal) -> None:
     """Handle an AUTH: it continues an authentication, or begins another one.
 
     Raises:
-        PacketError: The method is another one, or there is nothing to continue.
+        PacketError: The method differs, or there is nothing to continue.
     """
     method = check_method(connection.connect, packet)
     data = (packet.properties or Properties()).authentication_data
@@ -35,7 +35,7 @@ def handle_auth(connection: "ClientConnection", packet: Signal) -> None:
 
 
 def complete_authentication(connection: "ClientConnection", data: bytes | None) -> None:
-    """Complete an authentication with success, by an AUTH or on to the CONNACK."""
+    """Complete a successful authentication, with an AUTH or with the CONNACK."""
     connection.is_authenticating = False
     if connection.is_connected:
         write_auth(connection, 0, data)
@@ -61,7 +61,7 @@ def check_method(connect: Connect, packet: Signal) -> str:
     """Return the Authentication Method of an AUTH: that of the CONNECT.
 
     Raises:
-        PacketError: It is another one, or the CONNECT had none ([MQTT-4.12.0-5],
+        PacketError: It differs, or the CONNECT had none ([MQTT-4.12.0-5],
             [MQTT-4.12.0-7]).
     """
     announced = connect.properties or Properties()

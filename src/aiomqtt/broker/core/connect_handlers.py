@@ -1,7 +1,7 @@
 """From CONNECT to CONNACK, and DISCONNECT (MQTT 5.0 §3.1, §3.2, §3.14).
 
-The steps: what the CONNECT asks for is checked, the client authenticates, the program
-is asked whether it may connect and have its will, and the connection gets its session.
+The steps: the CONNECT is checked, the client authenticates, the hooks decide whether it
+may connect and have its will, and the connection gets its session.
 """
 
 from typing import TYPE_CHECKING
@@ -94,7 +94,7 @@ def _refusal_of(connection: "ClientConnection", packet: Connect) -> Refusal | No
 
 
 def ask_about_will(connection: "ClientConnection") -> None:
-    """Go on with a client that may connect: may it have its will?"""
+    """Go on with a client that may connect: ask whether it may have its will."""
     connect = connection.connect
     if connect.will is not None and connection.state.asks_for_topics:
         connection.ask(WillPermission(connect, connect.will))
@@ -164,7 +164,7 @@ def handle_disconnect(connection: "ClientConnection", packet: Signal) -> None:
     """Handle a DISCONNECT; only one with an error leaves the will (§3.14.4).
 
     Raises:
-        PacketError: It makes a session last that was to end with the connection.
+        PacketError: It would extend a session that ends with its connection.
     """
     session = connection.session
     expiry = expiry_at_disconnect(connection.connect, packet, connection.state.limits)

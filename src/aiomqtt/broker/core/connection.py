@@ -50,8 +50,8 @@ from .turn import WORK_PER_TURN
 
 SERVER: Final = Role.SERVER
 
-# A connection that keeps no more than this of what it received goes on even when memory
-# is short.
+# A connection that keeps at most this many received bytes goes on even when memory is
+# short.
 ALWAYS_ALLOWED: Final = 16 * 1024
 
 
@@ -73,14 +73,14 @@ class ClientConnection:
         info: The client, as it presents itself.
         session: The session; None until the client is connected.
         connect: Its CONNECT.
-        connect_size: About how many bytes of memory that takes.
+        connect_size: An estimate of its size in memory, in bytes.
         version: The version of MQTT.
         aliases: The topic aliases of the client.
         timeout: How long the client may stay silent.
         is_identifier_assigned: Whether the broker chose the client identifier.
-        is_authenticating: Whether an authentication of several steps goes on.
+        is_authenticating: Whether an authentication of several steps is in progress.
         final_data: The Authentication Data for the CONNACK.
-        in_progress: The packet that is handled in part; None: there is none.
+        in_progress: The packet whose handling is not complete; None: there is none.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class ClientConnection:
         self.events: list[Event] = []
         self.enter(ConnectionPhase.CONNECTING)
         self._packets = InboundPackets(limits)
-        # Until the CONNECT it counts from the beginning, whatever comes.
+        # Before the CONNECT it counts from the beginning, whatever is received.
         self.timeout: ClientTimeout = ClientTimeout(
             limits.connect_timeout, limits.packet_timeout, state.reading_time(now)
         )
         self._timer = state.timers.add(self._next_check(now), self._check)
-        # Why the network connection has ended, while packets are still to be handled.
+        # The reason why the network connection ended, if packets still wait.
         self._lost: str | None = None
         # Valid from the CONNECT on.
         self.connect: Connect = Connect(ProtocolVersion.V311)
@@ -121,7 +121,7 @@ class ClientConnection:
         self.final_data: bytes | None = None
         # Valid from the CONNACK on.
         self.session: Session | None = None
-        # Valid for one packet: the permission that it waits for, or what is left of it.
+        # Valid for one packet: the permission that it waits for, or the rest of it.
         self._permission: PermissionRequest | None = None
         self.in_progress: PacketInProgress | None = None
 
@@ -134,7 +134,7 @@ class ClientConnection:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no more is to be read for now."""
+        """Whether reading should pause for now."""
         send_buffer, packets = self.send_buffer, self._packets
         if send_buffer.waits_for > 0 or send_buffer.is_full or packets.has_undecoded:
             return True
@@ -190,7 +190,7 @@ class ClientConnection:
         ):
             self.fail(QUOTA_EXCEEDED, "it takes nothing of what is sent to it")
             return
-        # Nothing of it is being read, or it has to wait for its CONNACK.
+        # Its bytes are not being read, or it has to wait for its CONNACK.
         if self.is_waiting or (self._permission is not None and not self.is_connected):
             timeout.restart(time)
         elif timeout.has_expired(time):
@@ -204,13 +204,13 @@ class ClientConnection:
             return
         self._timer = self.state.timers.add(self._next_check(now), self._check)
 
-    # --- what comes from the client -----------------------------------------------
+    # --- bytes from the client ----------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
-        """Handle bytes of the client; look at `has_more` afterwards.
+        """Handle bytes of the client; check `has_more` afterwards.
 
         Args:
-            data: The bytes, cut anywhere.
+            data: The bytes; packets may be split anywhere.
             now: The time, in seconds of the broker's clock.
         """
         if self.is_closed:
@@ -226,7 +226,7 @@ class ClientConnection:
         self._count()
 
     def go_on(self, now: float) -> None:
-        """Do more of what is to do: one client's flood must not stop the others."""
+        """Handle the next portion: one client's flood must not stop the others."""
         self.state.turn.begin(now)
         self._go_on_with_packet()
         if self._has_packets:
@@ -252,7 +252,7 @@ class ClientConnection:
         turn = self.state.turn
         try:
             for index, packet in enumerate(decoded):
-                # The two rows of the table that every message takes, without it.
+                # A fast path for the two rows of the table that every message needs.
                 if self.is_connected and isinstance(packet, Publish):
                     handle_publish(self, packet)
                 elif self.is_connected and isinstance(packet, Ack):
@@ -268,7 +268,7 @@ class ClientConnection:
                 turn.work += 1
                 if self.is_closed:
                     return
-                # A packet that is handled in part has used up the turn.
+                # A packet whose handling is not complete has used up the turn.
                 if self._permission is not None or turn.work >= WORK_PER_TURN:
                     waiting = self._packets.waiting = decoded[index + 1 :]
                     if waiting or self._is_busy:
@@ -289,12 +289,12 @@ class ClientConnection:
                 self.fail(error.reason_code, error.text)
 
     def work_on(self, packet: PacketInProgress) -> None:
-        """Handle a packet as far as is due, and the rest in other turns."""
+        """Handle a portion of a packet, and the rest in later turns."""
         if not packet.go_on(self):
             self.in_progress = packet
 
     def _count(self) -> None:
-        """Count what is kept of what came; end the connection if that is too much."""
+        """Count the received bytes that are kept; if too many, end the connection."""
         if self.is_closed:
             return
         size = self._packets.size + self.connect_size + 2 * self.aliases.size
@@ -318,28 +318,28 @@ class ClientConnection:
     # --- permission ---------------------------------------------------------------
 
     def ask(self, permission: PermissionRequest) -> None:
-        """Ask whether the client may do something; what comes later waits."""
+        """Ask whether the client may do something; later packets wait."""
         self._permission = permission
         self.events.append(permission)
 
     def _pop_permission(self) -> PermissionRequest | None:
-        # Apart, because a compiled method that sets it to None would take it for None
-        # to its own end, and another permission may be asked for in between.
+        # In a method of its own: compiled code that sets it to None would assume that
+        # it stays None, but another permission may be requested in between.
         permission, self._permission = self._permission, None
         return permission
 
     def answer(self, verdicts: list[Refusal | None], now: float) -> None:
-        """Answer the permission request that came last.
+        """Answer the last permission request.
 
         Args:
-            verdicts: One for each topic; for a `ConnectPermission` one.
+            verdicts: One for each topic; for a `ConnectPermission`, just one.
             now: The time.
         """
         permission = self._pop_permission()
         if permission is None or self.is_closed:
             return
         self.state.turn.begin(now)
-        # Its own waiting does not count against the client.
+        # Waiting for permission does not count as silence.
         self.timeout.on_activity(self.state.reading_time(now))
         refusal = verdicts[0]
         try:
@@ -370,13 +370,13 @@ class ClientConnection:
             write_auth(self, CONTINUE_AUTHENTICATION, data)
 
     def authenticated(self, data: bytes | None, now: float) -> None:
-        """End an authentication of several steps: the client is who it says."""
+        """End an authentication of several steps with success."""
         if self.is_authenticating and not self.is_closed:
             self.state.turn.now = now
             complete_authentication(self, data)
 
     def refuse(self, refusal: Refusal, now: float) -> None:
-        """Refuse the client, also one that is connected already (§4.12.1)."""
+        """Refuse the client, even if it is already connected (§4.12.1)."""
         if self.is_closed:
             return
         self.state.turn.now = now
@@ -390,7 +390,7 @@ class ClientConnection:
     # --- the end ------------------------------------------------------------------
 
     def connection_lost(self, reason: str, now: float) -> None:
-        """Take note that the network connection has ended.
+        """Handle the end of the network connection.
 
         If a packet waits for permission, it and those before it are still handled: the
         connection stays open until that is done, or until the caller abandons it.
@@ -412,7 +412,7 @@ class ClientConnection:
             self.close(self._lost)
 
     def abandon(self, reason: str, now: float) -> None:
-        """End at once, whatever is still to be done for the client."""
+        """End at once, even if packets of the client still wait."""
         if not self.is_closed:
             self.state.turn.begin(now)
             self.close(self._lost or reason)
@@ -424,14 +424,14 @@ class ClientConnection:
         now: float,
         server_reference: str | None = None,
     ) -> None:
-        """End the connection with a DISCONNECT, below 5.0 without a word."""
+        """End the connection, in 5.0 with a DISCONNECT."""
         if not self.is_closed:
             self.state.turn.now = now
             self._write_disconnect(reason_code, text, server_reference)
             self.close(text)
 
     def fail(self, reason_code: int, text: str) -> None:
-        """End the connection because the client broke a rule (§4.13)."""
+        """End the connection because the client violated the standard (§4.13)."""
         if self.is_connected:
             self._write_disconnect(reason_code, text)
         elif self.phase is ConnectionPhase.CONNECTING:
@@ -459,7 +459,7 @@ class ClientConnection:
             self.session = None
             self.state.detach(session, is_will_due)
 
-    # --- what goes to the client --------------------------------------------------
+    # --- packets to the client ----------------------------------------------------
 
     def write(self, packet: Packet) -> None:
         """Write a packet.
@@ -478,7 +478,7 @@ class ClientConnection:
         self.send_buffer.write(data)
 
     def write_within(self, packet: Connack | Signal) -> None:
-        """Write a CONNACK or DISCONNECT, as much of it as the client accepts."""
+        """Write a CONNACK or DISCONNECT, without properties that make it too large."""
         maximum = self.send_buffer.maximum_packet_size
         data = encode_within(packet, self.version, maximum)
         if data:

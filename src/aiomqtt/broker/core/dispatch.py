@@ -1,4 +1,4 @@
-"""The packets that each phase of a connection accepts, and what handles them."""
+"""The packets that each phase of a connection accepts, and their handlers."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -26,7 +26,7 @@ def handle_pingreq(connection: "ClientConnection", packet: Ping) -> None:
 
 # A handler takes the packet of its row.
 Handler: TypeAlias = Callable[[Any, Any], None]
-# What is absent is a protocol error.
+# A packet that is not listed is a protocol error.
 _ROWS: Final[dict[tuple[ConnectionPhase, PacketType], Handler]] = {
     (ConnectionPhase.CONNECTING, PacketType.CONNECT): handle_connect,
     (ConnectionPhase.AUTHENTICATING, PacketType.AUTH): handle_auth,

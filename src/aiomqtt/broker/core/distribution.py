@@ -1,8 +1,8 @@
-"""Messages on their way to their subscribers, over several turns if those are many.
+"""Messages on their way to their subscribers, over several turns if there are many.
 
-A message that has few subscribers is sent to all of them at once. The others are sent
-one after the other, a portion in each turn. A message waits for an earlier one of the
-same topic or of the same publisher, so that each subscriber gets these in order.
+A message with few subscribers is sent to all of them at once. Other messages are sent
+one after another, a portion in each turn. A message waits for an earlier one of the
+same topic or of the same publisher, so that each subscriber gets them in order.
 """
 
 from collections import deque
@@ -16,15 +16,16 @@ from .subscriptions import Matches, Recipient, ShareGroup
 from .timers import Timers
 from .turn import PORTION_INTERVAL, WORK_PER_TURN, Turn
 
-# A message with this many subscribers is not divided, also when that exceeds the turn.
+# A message with up to this many subscribers is not divided, even if it exceeds the
+# turn.
 UNDIVIDED: Final = 1000
 
 
 class Distribution:
-    """A message that has not been sent to all of its subscribers.
+    """A message that has not been sent to all of its subscribers yet.
 
     Attributes:
-        is_done: Whether it has been.
+        is_done: Whether all subscribers have it.
     """
 
     __slots__ = ("is_done", "matches", "message", "position", "publisher", "sender")
@@ -40,13 +41,13 @@ class Distribution:
         self.sender: Session | None = sender
         self.publisher: SendBuffer | None = publisher
         self.matches: Matches = matches
-        # How many of the recipients, and then of the groups, have it.
+        # The number of recipients, and then of groups, that have it.
         self.position: int = 0
         self.is_done: bool = False
 
     @property
     def size(self) -> int:
-        """About how many bytes of memory it takes, without the message."""
+        """An estimate of its size in memory without the message, in bytes."""
         return RECIPIENT_SIZE * self.matches.count
 
 
@@ -58,7 +59,7 @@ class Distributor:
         self._timers = timers
         self._memory = memory
         self._unfinished: deque[Distribution] = deque()
-        # How many of these each topic and each sender has.
+        # The number of these for each topic and for each sender.
         self._topics: dict[str, int] = {}
         self._senders: dict[Session | None, int] = {}
 
@@ -73,8 +74,8 @@ class Distributor:
             matches: The subscribers.
 
         Returns:
-            The rest that is sent in other turns, when the publisher has to wait; None:
-            everybody has it.
+            The rest, which is sent in later turns, if the publisher has to wait; None:
+            all subscribers have it.
         """
         turn = self._turn
         publisher = None if sender is None else sender.send_buffer
@@ -104,7 +105,7 @@ class Distributor:
         return message.topic in self._topics or sender in self._senders
 
     def _go_on(self, now: float) -> None:
-        """Send a portion, and the rest in another turn."""
+        """Send a portion, and the rest in a later turn."""
         while self._unfinished and not self._turn.is_over:
             distribution = self._unfinished[0]
             self._send_portion(distribution)
@@ -121,7 +122,7 @@ class Distributor:
         distribution.position = last
         turn.work += last - first
         message, publisher = distribution.message, distribution.publisher
-        # Meanwhile some may have ended.
+        # Some sessions may have ended in the meantime.
         recipients = [
             recipient
             for recipient in matches.recipients[first:last]
@@ -145,7 +146,7 @@ class Distributor:
         if not self._senders[sender]:
             del self._senders[sender]
         if distribution.publisher is not None:
-            # It goes on with what came after the message.
+            # It goes on with the packets after the message.
             distribution.publisher.announce()
 
 
@@ -160,7 +161,8 @@ def send_to_all(
     Args:
         message: The message.
         sender: The session of its publisher, for No Local; None: the broker itself.
-        publisher: Waits for clients that do not keep up; None: nobody does.
+        publisher: The publisher, which waits for clients that do not keep up; None: no
+            publisher has to wait.
         recipients: The sessions.
     """
     for recipient in recipients:

@@ -1,4 +1,4 @@
-"""The packets that a client has sent and that are still to be handled."""
+"""The packets of a client that have not been handled yet."""
 
 from typing import Final
 
@@ -21,11 +21,11 @@ READ_AHEAD: Final = 64 * 1024
 
 
 class InboundPackets:
-    """Decodes packets, and keeps those whose turn has not come.
+    """Decodes packets, and keeps those that have to wait.
 
     Attributes:
         waiting: The decoded packets that wait, in order.
-        opening: The first bytes of the connection. They tell the version of a CONNECT
+        opening: The first bytes of the connection. They show the version of a CONNECT
             that can't be decoded.
     """
 
@@ -40,7 +40,7 @@ class InboundPackets:
             PACKETS_PER_TURN,
         )
         self.waiting: list[Packet] = []
-        # The size of the data that they came in.
+        # The size of the data in which they came.
         self._waiting_size = 0
         self.opening: bytes = b""
 
@@ -53,16 +53,16 @@ class InboundPackets:
         return self._decoder.feed(data)
 
     def add(self, packets: list[Packet], size: int) -> None:
-        """Put packets that came in so many bytes behind those that wait."""
+        """Append packets that came in a number of bytes to those that wait."""
         self.waiting += packets
         self._waiting_size += size
 
     def note_size(self, size: int) -> None:
-        """Take the size of the data in which the next packets to wait came."""
+        """Record the size of the data in which the next waiting packets came."""
         self._waiting_size = size
 
     def pop(self) -> list[Packet]:
-        """Return the packets that wait, once."""
+        """Remove and return the waiting packets."""
         packets, self.waiting = self.waiting, []
         return packets
 
@@ -89,17 +89,17 @@ class InboundPackets:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits for a permission that no more is read."""
+        """Whether so many bytes wait for a permission that reading pauses."""
         return self._waiting_size >= READ_AHEAD
 
     @property
     def error(self) -> PacketError | None:
-        """Why the data after the decoded packets is invalid; None: it is not."""
+        """The error in the data after the decoded packets; None: there is none."""
         return self._decoder.error
 
     @property
     def size(self) -> int:
-        """About how many bytes of memory it takes."""
+        """An estimate of its size in memory, in bytes."""
         size = self._decoder.size
         if self.waiting:
             size += PACKET_SIZE * len(self.waiting) + 2 * self._waiting_size

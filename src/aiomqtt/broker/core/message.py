@@ -14,19 +14,19 @@ SERVER: Final = Role.SERVER
 
 
 class ApplicationMessage:
-    """One message, encoded just once for all who get it alike.
+    """One message, encoded just once for all subscribers that receive the same bytes.
 
     Attributes:
         topic: The topic name.
         payload: The payload.
-        qos: The QoS that it was published with.
-        retain: The RETAIN flag that it was published with.
+        qos: The QoS at which it was published.
+        retain: The RETAIN flag with which it was published.
         properties: Its properties, without those of the publisher's connection; None:
             there are none.
         arrived: When it came, by the broker's clock.
         expires: When it expires; None: never.
-        size: About how many bytes it takes.
-        number: The number that it was retained by; 0: it was not.
+        size: An estimate of its size in memory, in bytes.
+        number: Its number among the retained messages; 0: it was not retained.
     """
 
     __slots__ = (
@@ -52,7 +52,6 @@ class ApplicationMessage:
         properties: Properties | None,
         now: float,
     ) -> None:
-        """Take fields that have been checked."""
         self.topic: str = topic
         self.payload: bytes = payload
         self.qos: int = qos
@@ -61,11 +60,11 @@ class ApplicationMessage:
         self.arrived: float = now
         self.expires: float | None = None
         self.number: int = 0
-        # The payload stands in what is encoded once more.
+        # The encoded packet contains the payload a second time.
         self.size: int = MESSAGE_SIZE + 2 * (len(topic) + len(payload))
         if properties is not None:
             self.size += size_of_properties(properties)
-        # How many keep it.
+        # The number of references that count it.
         self._keepers = 0
         if properties is not None:
             interval = properties.message_expiry_interval
@@ -75,35 +74,35 @@ class ApplicationMessage:
         self._encoded: dict[int, tuple[bytes, bytes]] = {}
 
     def is_expired(self, now: float) -> bool:
-        """Whether it is not to be sent any more (§3.3.2.3.3).
+        """Return whether it has expired and must not be sent (§3.3.2.3.3).
 
-        With an interval of 0 it still goes to who can have it at once.
+        With an interval of 0 it still goes to clients that can receive it at once.
         """
         expires = self.expires
         return expires is not None and now >= expires and now != self.arrived
 
     def has_aged(self, now: float) -> bool:
-        """Whether its Message Expiry Interval is no longer what it came with."""
+        """Return whether its Message Expiry Interval has decreased since it came."""
         return self.expires is not None and now != self.arrived
 
     def extra(self) -> int:
-        """Return how many bytes it takes to keep it: none if it is kept already."""
+        """Return the memory needed to keep it, in bytes: 0 if it is already kept."""
         return 0 if self._keepers else self.size
 
     def keep(self, memory: MemoryAccount) -> None:
-        """Count it, as something refers to it from now on."""
+        """Add a reference; count its memory with the first one."""
         if not self._keepers:
             memory.used += self.size
         self._keepers += 1
 
     def let_go(self, memory: MemoryAccount) -> None:
-        """Count it no more, when nothing else refers to it."""
+        """Remove a reference; stop counting its memory with the last one."""
         self._keepers -= 1
         if not self._keepers:
             memory.used -= self.size
 
     def parts(self, is_v5: bool, qos: int, retain: bool) -> tuple[bytes, bytes]:
-        """Encode it as it came in, in two parts; the packet identifier goes between."""
+        """Encode it unchanged in two parts; the packet identifier goes between them."""
         key = qos << 2 | (2 if retain else 0) | (1 if is_v5 else 0)
         found = self._encoded.get(key)
         if found is None:
@@ -117,7 +116,7 @@ class ApplicationMessage:
                 SERVER,
             )
             head, tail = found
-            # What differs is the first byte: the payload is kept just once.
+            # Only the first byte differs: keep the payload just once.
             for _, other in self._encoded.values():
                 if other == tail:
                     found = (head, other)
@@ -137,19 +136,19 @@ class ApplicationMessage:
         """Encode it for one client of 5.0 alone.
 
         Args:
-            qos: The QoS to send it with.
-            retain: The RETAIN flag to send it with.
-            identifiers: The identifiers of the subscriptions that matched.
-            now: The time: what is left of the Message Expiry Interval is sent on
+            qos: The QoS at which to send it.
+            retain: The RETAIN flag with which to send it.
+            identifiers: The identifiers of the matching subscriptions.
+            now: The time, for the rest of the Message Expiry Interval
                 ([MQTT-3.3.2-6]).
             alias: The topic alias; 0: none.
-            is_known: Whether the client knows what the alias stands for.
+            is_known: Whether the client already knows the alias.
         """
         values: dict[str, Any] = {}
         if self.properties is not None:
             values.update(self.properties.present)
         if self.expires is not None:
-            # Rounded up, it must not become more than it was.
+            # Rounding up must not make it larger than it was.
             left = ceil(self.expires - now)
             interval = values["message_expiry_interval"]
             values["message_expiry_interval"] = max(0, min(left, interval))

@@ -7,10 +7,10 @@ if TYPE_CHECKING:
 
 
 class PacketInProgress:
-    """A packet that is handled in part; those that came after it wait.
+    """A packet whose handling is not complete; later packets wait.
 
     Attributes:
-        size: About how many bytes of memory it takes.
+        size: An estimate of its size in memory, in bytes.
     """
 
     __slots__ = ("size",)
@@ -20,13 +20,13 @@ class PacketInProgress:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether there is something to do for it in the next turn."""
+        """Whether it can be continued in the next turn."""
         return True
 
     def go_on(self, connection: "ClientConnection") -> bool:
-        """Handle as much as is due; return whether it is done.
+        """Handle the next portion; return whether it is complete.
 
         Raises:
-            PacketError: The client breaks a rule.
+            PacketError: The client violates the standard.
         """
         raise NotImplementedError

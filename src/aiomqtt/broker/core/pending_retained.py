@@ -1,4 +1,4 @@
-"""The retained messages that new subscriptions get, paced (MQTT 5.0 §3.8.3.1)."""
+"""Paced delivery of retained messages to new subscriptions (MQTT 5.0 §3.8.3.1)."""
 
 from typing import Final
 
@@ -8,21 +8,21 @@ from .memory_account import PENDING_SIZE, MemoryAccount
 from .message import ApplicationMessage
 from .retained import RetainedMessages
 
-# Later than all that is retained.
+# Later than all retained messages.
 NEWEST: Final = 1 << 62
-# What it costs to take up a topic that was found, counted in nodes that are looked at.
+# The cost of processing a topic that was found, in visited nodes.
 FOUND: Final = 4
 
 
 class PendingRetained:
-    """The retained messages that one session still gets, for all its subscriptions.
+    """The retained messages that a session still has to get, for all its subscriptions.
 
-    It holds topics, not messages: what is sent is what is retained when its turn comes.
-    What was retained meanwhile and reached the session as it was published is left out,
-    and so is what is retained no longer.
+    It holds topics, not messages: it sends the message that is retained at that time.
+    A message that has reached the session when it was published meanwhile is left out,
+    and so is one that is no longer retained.
 
     Attributes:
-        topic_filter: The subscription whose turn it is.
+        topic_filter: The filter of the current subscription.
         is_blocked: Whether the next message has to wait for an acknowledgement.
     """
 
@@ -38,17 +38,16 @@ class PendingRetained:
     )
 
     def __init__(self, retained: RetainedMessages, memory: MemoryAccount) -> None:
-        """Start with no subscription."""
         self._memory = memory
         self._retained = retained
         self.topic_filter: str = ""
         self.is_blocked: bool = False
-        # Those of this subscription, the next one at the end.
+        # The topics of the current subscription, the next one at the end.
         self._topics: dict[str, None] = {}
-        # The subscriptions whose turn is to come, each with the number of the last
-        # message that was retained before it.
+        # The subscriptions that follow, each with the number of the last message
+        # retained before it.
         self._waiting: dict[str, int] = {}
-        # What is being found for the one whose turn it is; None: that is over.
+        # The search for the current subscription; None: it is complete.
         self._search: TopicSearch[ApplicationMessage] | None = None
         self._last = 0
 
@@ -73,36 +72,36 @@ class PendingRetained:
             self._search = None
 
     def end(self) -> None:
-        """Send no more for any."""
+        """Send no more for any subscription."""
         self._memory.used -= PENDING_SIZE * (len(self._topics) + len(self._waiting))
         self._topics = {}
         self._waiting = {}
         self._search = None
 
     def leave_out(self, topic: str) -> None:
-        """Take note that the session has got what is retained of a topic now."""
+        """Leave out the current message of a topic: the session has received it."""
         if topic in self._topics:
             del self._topics[topic]
             self._memory.used -= PENDING_SIZE
 
     def interrupt(self) -> None:
-        """Take note that what is published from now on may not reach the session."""
+        """Record that messages published from now on may not reach the session."""
         for topic_filter in self._waiting:
             self._waiting[topic_filter] = NEWEST
         if self._search is not None:
             self._last = NEWEST
 
     def search(self, most: int, now: float) -> int:
-        """Find the topics of the next subscription, or go on finding them.
+        """Find the topics of the next subscription, in steps.
 
-        Where there is no memory for them, they are none.
+        If there is no memory for them, it finds none.
 
         Args:
-            most: So many nodes of the tree of topics are looked at.
+            most: The maximum number of nodes to visit.
             now: The time.
 
         Returns:
-            What it has done, counted in nodes.
+            The work done, in nodes.
         """
         search = self._search
         if search is None:
@@ -124,7 +123,7 @@ class PendingRetained:
             self._topics = {
                 message.topic: None
                 for message in found
-                # What took its place while it was searched has reached the session.
+                # A message that replaced it during the search has reached the session.
                 if last == NEWEST
                 or (message.number <= last and retained.is_there(message))
             }
@@ -141,7 +140,7 @@ class PendingRetained:
         return None
 
     def put_back(self, message: ApplicationMessage) -> None:
-        """Keep a message for later: there is no room for it now."""
+        """Put a message back for later: there is no room for it now."""
         self._topics[message.topic] = None
         self._memory.used += PENDING_SIZE
         self.is_blocked = True

@@ -33,10 +33,10 @@ PUBREL: Final = PacketType.PUBREL
 
 
 def refusal_of_publish(state: BrokerState, packet: Publish) -> int:
-    """Return with which reason code a PUBLISH is refused, or 0.
+    """Return the reason code with which a PUBLISH is refused, or 0.
 
     Raises:
-        PacketError: It asks for what the CONNACK said there is not.
+        PacketError: It uses a feature that the CONNACK ruled out.
     """
     limits = state.limits
     if packet.qos > limits.maximum_qos:
@@ -50,7 +50,7 @@ def refusal_of_publish(state: BrokerState, packet: Publish) -> int:
 
 
 def refusal_of_will(state: BrokerState, will: WillMessage) -> Refusal | None:
-    """Return why a will can't be published, or None."""
+    """Return the reason why a will can't be published, or None."""
     if state.is_too_deep(will.topic):
         return Refusal(TOPIC_NAME_INVALID, "the will's topic has too many levels")
     if is_own(will.topic):
@@ -62,7 +62,7 @@ def handle_publish(connection: "ClientConnection", packet: Publish) -> None:
     """Handle a PUBLISH of the client.
 
     Raises:
-        PacketError: The client breaks a rule.
+        PacketError: The client violates the standard.
     """
     state = connection.state
     state.statistics.messages_received += 1
@@ -116,13 +116,13 @@ def handle_ack(connection: "ClientConnection", ack: Ack) -> None:
 
 
 class PublishInProgress(PacketInProgress):
-    """A PUBLISH whose subscribers are being searched, or get it in several turns.
+    """A PUBLISH whose search for subscribers, or distribution, takes several turns.
 
     Args:
         session: The session of the client.
         packet: The packet.
         search: The search for the subscribers; None: it is over.
-        distribution: The message on its way to them; None: it is not yet.
+        distribution: The message on its way to them; None: it has not begun.
         code: The reason code to answer with.
     """
 
@@ -148,12 +148,12 @@ class PublishInProgress(PacketInProgress):
 
     @property
     def can_go_on(self) -> bool:
-        """Whether it is not waiting for the subscribers to get it."""
+        """Whether it can be continued: it is not waiting for its distribution."""
         distribution = self._distribution
         return distribution is None or distribution.is_done
 
     def go_on(self, connection: "ClientConnection") -> bool:
-        """Search as much as is due; return whether everybody has it."""
+        """Continue the search; return whether all subscribers have the message."""
         session, packet, search = self._session, self._packet, self._search
         if search is not None:
             state = connection.state
@@ -164,7 +164,7 @@ class PublishInProgress(PacketInProgress):
             self._code, self._distribution = _publish(
                 state, session, packet, 0, matches
             )
-            # The message is counted from now on.
+            # The message counts from now on.
             self.size = PACKET_SIZE
         if not self.can_go_on:
             return False
@@ -189,8 +189,8 @@ def _publish(
         matches: The subscribers; None: it is refused.
 
     Returns:
-        The reason code to answer with, and the rest of the subscribers if they are too
-        many for this turn.
+        The reason code to answer with, and the rest of the distribution if there are
+        too many subscribers for this turn.
 
     Raises:
         PacketError: The client exceeds the Receive Maximum.
@@ -208,7 +208,7 @@ def _publish(
         for_others(packet.carried),
         state.turn.now,
     )
-    # Only QoS 1 and 2 of 5.0 can be told that it is refused.
+    # Only QoS 1 and 2 of 5.0 have an answer that can refuse it.
     can_refuse = packet.qos > 0 and session.is_v5
     has_room = state.memory.has_room(message.size)
     if packet.qos == 2 and not has_room and not can_refuse:
@@ -223,7 +223,7 @@ def _publish(
 
 
 def _answer(session: Session, packet: Publish, code: int) -> None:
-    """Acknowledge a PUBLISH, if its QoS wants that and the client is there."""
+    """Acknowledge a PUBLISH, if its QoS requires it and the client is connected."""
     send_buffer = session.send_buffer
     if packet.qos and send_buffer is not None:
         session.inbound.answer(packet, code, send_buffer.announce())

@@ -8,14 +8,14 @@ from aiomqtt.routing.trie import TopicSearch, Trie
 from .memory_account import LEVEL_SIZE, MemoryAccount
 from .message import ApplicationMessage
 
-# Topics that only the broker publishes to; what is retained there does not count.
+# Topics that only the broker publishes to; retained messages there do not count.
 SYSTEM: Final = "$SYS/"
-# But for these: there the bridges of other brokers tell whether they are connected.
+# Except these, where the bridges of other brokers report whether they are connected.
 BRIDGES: Final = "$SYS/broker/connection/"
 
 
 def is_own(topic: str) -> bool:
-    """Whether only the broker publishes to a topic."""
+    """Return whether only the broker may publish to a topic."""
     return topic.startswith(SYSTEM) and not topic.startswith(BRIDGES)
 
 
@@ -23,30 +23,29 @@ class RetainedMessages:
     """At most one message for each topic.
 
     Attributes:
-        last_number: The number of the message that was retained last: they count up.
+        last_number: The number of the message retained last; the numbers increase.
     """
 
     def __init__(self, limits: Limits, memory: MemoryAccount) -> None:
-        """Start without any."""
         self._limits = limits
         self._memory = memory
         self._by_topic: dict[str, ApplicationMessage] = {}
         self._trie: Trie[ApplicationMessage] = Trie()
         self.last_number: int = 0
-        # Without those of the broker itself.
+        # Without the broker's own.
         self._count = 0
         self._size = 0
 
     def __len__(self) -> int:
-        """Return the number of messages, with those that have expired unnoticed."""
+        """Return the number of messages, including expired ones not yet removed."""
         return self._count
 
     def keep(self, message: ApplicationMessage) -> bool:
-        """Retain a message in the place of the topic's last one; without payload: none.
+        """Retain a message in place of the topic's last one; if empty, remove that one.
 
         Returns:
-            False when there is no room for it; then the last one is gone all the same,
-            as it is no longer what the topic says.
+            Whether there was room for it. If not, the last one is removed all the same,
+            as it is no longer current.
         """
         topic = message.topic
         has_room = self.has_room_for(message)
@@ -74,7 +73,7 @@ class RetainedMessages:
             self._size += sign * message.size
 
     def has_room_for(self, message: ApplicationMessage) -> bool:
-        """Whether a message can be retained, in the place of the topic's last one."""
+        """Return whether there is room for a message, in place of the topic's last."""
         if not message.payload or is_own(message.topic):
             return True
         last = self._by_topic.get(message.topic)
@@ -95,7 +94,7 @@ class RetainedMessages:
         )
 
     def get(self, topic: str, now: float) -> ApplicationMessage | None:
-        """Return what is retained of a topic; what has expired is removed."""
+        """Return the retained message of a topic; remove it if it has expired."""
         message = self._by_topic.get(topic)
         if message is None or not message.is_expired(now):
             return message
@@ -103,24 +102,24 @@ class RetainedMessages:
         return None
 
     def is_there(self, message: ApplicationMessage) -> bool:
-        """Whether a message is still what its topic has."""
+        """Return whether a message is still the retained one of its topic."""
         return self._by_topic.get(message.topic) is message
 
     def matching(self, topic_filter: str, now: float) -> list[ApplicationMessage]:
-        """Return what is retained under a filter; what has expired is removed."""
+        """Return the retained messages that match a filter; remove expired ones."""
         if "+" in topic_filter or "#" in topic_filter:
             return self.lasting(self._trie.matched_by(topic_filter), now)
         message = self._by_topic.get(topic_filter)
         return [] if message is None else self.lasting([message], now)
 
     def search(self, topic_filter: str) -> TopicSearch[ApplicationMessage]:
-        """Begin to look for what is retained under a filter."""
+        """Begin a search for the retained messages that match a filter."""
         return self._trie.search_topics(topic_filter)
 
     def lasting(
         self, found: list[ApplicationMessage], now: float
     ) -> list[ApplicationMessage]:
-        """Return those that have not expired; what has is removed."""
+        """Return the messages that have not expired; remove the others."""
         lasting = []
         for message in found:
             if not message.is_expired(now):
@@ -130,7 +129,7 @@ class RetainedMessages:
         return lasting
 
     def all(self, now: float) -> list[ApplicationMessage]:
-        """Return all of them but those that have expired, which are removed."""
+        """Return all messages that have not expired; remove the others."""
         for message in [*self._by_topic.values()]:
             if message.is_expired(now):
                 self._remove(message)

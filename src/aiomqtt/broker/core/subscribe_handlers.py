@@ -1,7 +1,8 @@
 """SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8, §3.10), a portion of the filters at a time.
 
-A packet may have many filters of many levels. What is too much for one turn of the
-event loop goes on in the next; the answer, after the last one, has all codes.
+A packet may have many filters with many levels. If they are too many for one turn of
+the event loop, the rest is handled in the next. The answer, after the last filter, has
+all codes.
 """
 
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ class FiltersInProgress(PacketInProgress):
         self._answers: list[ReasonCode] = []
 
     def go_on(self, connection: "ClientConnection") -> bool:
-        """Handle as many filters as are due, and answer after the last one.
+        """Handle the next portion of filters, and answer after the last one.
 
         Raises:
             PacketError: The answer is larger than the client accepts.
@@ -118,7 +119,7 @@ class SubscribeInProgress(FiltersInProgress):
     Args:
         session: The session that subscribes.
         packet: The packet.
-        codes: For each filter why it is refused; 0: nobody has anything against it.
+        codes: For each filter the reason code that refuses it; 0: it is allowed so far.
     """
 
     __slots__ = ("_codes", "_identifier", "_options")
@@ -183,7 +184,7 @@ class UnsubscribeInProgress(FiltersInProgress):
 def _refusal_of(
     state: BrokerState, session: Session, topic_filter: str, identifier: int
 ) -> int:
-    """Return with which reason code a subscription is refused, or 0."""
+    """Return the reason code with which a subscription is refused, or 0."""
     limits = state.limits
     if state.is_too_deep(topic_filter):
         return TOPIC_FILTER_INVALID

@@ -28,10 +28,10 @@ from .hook_runner import REQUESTS_PER_TURN, Exchange
 if TYPE_CHECKING:
     from .connection_set import ConnectionSet
 
-# So much may wait to be written to a client before those who publish to it wait.
+# From this many bytes waiting to be written on, publishers wait for a client.
 HIGH_WATER: Final = 256 * 1024
-# Of a client that has gone, the hooks are asked about what it had sent for so many
-# seconds; one that takes longer is cancelled.
+# The seconds that hooks have for the remaining packets of a client that has gone; then
+# they are cancelled.
 HOOK_GRACE: Final = 5.0
 
 
@@ -58,7 +58,7 @@ class ConnectionProtocol(asyncio.Protocol):
         self._is_reading = True
         # Whether `_go_on` is to be called in the next turn of the loop.
         self._goes_on = False
-        # How many bytes were written.
+        # The number of bytes written.
         self._written = 0
         # Those that ask the program; and the exchange of an enhanced authentication.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +96,7 @@ class ConnectionProtocol(asyncio.Protocol):
         connection_set.arm()
 
     def data_received(self, data: bytes) -> None:
-        """Handle bytes and all that they cause."""
+        """Handle bytes and everything that they cause."""
         if self._connection_set.is_paused:
             self._early.append(data)
             self._loop.call_soon(self.read_or_not)
@@ -113,7 +113,7 @@ class ConnectionProtocol(asyncio.Protocol):
         """The client writes no more: the transport closes by itself."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what is left of the connection."""
+        """End the rest of the connection."""
         self._transport = None
         connection_set = self._connection_set
         if self not in connection_set.protocols:
@@ -129,7 +129,7 @@ class ConnectionProtocol(asyncio.Protocol):
         connection_set.flush()
 
     def _finish_soon(self) -> None:
-        """Ask on for a while about what the client sent before it went."""
+        """Finish the packets of a client that has gone, within a time limit."""
         connection_set = self._connection_set
         if (
             len(connection_set.leaving)
@@ -146,11 +146,11 @@ class ConnectionProtocol(asyncio.Protocol):
         self._connection_set.flush()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than it is written to."""
+        """The transport's buffer is above its high-water mark."""
         self.connection.send_buffer.is_paused = True
 
     def resume_writing(self) -> None:
-        """What was written has left."""
+        """The transport's buffer has drained."""
         send_buffer = self.connection.send_buffer
         send_buffer.is_paused = False
         if self.connection.is_closed:
@@ -166,7 +166,7 @@ class ConnectionProtocol(asyncio.Protocol):
     # --- what the server calls --------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what there is, then do what happened."""
+        """Write the waiting bytes, then handle the events."""
         connection, transport = self.connection, self._transport
         send_buffer = connection.send_buffer
         data = send_buffer.pop()
@@ -186,7 +186,7 @@ class ConnectionProtocol(asyncio.Protocol):
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Handle more of what came in an earlier turn of the loop."""
+        """Handle more bytes from an earlier turn of the loop."""
         self._goes_on = False
         connection_set = self._connection_set
         is_there = self._transport is not None or self in connection_set.leaving
@@ -205,7 +205,7 @@ class ConnectionProtocol(asyncio.Protocol):
         self.connection.send_buffer.set_unsent(transport.get_write_buffer_size())
 
     def _bytes_taken(self) -> int:
-        """Return how many bytes the system has taken."""
+        """Return the number of bytes that the system has accepted."""
         transport = self._transport
         return self._written - (transport.get_write_buffer_size() if transport else 0)
 
@@ -232,16 +232,16 @@ class ConnectionProtocol(asyncio.Protocol):
             self.data_received(b"".join(early))
 
     def abort(self) -> None:
-        """Cut the connection without a word."""
+        """Abort the connection without a DISCONNECT."""
         if self._transport is not None:
             self._transport.abort()
 
     def close_soon(self, seconds: float) -> None:
-        """Cut the connection in so many seconds, if it is still there."""
+        """Abort the connection after a number of seconds, if it is still open."""
         if self._transport is not None and self._closing is not None:
             self._closing.limit(seconds)
 
-    # --- what happens -----------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
         logger = self._connection_set.logger
@@ -309,13 +309,14 @@ class ConnectionProtocol(asyncio.Protocol):
         def end(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             if asked:
-                # It was cancelled, by whomever: the client must not wait forever.
+                # It was cancelled, for whatever reason: the client must not wait
+                # forever.
                 self._deny(asked[0])
 
         task.add_done_callback(end)
 
     async def _ask(self, asked: list[PermissionRequest]) -> None:
-        """Ask the program, as long as there is something to ask."""
+        """Ask the program, as long as there are requests."""
         connection = self.connection
         count = 0
         while asked:
@@ -350,7 +351,7 @@ class ConnectionProtocol(asyncio.Protocol):
                 )
 
     def _deny(self, request: PermissionRequest) -> None:
-        """Answer a request that the program can't answer any more."""
+        """Deny a request that the program can no longer answer."""
         if not self.connection.is_closed:
             self._connection_set.logger.warning(
                 "A hook was cancelled: the client is denied"
@@ -389,7 +390,7 @@ class ConnectionProtocol(asyncio.Protocol):
 
 
 def address_of(transport: asyncio.BaseTransport) -> str:
-    """Return in words where a client connects from."""
+    """Return the address of a client as text."""
     name = transport.get_extra_info("peername")
     if isinstance(name, tuple):
         host, port = name[:2]

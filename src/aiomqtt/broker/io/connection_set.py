@@ -13,16 +13,15 @@ class ConnectionSet:
     """Runs the broker's rules on an event loop.
 
     Attributes:
-        state: The broker's rules and what they keep.
+        state: The broker's rules and their state.
         protocols: The network connections.
-        leaving: Those that have ended while a hook is being asked about what the client
-            sent before.
-        is_paused: Whether nothing is read.
-        is_over: Whether it has ended: what comes in late is turned away.
+        leaving: The connections that have ended while a hook still runs for a packet
+            that the client sent before.
+        is_paused: Whether reading is paused.
+        is_over: Whether it has ended: later connections are refused.
     """
 
     def __init__(self, state: BrokerState, hooks: Hooks, logger: SafeLogger) -> None:
-        """Start without connections."""
         self.state = state
         self.hooks = hooks
         self.logger = logger
@@ -45,7 +44,7 @@ class ConnectionSet:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are as many connections as there may be."""
+        """Whether the maximum number of connections is reached."""
         count = len(self.protocols) + len(self.handshakes)
         state = self.state
         return (
@@ -54,11 +53,11 @@ class ConnectionSet:
         )
 
     def refused(self, address: str) -> None:
-        """Take note of a connection that was one too many."""
+        """Log that a connection exceeded the maximum."""
         self.logger.warning("There are too many connections: %s is refused", address)
 
     def flush(self) -> None:
-        """Have every connection do what there is to do."""
+        """Flush every connection that has something to do."""
         ready = self.state.ready
         while ready:
             batch = ready[:]
@@ -68,7 +67,7 @@ class ConnectionSet:
         self.arm()
 
     def arm(self) -> None:
-        """Set the timer to what is due next."""
+        """Set the timer to the next deadline."""
         due = self.state.deadline()
         if (
             self.is_over
@@ -89,7 +88,7 @@ class ConnectionSet:
         self.flush()
 
     def pause(self, is_paused: bool) -> None:
-        """Read nothing, or read again."""
+        """Pause or resume reading."""
         self.is_paused = is_paused
         if is_paused:
             self.state.pause(self.now)
@@ -99,17 +98,17 @@ class ConnectionSet:
             protocol.read_or_not()
 
     def forget(self, protocol: ConnectionProtocol) -> None:
-        """Take note that a connection is closed."""
+        """Remove a connection that is closed."""
         self.protocols.discard(protocol)
         self.state.statistics.connections = len(self.protocols)
         if not self.protocols and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
     async def close(self, seconds: float) -> None:
-        """Close all connections; returns when they are closed.
+        """Close all connections; return when they are closed.
 
         Args:
-            seconds: How long the clients may take to close their side.
+            seconds: The time that clients have to close their side.
         """
         self._cancel_handshakes()
         for protocol in [*self.protocols]:
@@ -121,7 +120,7 @@ class ConnectionSet:
         await asyncio.gather(*self.handshakes, return_exceptions=True)
 
     def end(self) -> None:
-        """Leave nothing running that belongs to it."""
+        """Cancel everything that still runs."""
         self.is_over = True
         self._cancel_handshakes()
         if self._timer is not None:

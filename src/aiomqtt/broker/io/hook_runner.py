@@ -31,13 +31,13 @@ from aiomqtt.standard.names import (
 )
 
 ENHANCED: Final = "enhanced_authentication"
-# So many of one client's topics are asked about before it is the turn of others.
+# The number of one client's topics to ask about before others have their turn.
 REQUESTS_PER_TURN: Final = 100
 HOOK_FAILED: Final = "The hook %s failed: the client is denied"
 
 
 class Exchange:
-    """An enhanced authentication that goes on; see `hooks.Authentication`."""
+    """An enhanced authentication in progress; see `hooks.Authentication`."""
 
     def __init__(
         self,
@@ -45,18 +45,17 @@ class Exchange:
         flush: Callable[[], None],
         began: AuthenticationStarted,
     ) -> None:
-        """Begin with what the client sent first."""
         self.client: ClientInfo = connection.info
         self.method: str = began.method
         self.data: bytes | None = began.data
         self._connection = connection
         self._flush = flush
         self._answer: asyncio.Future[bytes | None] | None = None
-        # Whether there is a verdict.
+        # Whether the hook has decided.
         self.is_over = False
 
     async def challenge(self, data: bytes | None = None) -> bytes | None:
-        """Send the client an AUTH that continues; return the data that it answers.
+        """Send an AUTH that continues; return the Authentication Data of the answer.
 
         When the connection ends, the hook is cancelled.
 
@@ -69,13 +68,13 @@ class Exchange:
         return await self._answer
 
     def answered(self, data: bytes | None) -> None:
-        """Take the client's answer; one that nobody waits for is dropped."""
+        """Accept the client's answer; drop it if the hook doesn't wait for one."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(data)
 
 
 class Hooks:
-    """All that the program decides."""
+    """All hooks of the program."""
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class Hooks:
         enhanced: EnhancedAuthentication | None,
         logger: SafeLogger,
     ) -> None:
-        """Take the hooks; None: everything is allowed."""
+        """Set the hooks; None: everything is allowed."""
         self._credentials = credentials
         self._authenticate = authenticate
         self._authorize = authorize
@@ -94,18 +93,18 @@ class Hooks:
 
     @property
     def decide_who_connects(self) -> bool:
-        """Whether not everybody may connect."""
+        """Whether a hook or credentials decide who may connect."""
         return self._credentials is not None or self._authenticate is not None
 
     @property
     def decide_about_topics(self) -> bool:
-        """Whether not everybody may publish and subscribe."""
+        """Whether a hook decides who may publish and subscribe."""
         return self._authorize is not None
 
     async def decide(
         self, client: ClientInfo, request: PermissionRequest
     ) -> list[Refusal | None]:
-        """Answer what a connection asks."""
+        """Answer a request of a connection."""
         if isinstance(request, ConnectPermission):
             return [await self._may_connect(client)]
         action: Action = "publish"
@@ -125,7 +124,7 @@ class Hooks:
                 return Refusal(NOT_AUTHORIZED, "a user name is needed")
             expected = self._credentials.get(client.username)
             given = client.password or b""
-            # As long for a wrong name as for a wrong password.
+            # Take the same time for a wrong name as for a wrong password.
             is_right = hmac.compare_digest((expected or "").encode(), given)
             if expected is None or not is_right:
                 return Refusal(BAD_USER_NAME_OR_PASSWORD)
@@ -156,8 +155,7 @@ class Hooks:
         """Call a hook; however it fails, the client is denied.
 
         Returns:
-            Why the client is refused, or None; and the data that ends an enhanced
-            authentication.
+            The refusal, or None; and the last data of an enhanced authentication.
         """
         try:
             verdict = await hook(*arguments)
@@ -168,7 +166,7 @@ class Hooks:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # It is something that the hook waited for that was cancelled.
+            # Something that the hook awaited was cancelled.
             self._logger.exception(HOOK_FAILED, name)
         except Exception:
             self._logger.exception(HOOK_FAILED, name)
@@ -180,7 +178,7 @@ class Hooks:
         """Authenticate a client in several steps.
 
         Returns:
-            Why it is refused, or None; and the data that ends the exchange.
+            The refusal, or None; and the last data of the exchange.
         """
         if self._enhanced is None:
             return Refusal(BAD_AUTHENTICATION_METHOD), None

@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any, Final
 
-# How often another port is tried, when the system chose one that is not free on all
+# The number of attempts, if the system chooses a port that is not free on all
 # addresses.
 ATTEMPTS: Final = 20
 # This host has no such address, or does not know its family, such as ::1 without IPv6.
@@ -20,13 +20,13 @@ async def open_sockets(host: str, port: int, backlog: int) -> list[socket.socket
     Args:
         host: The name or the address; "": all addresses of the host.
         port: The port; 0: one that is free on all of them.
-        backlog: How many connections may wait to be accepted, on each.
+        backlog: The maximum number of connections that wait to be accepted, on each.
 
     Returns:
         The sockets, at least one.
 
     Raises:
-        OSError: An address can't be listened on, or the host has none of them.
+        OSError: Listening on an address failed, or the host has none of them.
     """
     addresses = await _resolve(host, port)
     for attempt in range(1, ATTEMPTS + 1):

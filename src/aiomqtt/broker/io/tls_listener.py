@@ -14,15 +14,15 @@ from .connection_protocol import ConnectionProtocol
 if TYPE_CHECKING:
     from .connection_set import ConnectionSet
 
-# After an error of the system, such as too many open files, in seconds.
+# The wait after an error of the system, such as too many open files, in seconds.
 ACCEPT_RETRY_DELAY = 0.1
 
 
 class TlsListener:
-    """Accepts TCP connections and lets in who completes a TLS handshake.
+    """Accepts TCP connections that complete a TLS handshake.
 
-    `loop.create_server` would do the same, but it does not count who never completes
-    one, and says nothing of a handshake that fails.
+    `loop.create_server` would do the same, but it does not count connections that never
+    complete one, and doesn't report failed handshakes.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class TlsListener:
         self._task = self._loop.create_task(self._accept())
 
     def close(self) -> None:
-        """Accept nothing more."""
+        """Accept no more connections."""
         self._task.cancel()
         self._task.add_done_callback(lambda _: self._socket.close())
 
