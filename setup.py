@@ -41,7 +41,7 @@ HOT = (
     "aiomqtt/protocol/codec/fast.py",
     "aiomqtt/protocol/codec/properties.py",
     "aiomqtt/protocol/codec/size.py",
-    "aiomqtt/protocol/codec/stream.py",
+    "aiomqtt/protocol/codec/framing.py",
     "aiomqtt/protocol/aliases.py",
     "aiomqtt/protocol/changes.py",
     "aiomqtt/protocol/negotiated.py",

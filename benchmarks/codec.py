@@ -12,7 +12,7 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.decode import decode
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.fast import encode_ack, encode_publish
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from aiomqtt.topic import Topic

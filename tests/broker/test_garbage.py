@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Publish, WillMessage
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from tests.broker.world import Wire, World, payloads

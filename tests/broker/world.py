@@ -8,7 +8,7 @@ from aiomqtt.broker.core.state import BrokerState
 from aiomqtt.broker.limits import Limits
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import (
     Ack,
     Connack,

@@ -3,7 +3,7 @@
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import SafeLogger
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.describe import describe
 from aiomqtt.protocol.packets import Connect
 from aiomqtt.standard.tables import ProtocolVersion, Role

@@ -28,7 +28,7 @@ from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, R
 
 from .codec.encode import encode
 from .codec.fast import encode_publish
-from .codec.stream import Decoder
+from .codec.framing import Decoder
 from .delivery import Delivery, copied_properties
 from .dispatch import State, by_packet_type
 from .keepalive import KeepAlive

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Packet, Ping, Publish
 from aiomqtt.standard.tables import PROPERTY_NAMES, PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encoded import check_encoded
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.codec.properties import decode_properties, encode_properties
 from aiomqtt.protocol.codec.size import properties_size
-from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.wire import PacketError, Reader
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role

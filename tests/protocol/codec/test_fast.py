@@ -13,7 +13,7 @@ from aiomqtt.protocol.codec import fast
 from aiomqtt.protocol.codec.decode import check_first_byte, decode
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.fast import encode_ack, encode_publish, with_dup
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import NO_TOPIC, Ack, Packet, Publish
 from aiomqtt.protocol.wire import PacketError, encode_variable
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role

@@ -6,7 +6,7 @@ than one packet to break are the engine's, and named in `ENGINE`.
 
 import pytest
 
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from tests import statements

@@ -4,7 +4,7 @@ import pytest
 
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import (
     Ack,
     Ping,

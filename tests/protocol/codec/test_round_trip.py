@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from aiomqtt.protocol.codec.decode import decode
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.wire import Reader
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.codec.size import MESSAGE_SIZE, message_size
-from aiomqtt.protocol.codec.stream import Decoder
 from aiomqtt.protocol.packets import Packet, Publish
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from tests.raw_scripts import publish_bytes

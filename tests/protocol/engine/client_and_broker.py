@@ -19,7 +19,7 @@ import pytest
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.engine import Engine

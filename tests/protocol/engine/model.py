@@ -10,7 +10,7 @@ from typing import Any
 from aiomqtt.exceptions import MqttError
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.engine import Engine

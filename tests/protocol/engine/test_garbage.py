@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from aiomqtt.exceptions import MqttCodeError
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.delivery import LOST, Delivery
 from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.output import Closed

@@ -3,7 +3,7 @@
 from typing import Final
 
 from aiomqtt.broker.limits import Limits
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Packet
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.tables import ProtocolVersion, Role

@@ -1,25 +1,34 @@
-"""The hot path of encoding: PUBLISH and the acks without a reason.
+"""The hot path of the codec: PUBLISH, and acknowledgements without a reason.
 
 Topics repeat, so a bounded cache keeps them checked and encoded. A PUBLISH is encoded
-in two parts, and the packet identifier goes between them. So its content is checked and
-its size is known before it needs an identifier.
+in two parts, with room for the packet identifier between them, so that it is checked
+and measured before it takes an identifier.
 """
 
 from typing import Final
 
+from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.wire import encode_string, encode_variable
+from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
+from aiomqtt.protocol.wire import Reader, encode_string, encode_variable
 from aiomqtt.standard.names import (
     MAXIMUM_REMAINING_LENGTH,
     PACKET_IDENTIFIER_NOT_FOUND,
+    PUBACK_FIRST_BYTE,
+    PUBCOMP_FIRST_BYTE,
     PUBLISH_FIRST_BYTE,
+    PUBREC_FIRST_BYTE,
+    PUBREL_FIRST_BYTE,
     V5,
 )
-from aiomqtt.standard.tables import PacketType, Role
+from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 
+from .decode import decode
 from .encode import check_qos, check_topic_name
-from .properties import encode_properties
+from .encoded import check_encoded
+from .properties import decode_properties, encode_properties
+from .size import WIDE, properties_size
 
 PUBLISH_TYPE: Final = PacketType.PUBLISH
 
@@ -165,3 +174,138 @@ def encode_not_found(first: int, packet_id: int) -> bytes:
 def with_dup(head: bytes) -> bytes:
     """Set the DUP flag in the first part of a PUBLISH."""
     return bytes((head[0] | 0x08,)) + head[1:]
+
+
+# --- decoding -------------------------------------------------------------------------
+
+# The decoder to try for a packet, by its first byte.
+TABLE: Final = 0
+PUBLISH: Final = 1
+ACK: Final = 2
+
+ROUTES: Final = bytes(
+    PUBLISH
+    if first >> 4 == PacketType.PUBLISH and first & 6 != 6 and first & 14 != 8
+    else ACK
+    if first
+    in (PUBACK_FIRST_BYTE, PUBREC_FIRST_BYTE, PUBREL_FIRST_BYTE, PUBCOMP_FIRST_BYTE)
+    else TABLE
+    for first in range(256)
+)
+# By the type in the first byte, less 4.
+_ACK_KINDS: Final = (
+    PacketType.PUBACK,
+    PacketType.PUBREC,
+    PacketType.PUBREL,
+    PacketType.PUBCOMP,
+)
+
+
+class PacketDecoder:
+    """Decodes whole packets of one peer on one connection.
+
+    Args:
+        version: The version of the connection; a CONNECT replaces it with its own.
+        sender: The role of the peer.
+        maximum_items: The maximum number of topic filters, of reason codes, and of
+            properties of one kind in a packet.
+
+    Attributes:
+        version: The version of the connection.
+        kept: An estimate of the memory that packets use, in bytes; its user resets it.
+    """
+
+    __slots__ = (
+        "_is_lazy",
+        "_is_v5",
+        "_last_name",
+        "_last_topic",
+        "_maximum_items",
+        "_sender",
+        "kept",
+        "version",
+    )
+
+    def __init__(
+        self, version: ProtocolVersion, sender: Role, maximum_items: int
+    ) -> None:
+        self.version: ProtocolVersion = version
+        self.kept: int = 0
+        self._is_v5 = version >= V5
+        # A client hands properties to a program, which may not read them. A broker has
+        # to look at them, and passes them on.
+        self._is_lazy = sender is Role.SERVER
+        self._sender = sender
+        self._maximum_items = maximum_items
+        # The topic of a PUBLISH, and its bytes.
+        self._last_name = b""
+        self._last_topic: Topic | None = None
+
+    def decode(self, first: int, data: bytes, start: int, stop: int) -> Packet:
+        """Decode one packet: the usual ones by the fast path, others by the table."""
+        route = ROUTES[first]
+        if route == PUBLISH and stop - start >= 2:
+            body = start + 2 + (data[start] << 8 | data[start + 1])
+            # It is often that of the last one. Else look it up in the cache; check it
+            # if it is not there.
+            name = data[start + 2 : body]
+            topic = self._last_topic
+            if name != self._last_name:
+                topic = decoded_topics.get(name)
+                if topic is None:
+                    topic = decode_topic(name)
+                    if len(name) > CACHED_LENGTH and not name.isascii():
+                        self.kept += WIDE * len(name)
+                else:
+                    self._last_name = name
+                    self._last_topic = topic
+            qos = first >> 1 & 3
+            packet_id = 0
+            if qos and body + 2 <= stop:
+                packet_id = data[body] << 8 | data[body + 1]
+                body += 2
+            # The table decodes the unusual packets and reports the wrong ones.
+            if topic is not None and body <= stop and (packet_id or not qos):
+                properties = None
+                encoded = None
+                if self._is_v5 and body < stop and not data[body]:
+                    properties = NO_PROPERTIES
+                    body += 1
+                elif self._is_v5 and self._is_lazy:
+                    encoded = check_encoded(data, body, stop, self._maximum_items)
+                if encoded is not None:
+                    properties = NO_PROPERTIES
+                    body += encoded.size
+                    self.kept += encoded.memory
+                elif self._is_v5 and properties is None:
+                    reader = Reader(data, body, stop, self._maximum_items)
+                    properties = decode_properties(
+                        reader, PUBLISH_TYPE, self.version, self._sender
+                    )
+                    section = data[body : reader.position]
+                    body = reader.position
+                    if properties is not None:
+                        self.kept += properties_size(
+                            properties, not section.isascii(), len(section)
+                        )
+                return Publish(
+                    topic,
+                    data[body:stop],
+                    qos,
+                    first & 1 == 1,
+                    packet_id,
+                    properties,
+                    first & 8 == 8,
+                    encoded,
+                )
+        elif route == ACK and stop - start == 2:
+            packet_id = data[start] << 8 | data[start + 1]
+            if packet_id:
+                return Ack(_ACK_KINDS[(first >> 4) - 4], packet_id)
+        packet = decode(
+            first, data[start:stop], self.version, self._sender, self._maximum_items
+        )
+        if isinstance(packet, Connect):
+            self.version = packet.version
+            self._is_v5 = packet.version >= V5
+        return packet

@@ -1,34 +1,15 @@
-"""The decoder of a stream of bytes: one call decodes all packets of a chunk."""
+"""Cuts a stream of bytes into packets: one call decodes all of a chunk."""
 
 from typing import Final
 
-from aiomqtt.message import NO_PROPERTIES
-from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
-from aiomqtt.protocol.wire import MAXIMUM_ITEMS, PacketError, Reader
-from aiomqtt.standard.names import (
-    MALFORMED_PACKET,
-    PACKET_TOO_LARGE,
-    PUBACK_FIRST_BYTE,
-    PUBCOMP_FIRST_BYTE,
-    PUBREC_FIRST_BYTE,
-    PUBREL_FIRST_BYTE,
-    V5,
-)
-from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
-from aiomqtt.topic import Topic
+from aiomqtt.protocol.packets import Packet, Publish
+from aiomqtt.protocol.wire import MAXIMUM_ITEMS, PacketError
+from aiomqtt.standard.names import MALFORMED_PACKET, PACKET_TOO_LARGE
+from aiomqtt.standard.tables import ProtocolVersion, Role
 
-from .decode import check_first_byte, decode
-from .encoded import check_encoded
-from .fast import CACHED_LENGTH, decode_topic, decoded_topics
-from .properties import decode_properties
-from .size import WIDE, properties_size
+from .decode import check_first_byte
+from .fast import PUBLISH, ROUTES, TABLE, PacketDecoder
 
-PUBLISH_TYPE: Final = PacketType.PUBLISH
-
-# The decoder to try for a packet, by its first byte.
-TABLE: Final = 0
-PUBLISH: Final = 1
-ACK: Final = 2
 # More packets than any chunk has.
 NO_LIMIT: Final = 1 << 30
 
@@ -37,23 +18,6 @@ NO_LIMIT: Final = 1 << 30
 SMALL: Final = 1024
 # From this size on, the payload of a packet that comes in parts is copied only once.
 LARGE: Final = 16 * 1024
-
-_ROUTES: Final = bytes(
-    PUBLISH
-    if first >> 4 == PacketType.PUBLISH and first & 6 != 6 and first & 14 != 8
-    else ACK
-    if first
-    in (PUBACK_FIRST_BYTE, PUBREC_FIRST_BYTE, PUBREL_FIRST_BYTE, PUBCOMP_FIRST_BYTE)
-    else TABLE
-    for first in range(256)
-)
-# By the type in the first byte, less 4.
-_ACK_KINDS: Final = (
-    PacketType.PUBACK,
-    PacketType.PUBREC,
-    PacketType.PUBREL,
-    PacketType.PUBCOMP,
-)
 
 
 class Decoder:
@@ -75,27 +39,19 @@ class Decoder:
     Attributes:
         error: The error that made the stream undecodable, or None. It comes after the
             packets that the same call returned; the bytes after it are dropped.
-        kept: An estimate of the memory that the packets of the last call use, in bytes,
-            without `MESSAGE_SIZE` for each message.
     """
 
     __slots__ = (
         "_held",
         "_held_size",
-        "_is_lazy",
-        "_is_v5",
-        "_last_name",
-        "_last_topic",
-        "_maximum_items",
         "_needed",
+        "_packets",
         "_portion",
         "_rest",
         "_rest_start",
         "_sender",
         "error",
-        "kept",
         "maximum_packet_size",
-        "version",
     )
 
     def __init__(
@@ -106,27 +62,31 @@ class Decoder:
         maximum_items: int = MAXIMUM_ITEMS,
         portion: int = 0,
     ) -> None:
-        self.version: ProtocolVersion = version
         self.error: PacketError | None = None
-        self.kept: int = 0
         self.maximum_packet_size: int | None = maximum_packet_size
         self._sender = sender
-        self._is_v5 = version >= V5
-        # A client hands properties to a program, which may not read them. A broker has
-        # to look at them, and passes them on.
-        self._is_lazy = sender is Role.SERVER
+        self._packets = PacketDecoder(version, sender, maximum_items)
         # The chunks of an incomplete packet, and the minimum of its final size.
         self._held: list[bytes | bytearray] = []
         self._held_size = 0
         self._needed = 0
-        self._maximum_items = maximum_items
         self._portion = portion or NO_LIMIT
-        # The topic of a PUBLISH, and its bytes.
-        self._last_name = b""
-        self._last_topic: Topic | None = None
         # The received bytes that are not decoded yet, and the position to go on from.
         self._rest = b""
         self._rest_start = 0
+
+    @property
+    def version(self) -> ProtocolVersion:
+        """The version of the connection."""
+        return self._packets.version
+
+    @property
+    def kept(self) -> int:
+        """An estimate of the memory that the packets of the last call use, in bytes.
+
+        It is without `MESSAGE_SIZE` for each message.
+        """
+        return self._packets.kept
 
     @property
     def is_partial(self) -> bool:
@@ -154,7 +114,7 @@ class Decoder:
             The packets, in order. Check `error` and `has_more` afterwards.
         """
         packets: list[Packet] = []
-        self.kept = 0
+        self._packets.kept = 0
         if self.error is not None:
             return packets
         start = 0
@@ -196,14 +156,14 @@ class Decoder:
         opening, closing = held[0], held[-1]
         if (
             self._needed < LARGE
-            or _ROUTES[opening[0]] != PUBLISH
+            or ROUTES[opening[0]] != PUBLISH
             or not isinstance(opening, bytes)
         ):
             return b"".join(held), 0
         _, start = _remaining_length(opening, 0, len(opening))
         head = opening[:SMALL]
         try:
-            packet = self._decode_packet(head[0], head, start, len(head))
+            packet = self._packets.decode(head[0], head, start, len(head))
         except PacketError:
             return b"".join(held), 0
         if not isinstance(packet, Publish):
@@ -217,7 +177,7 @@ class Decoder:
         ]
         packet.payload = b"".join(parts)
         packets.append(packet)
-        self.kept += self._needed
+        self._packets.kept += self._needed
         if isinstance(closing, bytes):
             # Not copied: it may be most of a large chunk.
             return closing, cut
@@ -235,10 +195,10 @@ class Decoder:
                 self._rest_start = position
                 break
             first = data[position]
-            if _ROUTES[first] == TABLE:
+            if ROUTES[first] == TABLE:
                 # Report the first fault now: the rest of the packet may take long to
                 # come.
-                check_first_byte(first, self.version, self._sender)
+                check_first_byte(first, self._packets.version, self._sender)
             length = data[position + 1]
             start = position + 2
             if length >= 0x80:
@@ -262,85 +222,16 @@ class Decoder:
                 self._hold(data, position, stop)
                 break
             position = stop
-            packets.append(self._decode_packet(first, data, start, stop))
+            packets.append(self._packets.decode(first, data, start, stop))
         else:
             if position < end:
                 self._hold(data, position, end + 1)
-        self.kept += position - begin
-
-    def _decode_packet(self, first: int, data: bytes, start: int, stop: int) -> Packet:
-        """Decode one packet: the usual ones by the fast path, others by the table."""
-        route = _ROUTES[first]
-        if route == PUBLISH and stop - start >= 2:
-            body = start + 2 + (data[start] << 8 | data[start + 1])
-            # It is often that of the last one. Else look it up in the cache; check it
-            # if it is not there.
-            name = data[start + 2 : body]
-            topic = self._last_topic
-            if name != self._last_name:
-                topic = decoded_topics.get(name)
-                if topic is None:
-                    topic = decode_topic(name)
-                    if len(name) > CACHED_LENGTH and not name.isascii():
-                        self.kept += WIDE * len(name)
-                else:
-                    self._last_name = name
-                    self._last_topic = topic
-            qos = first >> 1 & 3
-            packet_id = 0
-            if qos and body + 2 <= stop:
-                packet_id = data[body] << 8 | data[body + 1]
-                body += 2
-            # The table decodes the unusual packets and reports the wrong ones.
-            if topic is not None and body <= stop and (packet_id or not qos):
-                properties = None
-                encoded = None
-                if self._is_v5 and body < stop and not data[body]:
-                    properties = NO_PROPERTIES
-                    body += 1
-                elif self._is_v5 and self._is_lazy:
-                    encoded = check_encoded(data, body, stop, self._maximum_items)
-                if encoded is not None:
-                    properties = NO_PROPERTIES
-                    body += encoded.size
-                    self.kept += encoded.memory
-                elif self._is_v5 and properties is None:
-                    reader = Reader(data, body, stop, self._maximum_items)
-                    properties = decode_properties(
-                        reader, PUBLISH_TYPE, self.version, self._sender
-                    )
-                    section = data[body : reader.position]
-                    body = reader.position
-                    if properties is not None:
-                        self.kept += properties_size(
-                            properties, not section.isascii(), len(section)
-                        )
-                return Publish(
-                    topic,
-                    data[body:stop],
-                    qos,
-                    first & 1 == 1,
-                    packet_id,
-                    properties,
-                    first & 8 == 8,
-                    encoded,
-                )
-        elif route == ACK and stop - start == 2:
-            packet_id = data[start] << 8 | data[start + 1]
-            if packet_id:
-                return Ack(_ACK_KINDS[(first >> 4) - 4], packet_id)
-        packet = decode(
-            first, data[start:stop], self.version, self._sender, self._maximum_items
-        )
-        if isinstance(packet, Connect):
-            self.version = packet.version
-            self._is_v5 = packet.version >= V5
-        return packet
+        self._packets.kept += position - begin
 
     def _hold(self, data: bytes, position: int, stop: int) -> None:
         """Keep the beginning of a packet; report now what is already wrong with it."""
-        if _ROUTES[data[position]] == TABLE:
-            check_first_byte(data[position], self.version, self._sender)
+        if ROUTES[data[position]] == TABLE:
+            check_first_byte(data[position], self._packets.version, self._sender)
         rest = data[position:] if position else data
         self._held.append(rest)
         self._held_size = len(rest)

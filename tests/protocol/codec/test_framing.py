@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
-from aiomqtt.protocol.codec.stream import Decoder
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Ack, Ping, Publish
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
