@@ -79,7 +79,7 @@ def test_identifiers_begin_anew(kind):
     state = state_after(
         *added(stored(1, 1), stored(2)),
         Change(ChangeKind.BLOCKED, 9),
-        Change(ChangeKind[kind]),
+        Change(getattr(ChangeKind, kind)),
     )
     assert (state.last_packet_id, state.blocked) == (0, set())
     kept = [1, 2] if kind == "REQUEUED" else []

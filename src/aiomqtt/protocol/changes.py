@@ -5,7 +5,6 @@ earlier state, the changes give the later one.
 """
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any, ClassVar, Final
 
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
@@ -98,39 +97,39 @@ class StoredSubscription(Shape):
         self.identifier: int = identifier
 
 
-class ChangeKind(Enum):
-    """The kinds of changes. Behind each: the key, and the value."""
+class ChangeKind:
+    """The kinds of changes; the comments tell the key and the value, if any."""
 
-    # -; the client identifier, whether the session exists, whether it ever has.
-    IDENTIFIED = "identified"
-    # The sequence of a delivery. It is new: a StoredDelivery. It was written: its
-    # packet identifier. At QoS 2 the peer has it: the reason code. It is over: -.
-    ADDED = "added"
-    SENT = "sent"
-    RELEASED = "released"
-    ENDED = "ended"
-    # -; -. All that was written waits again; no packet identifier is in use.
-    REQUEUED = "requeued"
-    # -; -. There are no deliveries, and no packet identifier is in use.
-    OUTBOUND_CLEARED = "outbound cleared"
-    # A packet identifier: a request has it, it is out of use, or no longer; -.
-    COUNTED = "counted"
-    BLOCKED = "blocked"
-    UNBLOCKED = "unblocked"
-    # A packet identifier of the peer at QoS 2, from PUBLISH to PUBREL; -.
-    RECEIVED = "received"
-    COMPLETED = "completed"
-    INBOUND_CLEARED = "inbound cleared"
-    # A topic filter; a StoredSubscription, or -.
-    SUBSCRIBED = "subscribed"
-    UNSUBSCRIBED = "unsubscribed"
+    # Value: the client identifier, whether the session exists, and whether the broker
+    # has ever accepted a connection.
+    IDENTIFIED: Final = "identified"
+    # Key: the sequence of a delivery.
+    ADDED: Final = "added"  # Value: the StoredDelivery.
+    SENT: Final = "sent"  # Value: its packet identifier.
+    RELEASED: Final = "released"  # Value: the reason code of the PUBREC.
+    ENDED: Final = "ended"
+    # Every sent delivery waits in the queue again; no packet identifier is in use.
+    REQUEUED: Final = "requeued"
+    # There are no deliveries any more; no packet identifier is in use.
+    OUTBOUND_CLEARED: Final = "outbound cleared"
+    # Key: a packet identifier.
+    COUNTED: Final = "counted"  # A SUBSCRIBE or UNSUBSCRIBE has it.
+    BLOCKED: Final = "blocked"  # No packet may have it: its message was dropped.
+    UNBLOCKED: Final = "unblocked"
+    # Key: a packet identifier of the peer at QoS 2.
+    RECEIVED: Final = "received"  # PUBLISH came.
+    COMPLETED: Final = "completed"  # PUBREL came.
+    INBOUND_CLEARED: Final = "inbound cleared"
+    # Key: a topic filter.
+    SUBSCRIBED: Final = "subscribed"  # Value: the StoredSubscription.
+    UNSUBSCRIBED: Final = "unsubscribed"
 
 
 class Change(Shape):
     """One change of a session.
 
     Attributes:
-        kind: Its kind.
+        kind: One of the kinds in `ChangeKind`.
         key: The delivery, packet identifier or topic filter that it affects, or None.
         value: The new value, or None.
     """
@@ -140,9 +139,9 @@ class Change(Shape):
     FIELDS: ClassVar[tuple[str, ...]] = ("kind", "key", "value")
 
     def __init__(
-        self, kind: ChangeKind, key: int | str | None = None, value: object = None
+        self, kind: str, key: int | str | None = None, value: object = None
     ) -> None:
-        self.kind: ChangeKind = kind
+        self.kind: str = kind
         self.key: int | str | None = key
         self.value: object = value
 
@@ -339,7 +338,7 @@ def _changed(stored: StoredDelivery, **values: object) -> StoredDelivery:
     return StoredDelivery(**{**fields, **values})
 
 
-_APPLY: Final[dict[ChangeKind, Callable[[SessionState, Any, Any], None]]] = {
+_APPLY: Final[dict[str, Callable[[SessionState, Any, Any], None]]] = {
     ChangeKind.IDENTIFIED: _identify,
     ChangeKind.ADDED: _add,
     ChangeKind.SENT: _send,
