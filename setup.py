@@ -36,6 +36,7 @@ HOT = (
     "aiomqtt/net/progress.py",
     "aiomqtt/net/sink.py",
     "aiomqtt/net/unread.py",
+    "aiomqtt/net/websocket/frames.py",
     "aiomqtt/net/writing.py",
     "aiomqtt/protocol/codec/encoded.py",
     "aiomqtt/protocol/codec/fast.py",

@@ -20,11 +20,13 @@ def test_a_release_candidate_is_beta():
     assert status == "Development Status :: 4 - Beta"
 
 
-def test_nothing_is_required_but_paho_mqtt_can_be_asked_for():
-    [found] = requires("aiomqtt") or []
-    requirement, _, condition = found.partition(";")
-    assert requirement.startswith("paho-mqtt")
-    assert condition.strip().replace("'", '"') == 'extra == "paho"'
+def test_nothing_is_required_but_two_packages_can_be_asked_for():
+    wanted = {"paho": "paho-mqtt", "websockets": "websockets"}
+    for found in requires("aiomqtt") or []:
+        requirement, _, condition = found.partition(";")
+        extra = condition.strip().replace("'", '"').removeprefix("extra == ")
+        assert requirement.startswith(wanted.pop(extra.strip('"')))
+    assert wanted == {}
 
 
 def test_the_links_of_the_package():

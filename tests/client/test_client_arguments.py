@@ -394,9 +394,31 @@ def test_a_wrong_argument_of_the_constructor_is_named(arguments, error, match):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"websocket_path": 5}, TypeError, "websocket_path must be str"),
+        ({"websocket_path": "/a b"}, ValueError, "websocket_path must be a path"),
+        ({"websocket_headers": 5}, TypeError, "websocket_headers must be a dict"),
+        ({"websocket_headers": {"a": 5}}, TypeError, "the value of 'a' is not"),
+        ({"websocket_headers": {"a": "\n"}}, ValueError, "the value of 'a' has"),
+    ],
+)
+def test_a_wrong_option_of_websocket_is_named(arguments, error, match):
+    # As in 2.5, other transports ignore it.
+    Client("localhost", **arguments)
+    with pytest.raises(error, match=match):
+        Client("localhost", transport="websockets", **arguments)
+    client = Client("localhost", transport="websockets")
+    options = {name.removeprefix("websocket_"): arguments[name] for name in arguments}
+    with pytest.raises(error, match=match):
+        client.set_websocket_options(**options)
+    with pytest.raises(ValueError, match="transport 'tcp' has no path and no headers"):
+        Client("localhost").set_websocket_options()
+
+
+@pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"transport": "websockets"}, "transport 'websockets'"),
         ({"proxy": PROXY}, "proxy"),
     ],
 )

@@ -5,6 +5,7 @@
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
@@ -79,8 +80,13 @@ async def test_the_client_of_paho():
     paho.username_pw_set("me", "secret")
     assert client._engine.settings.username == "me"
     assert client._engine.settings.password == b"secret"
-    with pytest.raises(AttributeError, match="comes with transport='websockets'"):
+    with pytest.raises(ValueError, match="transport 'tcp' has no path"):
         paho.ws_set_options("/mqtt")
+    client = Client("broker.example", transport="websockets")
+    with deprecated():
+        client._client.ws_set_options("/other", {"A": "1"})
+    target: Any = client._target
+    assert (target.websocket_path, target.websocket_headers) == ("/other", {"A": "1"})
     with pytest.raises(AttributeError, match="no paho-mqtt beneath"):
         paho.max_inflight_messages_set(3)
     async with serve(polite()) as server, new_client(server) as entered:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from aiomqtt import TLSParameters
 from aiomqtt.net import memory
+from aiomqtt.net.connect import open_connection
 from aiomqtt.net.memory import MemoryTransport, listen, open_memory
-from aiomqtt.net.target import TcpTarget, UnixTarget
+from aiomqtt.net.target import TcpTarget, UnixTarget, WebSocketTarget
 from aiomqtt.net.tcp import open_tcp
 from aiomqtt.net.unix import open_unix
+from aiomqtt.net.websocket.server import ServerHandshake
 from aiomqtt.testing import check_transport
 from aiomqtt.testing.transport_rules import RULES
 from tests.certificates import Certificates, make_certificates
@@ -59,6 +62,37 @@ async def test_memory_passes(anyio_backend):
 
 async def test_tcp_passes(anyio_backend):
     await check_tcp()
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_websocket_passes(scheme, certificates, anyio_backend):
+    factories: list[Any] = []
+    context: ssl.SSLContext | None = None
+    options: dict[str, Any] = {}
+    if scheme == "wss":
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(
+            certificates.server.certificate, certificates.server.key
+        )
+        options["tls_params"] = TLSParameters(ca_certs=str(certificates.ca_file))
+
+    def handshake():
+        return ServerHandshake(factories[-1], 5, lambda *_: True, lambda *_: None)
+
+    listener = await asyncio.get_running_loop().create_server(
+        handshake, "127.0.0.1", 0, ssl=context
+    )
+    port = listener.sockets[0].getsockname()[1]
+    target = WebSocketTarget("127.0.0.1", port, **options)
+
+    @contextlib.asynccontextmanager
+    async def connect(client, server):
+        factories.append(server)
+        await open_connection(target, client)
+        yield
+
+    async with listener:
+        await check_transport(connect)
 
 
 async def test_unix_passes(tmp_path, anyio_backend):

@@ -43,7 +43,7 @@ from .configuration import to_settings, to_stream
 from .legacy import LegacyAttributes
 from .other_names import OtherNames
 from .publish_async import Publisher
-from .target_arguments import to_target
+from .target_arguments import to_target, with_websocket_options
 
 LOGGER: Final = logging.getLogger("mqtt")
 
@@ -84,7 +84,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         transport: "tcp"; "unix", for a Unix socket, which has neither TLS, `proxy`,
             `bind_address` nor `bind_port`; or "memory", for a broker that runs in the
             same event loop, such as `Broker`, which has no `socket_options` either.
-            "websockets" is still to come.
+            "websockets": WebSocket, which needs ``pip install "aiomqtt[websockets]"``.
         timeout: How many seconds any operation may take; ``None``: 10;
             ``math.inf``: forever.
         keepalive: The keep alive interval in seconds, 0 to 65535; 0: none.
@@ -109,8 +109,12 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             It changes a given `tls_context`.
         proxy: Not yet.
         socket_options: Arguments of ``socket.setsockopt``, one tuple for each call.
-        websocket_path: Not yet.
-        websocket_headers: Not yet.
+        websocket_path: The path of the WebSocket, with its query; ``None``: "/mqtt".
+            Other transports ignore it.
+        websocket_headers: Headers for the WebSocket handshake, such as
+            ``{"Authorization": "Bearer ..."}``, which replace and extend the default
+            ones; or a callable that is called for each connection with these and
+            returns all headers; ``None``: the default ones. Other transports ignore it.
         server_hostname: The name that the broker's certificate must have, and that is
             sent to the broker (SNI); ``None``: the `hostname`.
 
@@ -233,6 +237,21 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         settings = self._engine.settings
         name, word = to_credentials(settings.version, username, password)
         self._engine.settings = settings._replace(username=name, password=word)
+
+    def set_websocket_options(
+        self, path: str | None = None, headers: WebSocketHeaders | None = None
+    ) -> None:
+        """Set path and headers of the WebSocket connections from now on.
+
+        Args:
+            path: As `websocket_path`.
+            headers: As `websocket_headers`.
+
+        Raises:
+            ValueError: An argument breaks a rule, or the client has another transport.
+            TypeError: An argument is of a wrong type.
+        """
+        self._target = with_websocket_options(self._target, path, headers)
 
     # --- subscriptions ------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from aiomqtt.message import Message
 from aiomqtt.paho import to_properties
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.size import message_size
+from aiomqtt.types import WebSocketHeaders
 
 if TYPE_CHECKING:
     from .client import Client
@@ -65,12 +66,15 @@ class _PahoClient:
         """Set user name and password for the connections from now on."""
         self._aiomqtt.set_credentials(username, password)
 
+    def ws_set_options(
+        self, path: str = "/mqtt", headers: WebSocketHeaders | None = None
+    ) -> None:
+        """Set path and headers of the WebSocket connections from now on."""
+        self._aiomqtt.set_websocket_options(path, headers)
+
     def __getattr__(self, name: str) -> NoReturn:
         """Raise AttributeError for all other attributes of paho-mqtt's client."""
-        if name == "ws_set_options":
-            msg = "ws_set_options comes with transport='websockets'"
-        else:
-            msg = f"there is no paho-mqtt beneath the client: it has no {name!r}"
+        msg = f"there is no paho-mqtt beneath the client: it has no {name!r}"
         raise AttributeError(msg, name=name, obj=self)
 
 
@@ -83,7 +87,7 @@ _INSTEAD: Final = {
     "_hostname": "what the program gave",
     "_port": "what the program gave",
     "_properties": "Client(properties=...)",
-    "_client": "is_connected() and set_credentials()",
+    "_client": "is_connected(), set_credentials() and set_websocket_options()",
     "_connected": "client.is_connected()",
     "_disconnected": "client.is_connected()",
     "_queue": "client.messages, also for len()",

@@ -54,7 +54,7 @@ _INSTEAD: Final = {
     "tls_set_context": "use `Client(tls_context=...)`",
     "tls_insecure_set": "use `Client(tls_insecure=...)`",
     "proxy_set": "use `Client(proxy=...)`",
-    "ws_set_options": "use `Client(websocket_path=..., websocket_headers=...)`",
+    "ws_set_options": "use `client.set_websocket_options(path, headers)`",
     "max_inflight_messages_set": "use `Client(max_inflight_messages=...)`",
     "max_queued_messages_set": "use `Client(max_queued_outgoing_messages=...)`",
 }

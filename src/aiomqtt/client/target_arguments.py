@@ -5,11 +5,12 @@ ValueError and TypeError name the argument and the rule.
 
 import ssl
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Any, Final
 
 from aiomqtt.net.connect import TRANSPORTS
-from aiomqtt.net.target import Target
-from aiomqtt.types import SocketOption, TLSParameters
+from aiomqtt.net.target import Target, WebSocketTarget
+from aiomqtt.types import SocketOption, TLSParameters, WebSocketHeaders
 
 from .arguments import check_range, check_type
 
@@ -32,7 +33,7 @@ def to_target(given: Mapping[str, Any]) -> Target:
     Raises:
         ValueError: The transport does not take an argument, or a value is wrong.
         TypeError: An argument is of a wrong type.
-        NotImplementedError: The transport or the proxy is not implemented yet.
+        NotImplementedError: The proxy is not implemented yet.
     """
     transport: str = given["transport"]
     kind = _to_kind(transport)
@@ -63,6 +64,10 @@ def to_target(given: Mapping[str, Any]) -> Target:
     _check_hostname(hostname, kind.place, has_port)
     if has_port:
         check_range("port", port, 1)
+    if issubclass(kind, WebSocketTarget):
+        options["websocket_path"], options["websocket_headers"] = to_websocket_options(
+            given["websocket_path"], given["websocket_headers"]
+        )
     taken = {name: options[name] for name in options if name in kind.arguments}
     return kind(hostname, port, **taken)
 
@@ -76,12 +81,33 @@ def _to_kind(transport: str) -> type[Target]:
             f" not {transport!r}"
         )
         raise ValueError(msg)
-    row = TRANSPORTS[transport]
-    if row is None:
-        ready = ", ".join(repr(name) for name, row in TRANSPORTS.items() if row)
-        msg = f"transport {transport!r} is not implemented yet; there are {ready}"
-        raise NotImplementedError(msg)
-    return row.target
+    return TRANSPORTS[transport].target
+
+
+def to_websocket_options(
+    path: str | None, headers: WebSocketHeaders | None
+) -> tuple[str, WebSocketHeaders | None]:
+    """Return the path and the headers of the WebSocket handshake."""
+    # Most programs need it never.
+    from aiomqtt.net.websocket.headers import check_headers, check_path
+
+    if headers is not None and not callable(headers):
+        check_headers(headers)
+    return check_path("/mqtt" if path is None else path), headers
+
+
+def with_websocket_options(
+    target: Target, path: str | None, headers: WebSocketHeaders | None
+) -> Target:
+    """Return a target with other options of the WebSocket handshake."""
+    if not isinstance(target, WebSocketTarget):
+        msg = f"transport {target.transport!r} has no path and no headers"
+        raise ValueError(msg)
+    changed = copy(target)
+    changed.websocket_path, changed.websocket_headers = to_websocket_options(
+        path, headers
+    )
+    return changed
 
 
 def _check_tls(

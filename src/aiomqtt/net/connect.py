@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from .target import MemoryTarget, Target, TcpTarget, UnixTarget
+from aiomqtt.exceptions import MqttError
+
+from .target import MemoryTarget, Target, TcpTarget, UnixTarget, WebSocketTarget
 
 Factory: TypeAlias = Callable[[], asyncio.Protocol]
 
@@ -31,6 +33,16 @@ async def _open_unix(target: UnixTarget, factory: Factory) -> None:
     await open_unix(target, factory)
 
 
+async def _open_websocket(target: WebSocketTarget, factory: Factory) -> None:
+    try:
+        from .websocket.client import open_websocket
+    except ImportError as error:
+        reason = 'WebSocket needs a package: pip install "aiomqtt[websockets]"'
+        raise MqttError(f"Could not connect to {target}: {reason}") from error
+
+    await open_websocket(target, factory)
+
+
 class Transport(NamedTuple):
     """A way to connect."""
 
@@ -39,10 +51,10 @@ class Transport(NamedTuple):
     open: Callable[[Any, Factory], Coroutine[Any, Any, None]]
 
 
-# By the value of `Client`'s argument `transport`; None: not implemented yet.
-TRANSPORTS: Final[dict[str, Transport | None]] = {
+# By the value of `Client`'s argument `transport`.
+TRANSPORTS: Final[dict[str, Transport]] = {
     "tcp": Transport(TcpTarget, _open_tcp),
-    "websockets": None,
+    "websockets": Transport(WebSocketTarget, _open_websocket),
     "unix": Transport(UnixTarget, _open_unix),
     "memory": Transport(MemoryTarget, _open_memory),
 }
@@ -62,6 +74,4 @@ async def open_connection(target: Target, factory: Factory) -> None:
     Raises:
         MqttError: The connection failed; the message names the target and the reason.
     """
-    transport = TRANSPORTS[target.transport]
-    assert transport is not None
-    await transport.open(target, factory)
+    await TRANSPORTS[target.transport].open(target, factory)

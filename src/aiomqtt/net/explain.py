@@ -60,6 +60,9 @@ def explain_loss(
     sock = None if transport is None else transport.get_extra_info("socket")
     if transport is None or sock is None:
         return reason
+    if transport.get_extra_info("subprotocol") is not None:
+        # The server has spoken WebSocket, so it is the right port.
+        return reason
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         # A Unix socket, where there is no TLS.
         return reason

@@ -5,10 +5,10 @@ since dataclasses are slow to import.
 """
 
 import ssl
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from aiomqtt.escaping import escape
-from aiomqtt.types import SocketOption, TLSParameters
+from aiomqtt.types import SocketOption, TLSParameters, WebSocketHeaders
 
 
 class Target:
@@ -130,7 +130,50 @@ class TcpTarget(Target):
         """The name to verify and to send as SNI, which has no trailing dot."""
         return (self.server_hostname or self.hostname).rstrip(".")
 
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.tls_context is not None or self.tls_params is not None
+
     def __str__(self) -> str:
         """Return host and port, for messages."""
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         return f"{host}:{self.port}"
+
+
+class WebSocketTarget(TcpTarget):
+    """A host, a port and a path, for WebSocket with or without TLS.
+
+    Args:
+        websocket_path: The path, and the query if there is one.
+        websocket_headers: Headers that replace and extend the default ones, or a
+            callable that takes these and returns all; None: the default ones.
+        options: The arguments of `TcpTarget`.
+    """
+
+    transport: ClassVar[str] = "websockets"
+    arguments: ClassVar[frozenset[str]] = TcpTarget.arguments | frozenset(
+        ("websocket_path", "websocket_headers")
+    )
+
+    def __init__(
+        self,
+        hostname: str,
+        port: int,
+        websocket_path: str = "/mqtt",
+        websocket_headers: WebSocketHeaders | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(hostname, port, **options)
+        self.websocket_path = websocket_path
+        self.websocket_headers = websocket_headers
+
+    @property
+    def shown_path(self) -> str:
+        """The path without its query, which may have credentials."""
+        return self.websocket_path.partition("?")[0]
+
+    def __str__(self) -> str:
+        """Return the address as a URL, for messages."""
+        scheme = "wss" if self.uses_tls else "ws"
+        return f"{scheme}://{super().__str__()}{escape(self.shown_path)}"

@@ -1,0 +1,1 @@
+"""Connections by WebSocket (RFC 6455), over any other transport."""
