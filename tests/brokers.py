@@ -63,7 +63,7 @@ class Broker:
 
     @property
     def address(self) -> str:
-        """What a client's errors call it."""
+        """The address of the broker in a client's errors."""
         return f"{self.host}:{self.port}"
 
     @property
@@ -73,7 +73,7 @@ class Broker:
 
     @property
     def log(self) -> str:
-        """All that the broker logged, of its earlier runs too."""
+        """The whole log of the broker, including earlier runs."""
         if not self.log_file.exists():
             return ""
         return self.log_file.read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""What holds for every test: both event loops, nothing left behind, statements."""
+"""Rules for every test: both event loops, nothing left behind, known statements."""
 
 import asyncio
 import gc

@@ -14,5 +14,5 @@ def blocks(page: str, language: str = "python") -> list[str]:
 
 
 def programs(page: str) -> list[str]:
-    """Those of the Python examples that are programs."""
+    """Return the Python examples of a page that are whole programs."""
     return [block for block in blocks(page) if "asyncio.run(" in block]

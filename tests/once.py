@@ -1,4 +1,4 @@
-"""What takes long to make, once for all processes of a run."""
+"""Slow preparations, made once for all processes of a run."""
 
 import fcntl
 import os

@@ -107,7 +107,7 @@ class OwnBroker:
 
     @property
     def address(self) -> str:
-        """What a client's errors call it."""
+        """The address of the broker in a client's errors."""
         if self.transport == "memory":
             return f"memory:{self.name}"
         return f"{self.host}:{self.port}"
@@ -119,7 +119,7 @@ class OwnBroker:
 
     @property
     def log(self) -> str:
-        """All that the broker logged, of its earlier runs too."""
+        """The whole log of the broker, including earlier runs."""
         return "\n".join(self._lines)
 
 

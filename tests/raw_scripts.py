@@ -154,7 +154,7 @@ def resume_reading(peer: RawPeer) -> None:
 
 
 def codes_of(first: int, body: bytes, version: int) -> bytes:
-    """What grants all that a SUBSCRIBE or UNSUBSCRIBE asks for."""
+    """Return the codes that grant everything in a SUBSCRIBE or UNSUBSCRIBE."""
     rest = body[2:]
     if version == 5:
         rest = rest[1 + rest[0] :]

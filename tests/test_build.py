@@ -1,4 +1,4 @@
-"""Which build runs, and that it can be told."""
+"""The build in use, and how to choose it."""
 
 import ast
 import importlib.util

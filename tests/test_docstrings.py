@@ -1,4 +1,4 @@
-"""What `help()` shows, in both builds: mypyc drops docstrings, the build adds them."""
+"""`help()` in both builds: mypyc drops docstrings, and the build adds them."""
 
 import ast
 import importlib

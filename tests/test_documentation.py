@@ -45,7 +45,7 @@ def test_no_program_is_left_out():
 
 
 def targets(page: str) -> list[str]:
-    """Where the links and pictures of a page lead."""
+    """Return the targets of the links and pictures of a page."""
     text = (ROOT / page).read_text(encoding="utf-8")
     text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
     inline = re.findall(r"\]\(([^)\s]+)\)", text)

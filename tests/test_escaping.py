@@ -82,7 +82,7 @@ def is_harmless(said: str) -> bool:
 
 
 class Said:
-    """All that was logged and raised."""
+    """Collects everything that was logged and raised."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog
@@ -110,7 +110,7 @@ class Said:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[Said]:
-    """What was said meanwhile, which is checked at the end."""
+    """Collect texts during a test, and check them at its end."""
     caplog.set_level(logging.DEBUG, "mqtt")
     caplog.set_level(logging.DEBUG, "aiomqtt.broker")
     found = Said(caplog)

@@ -164,7 +164,7 @@ def test_a_refusal_by_a_number_says_why(rc, text):
     ],
 )
 def test_a_refusal_by_a_reason_code_is_its_name(rc, text):
-    """As in aiomqtt 2.5."""
+    """It is the same in aiomqtt 2.5."""
     error = MqttConnectError(rc)
     assert str(error) == text
     assert error.rc == rc.value

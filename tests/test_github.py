@@ -99,7 +99,7 @@ def test_only_the_job_that_publishes_has_an_identity():
 
 
 def test_the_artifacts_of_a_build_have_names_of_their_own():
-    """Of two with one name the second fails."""
+    """With two artifacts of one name, the second upload fails."""
     found = [
         step["with"]["name"]
         for job in jobs("wheels.yml").values()
@@ -163,7 +163,7 @@ def project() -> dict[str, Any]:
 
 
 def versions() -> list[str]:
-    """Those that the suite has to pass on."""
+    """Return the versions of Python on which the suite must pass."""
     text = (ROOT / "scripts" / "lib.sh").read_text(encoding="utf-8")
     [found] = re.findall(r"^VERSIONS=\((.*)\)$", text, re.MULTILINE)
     return str(found).split()
@@ -207,7 +207,7 @@ def form(name: str) -> dict[str, Any]:
 
 
 def fields(name: str) -> dict[str, dict[str, Any]]:
-    """What a form asks for."""
+    """Return the fields of a form."""
     return {field["id"]: field for field in form(name)["body"] if "id" in field}
 
 

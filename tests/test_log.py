@@ -1,4 +1,4 @@
-"""What the client logs, and what becomes of a handler that fails."""
+"""The client's log, and log handlers that fail."""
 
 import asyncio
 import logging

@@ -96,7 +96,7 @@ def test_messages_are_copied_and_pickled():
 
 
 class Derived(Message):
-    """What a program may make of a message."""
+    """A subclass of Message, as a program may define it."""
 
     def __init__(self, number):
         super().__init__("a/b", number, 0, 1, None, None)

@@ -1,4 +1,4 @@
-"""What the installed package says of itself, and the commands that it installs."""
+"""The metadata of the installed package, and its commands."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a payload is made of."""
+"""The types of payloads, and their bytes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What programs import: nothing is lost, and nothing is added by accident."""
+"""The public names: none is lost, and none is added by accident."""
 
 import ast
 import importlib
@@ -172,7 +172,7 @@ def test_no_public_signature_says_any(source):
 
 
 def run(program):
-    """What a program prints in an interpreter of its own."""
+    """Return the output of a program in a separate interpreter."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         check=True,

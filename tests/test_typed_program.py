@@ -1,4 +1,4 @@
-"""What the types of the public API promise is so when it runs, on both builds."""
+"""The types of the public API agree with its behaviour, on both builds."""
 
 from aiomqtt import ProtocolVersion
 from tests import typed_program

@@ -480,7 +480,7 @@ class SubscribeOptions:
 
     @property
     def retain_handling(self) -> int:
-        """When retained messages are sent."""
+        """The rule for sending retained messages: 0, 1 or 2."""
         return self._values[3]
 
     def __eq__(self, other: object) -> bool:

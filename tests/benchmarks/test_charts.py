@@ -65,7 +65,7 @@ def drawn(tmp_path):
 
 
 def texts(picture: Element, kind: str) -> list[str]:
-    """What is written in a picture, by the first word of its class."""
+    """Return the texts of a picture, by the first word of their class."""
     return [
         "".join(element.itertext())
         for element in picture.iter(f"{SVG}text")

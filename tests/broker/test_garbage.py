@@ -1,4 +1,4 @@
-"""Whatever bytes clients send: no exception, one end, and the others notice nothing."""
+"""Arbitrary bytes from clients: no exception, one end, and no effect on others."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ VERSIONS = st.sampled_from([3, 4, 5])
 
 
 def written_by(wire: Wire) -> list[str]:
-    """What the broker wrote: whole packets that a client can read."""
+    """Return the packets that the broker wrote, which must be complete and valid."""
     decoder = Decoder(wire.version, Role.SERVER)
     data = b"".join(wire.send_buffer.pop())
     found = decoder.feed(data)

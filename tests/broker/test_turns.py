@@ -1,4 +1,4 @@
-"""How much is done for one client before it is the turn of others."""
+"""The work for one client before others have their turn."""
 
 import asyncio
 
@@ -191,7 +191,7 @@ def test_an_answer_that_is_too_large_ends_the_connection():
 
 
 def test_filters_that_were_asked_about_take_several_turns(version):
-    """What a client that has gone had sent is done to its end."""
+    """Packets that a client sent before it went are handled completely."""
     world = World()
     world.state.asks_for_topics = True
     client = world.client(version, clean_start=False)
@@ -463,7 +463,7 @@ def test_sessions_get_a_message_in_several_turns(version):
 
 
 def test_messages_for_very_many_subscribers_keep_their_order(version):
-    """Those of one publisher, and those of one topic."""
+    """Both the messages of one publisher and those of one topic."""
     world, listener, speaker = world_of_many(version)
     other = world.client(version, client_id="other")
     listener.subscribe("small")

@@ -86,7 +86,7 @@ class Wire:
         )
 
     def read(self) -> list[Packet]:
-        """All that the broker has written since the last time."""
+        """Return all packets that the broker has written since the last call."""
         data = b"".join(self.send_buffer.pop())
         self.send_buffer.unsent = 0
         packets = self._decoder.feed(data)

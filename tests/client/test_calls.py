@@ -188,7 +188,7 @@ async def test_pings_leave_while_publishers_are_blocked():
 
 
 async def test_calls_outlive_a_connection(version):
-    """What waits is told of its end, and the next one serves new calls."""
+    """Waiting calls learn of its end, and the next connection serves new calls."""
     calls, engine = new_calls(version)
     connect(calls, engine, version)
     waits = calls.waiter(10)

@@ -123,7 +123,7 @@ async def test_when_the_connection_ends_each_publish_is_accepted_or_not(
 
 
 async def test_at_a_timeout_each_publish_is_accepted_or_not(level, transport):
-    """What is in the session still arrives, the rest never."""
+    """Messages in the session still arrive, the others never."""
     came: list[int] = []
     go_on = asyncio.Event()
 

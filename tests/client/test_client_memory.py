@@ -27,7 +27,7 @@ numbers = itertools.count()
 
 
 def serve(*scripts: Any, again: bool = False) -> Any:
-    """As that of `tests.peer`, in memory."""
+    """Serve a script in memory, like `tests.peer.serve`."""
     return peer.serve(*scripts, again=again, name=f"peer-{next(numbers)}")
 
 
@@ -171,7 +171,7 @@ async def test_a_publisher_waits_for_a_broker_that_does_not_read(version):
 
 @pytest.mark.parametrize("steps", range(8))
 async def test_entering_is_cancelled(steps, version):
-    """Whatever is left of it ends; the next entry works."""
+    """The rest of it ends; the next entry works."""
     tried = 0
 
     async def script(peer):

@@ -1,4 +1,4 @@
-"""What the session owes: it can be listed, and dropped."""
+"""The unacknowledged messages of a session can be listed and dropped."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What the broker says of a problem is on the error that the program gets."""
+"""The error that a program gets has the broker's explanation."""
 
 import asyncio
 import re

@@ -222,7 +222,7 @@ async def test_without_a_connection_nothing_is_taken():
 
 
 class TheirError(Exception):
-    """What an iterable of the program raises."""
+    """An exception of the program's iterable."""
 
 
 def failing(position, wrong):

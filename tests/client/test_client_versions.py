@@ -1,4 +1,4 @@
-"""What the chosen version of MQTT cannot honour is refused, not ignored."""
+"""Arguments that the chosen version of MQTT does not have are refused, not ignored."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ KINDS = {"mosquitto": "", "own": "tcp", "memory": "memory"}
 
 @pytest.fixture(params=KINDS)
 def broker_kind(request: pytest.FixtureRequest) -> str:
-    """Which broker a test runs on."""
+    """Choose the broker of a test."""
     kind: str = request.param
     return kind
 

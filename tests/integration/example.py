@@ -60,7 +60,7 @@ def main(ports: str, file: str, kind: str = "program") -> None:
 
 
 async def application() -> None:
-    """What a fragment calls `main`."""
+    """Stand for the `main` that a fragment calls."""
     async with aiomqtt.Client(HOST) as client:
         await client.publish("application/ran", "yes")
 

@@ -1,4 +1,4 @@
-"""What the programs of these tests do over and over with a client and a broker."""
+"""Steps that the programs of these tests share."""
 
 import asyncio
 import itertools

@@ -41,7 +41,7 @@ def new_loop(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def run(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Run:
-    """What `asyncio.run` does, on either kind of loop."""
+    """Do the same as `asyncio.run`, on either kind of loop."""
 
     def run_in_a_loop_of_its_own(coroutine: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -38,7 +38,7 @@ INSIDE = ("humidity/inside", "0.38")
 
 @dataclass(frozen=True)
 class Example:
-    """What an example needs, and what it does then."""
+    """The requirements of an example, and its expected result."""
 
     subscribes: int = 0  # so many times; then it gets `messages`
     messages: tuple[tuple[str, str], ...] = ()

@@ -48,7 +48,7 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 
 
 def boundaries() -> Iterator[tuple[str, object, int]]:
-    """Where the connection is to break: before and after each packet."""
+    """Return the points where the connection breaks: before and after each packet."""
     for sender, counts in FLOW.items():
         for number in range(1, sum(counts.values()) + 1):
             yield "before", sender, number

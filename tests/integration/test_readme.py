@@ -1,4 +1,4 @@
-"""What the README tells to run: its first command, and each of its examples."""
+"""The first command of the README, and each of its examples."""
 
 import asyncio
 import contextlib

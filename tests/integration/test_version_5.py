@@ -1,4 +1,4 @@
-"""What only MQTT 5.0 has, against a real broker.
+"""The features that only MQTT 5.0 has, with a real broker.
 
 Properties are ours or paho-mqtt's, as programs written for aiomqtt 2.5 pass them.
 """

@@ -1,4 +1,4 @@
-"""When packets leave, on a clock of the test's own."""
+"""The time when packets leave, with a clock that the test sets."""
 
 from typing import Any
 

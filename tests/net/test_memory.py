@@ -126,7 +126,7 @@ async def pair(request, anyio_backend):
 
 @pytest.fixture
 def asyncio_pair(pair):
-    """As `pair`, for what sockets do with asyncio, and otherwise with uvloop."""
+    """Return `pair`, for tests of behaviour that uvloop's sockets do not have."""
     if type(pair[0].transport).__module__.startswith("uvloop"):
         pytest.skip("uvloop's own sockets do otherwise")
     return pair
@@ -477,7 +477,7 @@ async def test_what_is_known_of_it(memory):
 
 
 async def test_streams(anyio_backend):
-    """What asyncio builds on transports works with these."""
+    """asyncio's streams work on these transports."""
 
     async def echo(reader, writer):
         while data := await reader.read(1000):

@@ -16,7 +16,7 @@ SOME = MAXIMUM_UNREAD // 5
 
 
 def rounds(acks: UnreadAcks, pieces: list[bytes], leaves: bool) -> int:
-    """How many times the pieces can be written, of 100, until it is too much."""
+    """Return how often pieces can be written, up to 100, before they are too many."""
     written = left = 1000
     for number in range(100):
         written += sum(map(len, pieces))

@@ -1,4 +1,4 @@
-"""What a delivery keeps of the properties that the program has given."""
+"""The copy that a delivery keeps of the program's properties."""
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.delivery import QUEUED, Delivery, copied_properties

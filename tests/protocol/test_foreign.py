@@ -1,4 +1,4 @@
-"""What answers a CONNECT when it is not MQTT."""
+"""Recognition of other protocols from the answer to a CONNECT."""
 
 import pytest
 

@@ -17,7 +17,7 @@ RECEIVE, DRAIN, STUCK, LEAVE, ANSWER, TICK = (
 
 
 def given_up(*story: tuple[float, str]) -> float | None:
-    """When the connection is given up; the clock is asked whenever it wants to be.
+    """Return the time when the connection is given up, checking the clock when due.
 
     Args:
         story: What happens, and when. The program lets nothing run between a "busy" and
@@ -91,7 +91,7 @@ def test_draining_without_an_end_has_one():
 
 @pytest.mark.parametrize("woke", [136, 141, 300, 1000])
 def test_a_busy_program_reads_before_it_gives_up(woke):
-    """What came meanwhile is read within the last look: bytes, or the answer."""
+    """Bytes or the answer that came meanwhile are read within the last look."""
     assert given_up((91, "busy"), (woke, TICK), (woke + 1, RECEIVE)) is None
     assert given_up((91, "busy"), (woke, TICK), (woke + 1, ANSWER)) is None
 
@@ -110,7 +110,7 @@ def test_a_program_that_is_busy_again_and_again_gives_up_in_the_end():
 
 @pytest.mark.parametrize("keep_alive", [1, 2, 60, 65_535])
 def test_a_silent_peer_is_noticed_within_one_and_a_half_keep_alives(keep_alive):
-    """Whenever it went silent: the PINGREQ leaves at once, or has waited for a look."""
+    """At whatever time it goes silent: the PINGREQ leaves at once, or after a check."""
     for waited in (0.0, 0.02 * keep_alive):
         clock = KeepAlive(keep_alive, now=0)
         due = clock.due

@@ -1,4 +1,4 @@
-"""What ends with a connection: limits, whose keep alive counts."""
+"""The state that ends with a connection: limits, keep alive."""
 
 import pytest
 

@@ -61,7 +61,7 @@ class Sender:
         return delivery
 
     def written(self) -> list[str]:
-        """What was written since the last time: kind, identifier, payload."""
+        """Return the packets written since the last call: kind, identifier, payload."""
         lines = []
         stream = b"".join(self.out)
         while stream:

@@ -1,4 +1,4 @@
-"""What is shown, and what is kept, of the broker's words about a problem."""
+"""The broker's explanation of a problem, as shown and as kept."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What outlives a connection."""
+"""The state that outlives a connection."""
 
 from aiomqtt.protocol.delivery import LOST, Delivery
 from aiomqtt.protocol.packets import Publish

@@ -1,4 +1,4 @@
-"""What this process holds in memory, and what an idle client adds to it.
+"""The memory of this process, and of an idle client in it.
 
 python -m tests.soak.memory HOST PORT CLIENTS    prints bytes for each client
 """

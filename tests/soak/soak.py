@@ -201,7 +201,7 @@ class Soak:
             await asyncio.sleep(self.seconds / 60)
 
     def growth(self) -> int:
-        """How much larger the process became after the first third, in bytes.
+        """Return the growth of the process after the first third, in bytes.
 
         Between the medians of two sixths of the time, since single samples jump.
         """

@@ -80,7 +80,7 @@ async def through(**options: Any) -> Any:
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the end, whichever it is."""
+    """Return all bytes up to the end, however it ends."""
     data = bytearray()
     async with asyncio.timeout(SOON):
         try:
@@ -370,7 +370,7 @@ async def test_leaving_before_a_client_is_accepted():
 
 @pytest.mark.parametrize("turns", range(10))
 async def test_leaving_while_a_client_is_accepted(turns):
-    """However far that is, and the connection to the broker."""
+    """At every step, also of the connection to the broker."""
     async with Echo() as echo:
         with socket.socket() as client:
             async with FaultProxy("127.0.0.1", echo.port) as proxy:

@@ -9,7 +9,7 @@ from .sink import Room
 
 
 class DriverState(Enum):
-    """Where a connection is; it only moves on."""
+    """The phase of a connection, which only moves forward."""
 
     # The transport opens; the broker has not accepted the connection.
     OPENING = "opening"

@@ -9,7 +9,7 @@ from aiomqtt.message import Message
 
 
 class Room(Enum):
-    """How much room there is for messages."""
+    """The room for further messages."""
 
     ENOUGH = "enough"
     # Reading should pause, unless a call waits for the broker's answer.

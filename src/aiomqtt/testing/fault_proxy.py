@@ -195,7 +195,7 @@ class FaultProxy:
 
     @property
     def triggered(self) -> int:
-        """How many of the faults that were ordered have happened."""
+        """The number of ordered faults that have happened."""
         return sum(order.triggered for order in self.orders)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""How long a client may say nothing, and a packet may take to come."""
+"""The timeouts of a client: for silence, and for an incomplete packet."""
 
 from aiomqtt.broker.core.client_timeout import (
     CHECK_INTERVAL,

@@ -623,7 +623,7 @@ def test_leaving_may_shorten_the_session():
 
 @pytest.mark.parametrize("how", ["end", "refuse"])
 def test_a_session_that_the_broker_ends_lasts_from_then_on(how):
-    """Not from the last packet: session expiry and will delay count from the end."""
+    """Session expiry and will delay count from the end, not from the last packet."""
     world = World()
     listener = world.client(client_id="listener")
     listener.subscribe("w")

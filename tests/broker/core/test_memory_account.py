@@ -145,7 +145,7 @@ def test_a_message_for_many_sessions_counts_once():
 
 @pytest.mark.parametrize("end", ["acknowledged", "expired", "ended", "refused"])
 def test_all_is_given_back(end):
-    """Whatever came has been counted as often as it is given back."""
+    """Everything that is released was counted before, exactly once."""
     world = World()
     start = world.state.memory.used
     client = world.client(

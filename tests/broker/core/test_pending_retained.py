@@ -1,4 +1,4 @@
-"""All that is retained reaches a new subscriber, paced by its acknowledgements."""
+"""All retained messages reach a new subscriber, paced by its acknowledgements."""
 
 import pytest
 

@@ -133,7 +133,7 @@ class Conversation:
         return ack
 
     def check(self) -> None:
-        """What is stored is what there is."""
+        """Check that the stored state equals the current state."""
         for change in self.session.take_changes():
             self.stored.apply(change)
         assert self.stored == self.session.snapshot()

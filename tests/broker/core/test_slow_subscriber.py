@@ -1,4 +1,4 @@
-"""How long those who publish to a slow client wait for it."""
+"""The time that publishers wait for a slow subscriber."""
 
 from aiomqtt.broker.core.slow_subscriber import (
     NEGLIGIBLE_WAIT,

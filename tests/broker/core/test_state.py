@@ -18,7 +18,7 @@ from tests.broker.world import V5, V311, Wire, World, payloads
 
 
 def lasting(version: int, seconds: int = 600) -> dict[str, Any]:
-    """What makes a session last."""
+    """Return the arguments of a client whose session outlives its connection."""
     if version == 5:
         return {"properties": Properties(session_expiry_interval=seconds)}
     return {"clean_start": False}
@@ -137,7 +137,7 @@ def test_a_session_goes_on_in_another_version(first, then):
 
 
 def watched(world: World, **will: int) -> tuple[Wire, Wire]:
-    """Who waits for the will, and who has one."""
+    """Return a client that subscribes to the will, and the client that has the will."""
     watcher = world.client(client_id="watcher")
     watcher.subscribe("will", 1)
     delay = will.pop("delay", None)
@@ -477,7 +477,7 @@ def test_what_a_leaving_member_has_not_acknowledged_goes_to_another(how):
 
 
 def test_a_bridge_tells_whether_it_is_connected():
-    """As mosquitto's do, with a will that says when it is not."""
+    """Mosquitto's bridges do this, with a will for when they are not connected."""
     world = World(maximum_retained_messages=1)
     topic = "$SYS/broker/connection/a.bridge/state"
     bridge = world.client(V311, will=WillMessage(topic, b"0", 1, True))

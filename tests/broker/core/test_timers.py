@@ -1,4 +1,4 @@
-"""What is due later, on a clock of the test's own."""
+"""The timers, with a clock that the test sets."""
 
 from functools import partial
 

@@ -261,7 +261,7 @@ async def test_the_keep_alive_of_the_server(start_broker, join):
 
 
 async def test_a_pause_of_the_broker_cuts_nobody(start_broker, call, join):
-    """What it does not read is no silence of theirs."""
+    """Packets that the broker does not read don't count as silence of a client."""
     broker = await start_broker(limits=Limits(connect_timeout=1))
     talkers = [
         await join(broker, version, f"v{version}", keep_alive=1)

@@ -254,7 +254,7 @@ async def test_a_broker_without_topic_aliases(start_broker, join):
 
 
 class Aliases:
-    """What a client knows of the broker's aliases, and their topics as they are."""
+    """The broker's topic aliases as a client knows them."""
 
     def __init__(self, maximum):
         self.maximum = maximum

@@ -1,4 +1,4 @@
-"""What a broker may leave out, and how it says so (MQTT 5.0 §3.2.2.3)."""
+"""Features that a broker may lack, and how it announces that (MQTT 5.0 §3.2.2.3)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What travels with a message since 5.0 (§3.3.2.3), and what comes back."""
+"""The properties of messages and answers in MQTT 5.0 (§3.3.2.3)."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What breaks the rules ends the connection, and touches nobody else (5.0 §4.13)."""
+"""Violations of the standard end just the one connection (5.0 §4.13)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a broker keeps of a client that is away (MQTT 5.0 §4.1, §4.4)."""
+"""The session of a client that is not connected (MQTT 5.0 §4.1, §4.4)."""
 
 import time
 

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 class Endpoint(Protocol):
-    """Where a broker listens."""
+    """The address of a broker."""
 
     @property
     def host(self) -> str: ...

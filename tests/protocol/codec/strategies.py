@@ -258,10 +258,10 @@ def packets(version: ProtocolVersion, sender: Role) -> st.SearchStrategy[Packet]
 
 
 def same(packet: Packet) -> object:
-    """What two packets have in common when they say the same.
+    """Return the values in which two equivalent packets must agree.
 
-    An empty set of properties says what none says; a PUBLISH is compared by its
-    fields, for messages have no equality.
+    Empty properties equal None. A PUBLISH is compared by its fields, since messages are
+    compared by identity.
     """
     if isinstance(packet, Publish):
         # So that they are decoded.

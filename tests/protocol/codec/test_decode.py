@@ -180,7 +180,7 @@ GOOD_FLAGS[PacketType.PUBLISH] = {0, 1, 2, 3, 4, 5, 10, 11, 12, 13}
 
 
 def header_fault(first, version, sender):
-    """What a first byte alone is answered with, by the standard; None: nothing."""
+    """Return the reason code for a first byte by the standard; None: it is valid."""
     kind = first >> 4
     if kind == 0 or (kind == PacketType.AUTH and version < V5):
         return 0x81

@@ -171,7 +171,7 @@ def by_table(
 
 
 def header_fault(first: int, version: ProtocolVersion, sender: Role) -> int | None:
-    """What a first byte is refused with, whatever follows; None: it is right."""
+    """Return the reason code for a first byte, whatever follows; None: it is valid."""
     try:
         check_first_byte(first, version, sender)
     except PacketError as error:

@@ -1,4 +1,4 @@
-"""What one packet may hold, and how many packets one call decodes."""
+"""The bounds of the items in a packet, and of the packets that a call decodes."""
 
 import pytest
 
@@ -103,7 +103,7 @@ def test_there_is_a_bound_by_default(name):
 
 
 def test_a_packet_is_refused_at_the_first_item_too_many():
-    """What stands behind it is not looked at: here it would be malformed."""
+    """The bytes after it are not decoded: here they would be malformed."""
     filters = b"\0\1t\0" * 6 + b"\xff"
     body = b"\0\1" + filters
     decoder = Decoder(V311, CLIENT, maximum_items=5)

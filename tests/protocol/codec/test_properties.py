@@ -57,7 +57,7 @@ def one(row):
 
 
 def companions(row):
-    """What must stand next to a property."""
+    """Return the properties that must accompany a property."""
     if row.name == "authentication_data":
         return {"authentication_method": "m"}, b"\x15\0\x01m"
     return {}, b""

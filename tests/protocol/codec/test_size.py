@@ -1,4 +1,4 @@
-"""What messages are taken to take of memory, next to what they take."""
+"""The estimated sizes of messages, compared with the real ones."""
 
 import gc
 import tracemalloc

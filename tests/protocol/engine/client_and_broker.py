@@ -125,7 +125,7 @@ PINGRESP = Ping(PacketType.PINGRESP)
 
 
 def describe(data: bytes, version: int, sender: Role) -> str:
-    """What a test that fails says about bytes."""
+    """Describe bytes for the message of a failed test."""
     decoder = Decoder(ProtocolVersion(version), sender)
     lines = [data[:200].hex(" ") or "nothing"]
     for packet in decoder.feed(data):
@@ -214,7 +214,7 @@ class Client:
         self._happenings += output.happenings
 
     def happenings(self) -> list[Happening]:
-        """All that happened since the last time, in order."""
+        """Return all happenings since the last call, in order."""
         happenings, self._happenings = self._happenings, []
         return happenings
 
@@ -232,7 +232,7 @@ class Client:
         return [message.payload for message in self.messages()]
 
     def events(self) -> list[Happening]:
-        """What happened besides messages, since the last time."""
+        """Return the happenings other than messages since the last call."""
         happenings = self.happenings()
         self._happenings = [item for item in happenings if isinstance(item, Arrived)]
         return [item for item in happenings if not isinstance(item, Arrived)]
@@ -281,12 +281,12 @@ class Broker:
         return encode(packet, self.version, Role.SERVER)
 
     def read(self) -> bytes:
-        """All that the client has written since the last time."""
+        """Return all packets that the client has written since the last call."""
         data, self._client.written = self._client.written, b""
         return data
 
     def gets(self, *packets: Packet | bytes) -> None:
-        """All that the client has written since the last time is exactly this."""
+        """Check that the client has written exactly this since the last call."""
         wanted = b"".join(
             packet
             if isinstance(packet, bytes)

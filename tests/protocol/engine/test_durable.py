@@ -45,7 +45,7 @@ def restart(client: Client, **settings: Any) -> None:
 
 
 def brief(happening: Happening) -> object:
-    """What tells happenings apart that are not of the same engine."""
+    """Describe a happening, to compare it with one of another engine."""
     if isinstance(happening, Arrived):
         return [(message.payload, message.mid) for message in happening.messages]
     if isinstance(happening, Delivery):

@@ -1,4 +1,4 @@
-"""What the broker must not send, and the exact DISCONNECT that answers it."""
+"""Violations of the standard by the broker, and the DISCONNECT that answers each."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Whatever bytes come: no exception, one end, and nothing after it."""
+"""Arbitrary bytes: no exception, one end, and nothing after it."""
 
 import pytest
 from hypothesis import given, settings

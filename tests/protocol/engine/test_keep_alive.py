@@ -16,7 +16,7 @@ PING = octets("c0 00")
 
 
 def pings(client, broker, until, step=0.5, answer=True):
-    """When pings came, up to a time, on a clock with coarse steps."""
+    """Return the times of the pings up to a time, with a coarse clock."""
     came = []
     while client.now < until and not client.is_closed:
         client.tick(client.now + step)

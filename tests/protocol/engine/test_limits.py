@@ -1,4 +1,4 @@
-"""What the broker's CONNACK forbids is refused here, before it takes an identifier."""
+"""Packets that the CONNACK rules out are refused before they get an identifier."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the engine hands over: in the order in which it happened."""
+"""The engine reports happenings in order."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def retained(number: int) -> Packet:
 
 
 def named(happenings: list[Happening]) -> list[str]:
-    """What happened, in words; messages that arrived as one by their payloads."""
+    """Describe happenings; show messages that arrived together by their payloads."""
     names = []
     for happening in happenings:
         if isinstance(happening, Arrived):
@@ -131,7 +131,7 @@ def test_a_run_goes_on_over_chunks_until_it_is_taken(version):
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_the_sizes_of_the_runs_add_up(version, count):
-    """Whatever lies between them: bytes of the chunk, and so much for each message."""
+    """However they are divided: the bytes of the chunk and a constant per message."""
     client, broker = connected(version)
     client.subscribe("t")
     before = [retained(number) for number in range(count)]

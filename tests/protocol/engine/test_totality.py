@@ -140,7 +140,7 @@ def test_a_session_that_the_program_begins_anew(version):
 
 @WITH_SESSION_PRESENT
 def test_a_session_that_the_broker_has_lost(version):
-    """What it had received is done; the rest is sent anew, and ends once."""
+    """Messages that it had received are done; others are sent again, and end once."""
     client, broker = lasting(version, maximum_in_flight=2)
     flows = Flows(client, broker)
     broker.vanishes()
