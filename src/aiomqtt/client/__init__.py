@@ -1,4 +1,4 @@
-"""The client: what a program calls, and the calls that wait.
+"""The client: its public methods, and the waiting calls.
 
 Programs of aiomqtt 2 import from this path what is in `__all__`.
 """

@@ -29,7 +29,7 @@ async def wait_for_answer(calls: Calls, waiter: Waiter, what: str) -> None:
         what: Describes in the cause of a timeout error what did not happen.
 
     Raises:
-        MqttError: The connection ended, or the timeout.
+        MqttError: The connection ended, or the call timed out.
     """
     try:
         error = await waiter
@@ -50,7 +50,7 @@ async def wait_for_room(calls: Calls, size: int, timeout: float) -> None:
 
     Raises:
         MqttCodeError: The program is leaving the client: nothing more is accepted.
-        MqttError: The connection ended, or the timeout.
+        MqttError: The connection ended, or the call timed out.
     """
     waiter = calls.queue(size, timeout)
     try:

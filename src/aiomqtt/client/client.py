@@ -77,14 +77,14 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         queue_type: The class of the queue of incoming messages, such as
             ``asyncio.LifoQueue``; ``None``: first in, first out.
         protocol: The version of MQTT, `ProtocolVersion` or 3, 4, 5; ``None``: 3.1.1.
-        will: The message that the broker publishes if this client vanishes; ``None``:
-            none.
+        will: The message that the broker publishes if the connection ends without a
+            DISCONNECT; ``None``: none.
         clean_session: Whether the broker forgets the session when the connection
             ends (3.1 and 3.1.1 only); ``None``: it does.
-        transport: "tcp"; "unix", for a Unix socket, which has neither TLS, `proxy`,
-            `bind_address` nor `bind_port`; or "memory", for a broker that runs in the
-            same event loop, such as `Broker`, which has no `socket_options` either.
-            "websockets": WebSocket, which needs ``pip install "aiomqtt[websockets]"``.
+        transport: "tcp"; "websockets", which requires
+            ``pip install "aiomqtt[websockets]"``; "unix", for a Unix socket, without
+            TLS, `proxy`, `bind_address` and `bind_port`; or "memory", for a broker in
+            the same event loop, such as `Broker`, also without `socket_options`.
         timeout: How many seconds any operation may take; ``None``: 10;
             ``math.inf``: forever.
         keepalive: The keep alive interval in seconds, 0 to 65535; 0: none.
@@ -104,10 +104,11 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             `unsubscribe` may run at once; the others wait; ``None`` or 0: any number.
         properties: The properties of the CONNECT (5.0 only); ``None``: none.
         tls_context: The context for TLS; ``None``: see `tls_params`.
-        tls_params: The parameters of a context; without it and `tls_context`: no TLS.
-        tls_insecure: Whether the broker's name need not be in its certificate.
-            It changes a given `tls_context`.
-        proxy: Not yet.
+        tls_params: The parameters for a new context; ``None``, and no `tls_context`: no
+            TLS.
+        tls_insecure: Whether to accept a certificate for another name. It also changes
+            a given `tls_context`.
+        proxy: Not implemented yet.
         socket_options: Arguments of ``socket.setsockopt``, one tuple for each call.
         websocket_path: The path of the WebSocket, with its query; ``None``: "/mqtt".
             Other transports ignore it.
@@ -248,8 +249,9 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             headers: As `websocket_headers`.
 
         Raises:
-            ValueError: An argument breaks a rule, or the client has another transport.
-            TypeError: An argument is of a wrong type.
+            ValueError: An argument violates a rule, or the client has another
+                transport.
+            TypeError: An argument has a wrong type.
         """
         self._target = with_websocket_options(self._target, path, headers)
 
@@ -285,10 +287,10 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             5.0, a list of reason codes in 5.0. 0x80 and above is a refusal.
 
         Raises:
-            ValueError: An argument breaks a rule; nothing was sent.
-            TypeError: An argument is of a wrong type; nothing was sent.
+            ValueError: An argument violates a rule; nothing was sent.
+            TypeError: An argument has a wrong type; nothing was sent.
             MqttCodeError: There is no connection, or the broker does not offer it.
-            MqttError: The connection ended, or the timeout.
+            MqttError: The connection ended, or the call timed out.
         """
         subscriptions = to_subscriptions(topic, qos, options)
         properties = to_properties("properties", properties)
@@ -323,10 +325,10 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             is a refusal. ``None`` below 5.0, where the broker can't refuse.
 
         Raises:
-            ValueError: An argument breaks a rule; nothing was sent.
-            TypeError: An argument is of a wrong type; nothing was sent.
+            ValueError: An argument violates a rule; nothing was sent.
+            TypeError: An argument has a wrong type; nothing was sent.
             MqttCodeError: There is no connection.
-            MqttError: The connection ended, or the timeout.
+            MqttError: The connection ended, or the call timed out.
         """
         topics = topic if isinstance(topic, list | tuple) else [topic]
         filters = [to_text("topic", item) for item in topics]
@@ -449,9 +451,9 @@ class Client(Publisher, LegacyAttributes, OtherNames):
                 ``math.inf``: forever.
 
         Raises:
-            ValueError: An argument breaks a rule, or the version has no place for it;
+            ValueError: An argument violates a rule, or this version does not have it;
                 the connection goes on.
-            TypeError: An argument is of a wrong type; the connection goes on.
+            TypeError: An argument has a wrong type; the connection goes on.
         """
         check_type("reason_code", reason_code, int)
         properties = to_properties("properties", properties)

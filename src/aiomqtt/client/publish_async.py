@@ -174,7 +174,7 @@ class Publisher:
         Args:
             topic: The topic name.
             payload: The payload; a str as UTF-8, a number as its decimal text,
-                ``None`` as nothing.
+                ``None`` as an empty payload.
             qos: 0, 1 or 2.
             retain: Whether the broker retains the message.
             properties: The properties (5.0 only); ``None``: none.
@@ -182,12 +182,12 @@ class Publisher:
                 ``math.inf``: forever.
 
         Raises:
-            ValueError: An argument breaks a rule; nothing was sent.
-            TypeError: An argument is of a wrong type; nothing was sent.
+            ValueError: An argument violates a rule; nothing was sent.
+            TypeError: An argument has a wrong type; nothing was sent.
             MqttCodeError: The broker refused the message; there is no connection; or
                 `max_queued_outgoing_messages` are unfinished.
-            MqttError: The connection ended, or the timeout. Its `is_in_session` says
-                whether the message is in the session.
+            MqttError: The connection ended, or the call timed out. Its `is_in_session`
+                says whether the message is in the session.
         """
         if type(payload) is not bytes:
             payload = encode_payload(payload)
@@ -258,8 +258,8 @@ class Publisher:
             A receipt: await it until the flow is complete, or ignore it.
 
         Raises:
-            ValueError: An argument breaks a rule; nothing was sent.
-            TypeError: An argument is of a wrong type; nothing was sent.
+            ValueError: An argument violates a rule; nothing was sent.
+            TypeError: An argument has a wrong type; nothing was sent.
             MqttCodeError: There is no connection; or too much is unfinished:
                 `max_queued_outgoing_messages`, or 65,536 messages or 64 MiB.
         """
@@ -305,14 +305,14 @@ class Publisher:
             The number of messages.
 
         Raises:
-            ValueError: An argument, or one of a message, breaks a rule.
-            TypeError: An argument, or one of a message, is of a wrong type.
+            ValueError: An argument, or one of a message, violates a rule.
+            TypeError: An argument, or one of a message, has a wrong type.
             MqttCodeError: The broker refused a message, or there is no connection.
-            MqttError: The connection ended, or the timeout. Its `position`, as that
-                of a refusal, is that of the first message that failed, from 0, and
+            MqttError: The connection ended, or the call timed out. Its `position`, as
+                that of a refusal, is that of the first message that failed, from 0, and
                 `is_in_session` says whether that one is in the session. Messages from
-                `accepted` on are to be published again. Other errors have the
-                position in a note.
+                `accepted` on are to be published again. Other errors have the position
+                in a note.
         """
         check_type("messages", messages, Iterable)
         check_range("window", window, 1)

@@ -32,7 +32,7 @@ def to_target(given: Mapping[str, Any]) -> Target:
 
     Raises:
         ValueError: The transport does not take an argument, or a value is wrong.
-        TypeError: An argument is of a wrong type.
+        TypeError: An argument has a wrong type.
         NotImplementedError: The proxy is not implemented yet.
     """
     transport: str = given["transport"]

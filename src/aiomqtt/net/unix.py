@@ -20,7 +20,7 @@ from .target import UnixTarget
 RETRY_INTERVAL: Final = 0.01
 
 _NOT_A_SOCKET: Final = "the path is not a socket: pass the path of the broker's socket"
-# By the number of the error: what it means for a Unix socket, and what to do.
+# The explanation for a Unix socket, with advice, by the number of the error.
 _REASONS: Final = {
     errno.ENOENT: "there is no socket at this path: is it right, and does the broker"
     " run?",

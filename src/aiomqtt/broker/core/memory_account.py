@@ -24,7 +24,7 @@ IDENTIFIER_SIZE: Final = 200
 PACKET_SIZE: Final = 500
 # A topic of a retained message that a session still gets.
 PENDING_SIZE: Final = 110
-# What was found for a topic, and each session in it.
+# The cached subscribers of a topic, and each session in them.
 FOUND_SIZE: Final = 400
 RECIPIENT_SIZE: Final = 250
 # A property; an item of one that repeats.

@@ -13,7 +13,7 @@ from .timers import Timer, Timers
 # The broker does not read from a client with this many bytes waiting: it would cause
 # more.
 UNSENT_MAX: Final = 1024 * 1024
-# What a topic alias adds to a packet.
+# The bytes that a topic alias adds to a packet.
 ALIAS_SIZE: Final = 3
 # An identifier of a subscription in a PUBLISH, at the most.
 SUBSCRIPTION_IDENTIFIER_SIZE: Final = 5

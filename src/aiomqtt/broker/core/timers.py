@@ -42,7 +42,7 @@ class Timers:
         return len(self._heap) - self._cancelled
 
     def add(self, when: float, action: Callable[[float], None]) -> Timer:
-        """Have an action called with the time, at `when` or soon after."""
+        """Call an action with the time, at `when` or soon after."""
         self._made += 1
         timer = Timer(when, self._made, action)
         heappush(self._heap, timer)

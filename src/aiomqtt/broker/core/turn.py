@@ -10,7 +10,7 @@ from typing import Final
 WORK_PER_TURN: Final = 10_000
 # Adding or removing a topic filter costs this much, and 1 for each of its levels.
 FILTER_COST: Final = 10
-# Work that is too much for one turn goes on after so many seconds.
+# The seconds after which work that is too much for one turn goes on.
 PORTION_INTERVAL: Final = 0.001
 # Looking at this many nodes of a tree costs as much as sending one message.
 NODES_PER_UNIT: Final = 4

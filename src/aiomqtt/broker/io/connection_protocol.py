@@ -329,7 +329,7 @@ class ConnectionProtocol(asyncio.Protocol):
             self._log_denied(request, verdicts)
             asked.clear()
             connection.answer(verdicts, self._loop.time())
-            # What comes next, without a task of its own.
+            # Handle the next request without another task.
             if len(connection.events) == 1:
                 event = connection.events[0]
                 if isinstance(event, PermissionRequest):
