@@ -15,7 +15,7 @@ from .timers import Timer, Timers
 UNSENT_MAX: Final = 1024 * 1024
 # The bytes that a topic alias adds to a packet.
 ALIAS_SIZE: Final = 3
-# An identifier of a subscription in a PUBLISH, at the most.
+# The largest size of a Subscription Identifier in a packet.
 SUBSCRIPTION_IDENTIFIER_SIZE: Final = 5
 
 
@@ -77,35 +77,41 @@ class SendBuffer:
         owner: BufferOwner,
     ) -> None:
         """Create a buffer that adds itself to a list when its owner has work to do."""
+        # Of the broker.
         self._memory = memory
-        self._is_open = True
-        # How many bytes the connection keeps besides, and what is counted of all.
-        self._kept = 0
-        self._alias_size = 0
-        self._counted = 0
-        self.bytes_taken: Callable[[], int] | None = None
-        # How much it had taken, since when it has taken no more.
-        self._bytes_taken = 0
-        self._stalled_since: float | None = None
         self._ready = ready
         self._timers = timers
+        # Valid for the network connection.
         self.owner: BufferOwner = owner
         self.data: list[bytes] = []
         self.unsent: int = 0
         self.is_paused: bool = False
-        self.has_backlog: bool = False
-        self.waits_for: int = 0
-        # Those who publish to this client and have to wait until it has caught up,
-        # and until when; whether they have waited long enough.
-        self._waiting: set[SendBuffer] = set()
-        self._timer: Timer | None = None
-        self._gave_up = False
-        self._throttling_since = 0.0
-        self._wait_allowance: WaitAllowance | None = None
+        self.bytes_taken: Callable[[], int] | None = None
+        # What it returned when it changed last, and when that was.
+        self._bytes_taken = 0
+        self._stalled_since: float | None = None
+        # The size of the received data that the connection keeps; the size of the
+        # aliases; everything that is counted as memory.
+        self._kept = 0
+        self._alias_size = 0
+        self._counted = 0
+        self._is_open = True
+        # Valid from the CONNECT on.
         self.is_v5: bool = False
         self.maximum_packet_size: int = 0
         self._alias_maximum = 0
         self._aliases: dict[str, int] = {}
+        # Valid while this client publishes to slow clients.
+        self.waits_for: int = 0
+        # Valid while this client is slow: the publishers that wait for it, since when
+        # and until when; whether they have waited as long as they may.
+        self.has_backlog: bool = False
+        self._waiting: set[SendBuffer] = set()
+        self._throttling_since = 0.0
+        self._timer: Timer | None = None
+        self._gave_up = False
+        # Valid for the connection, once it has been slow.
+        self._wait_allowance: WaitAllowance | None = None
         self._count()
 
     def open(self, version: int, maximum_packet_size: int, aliases: int) -> None:

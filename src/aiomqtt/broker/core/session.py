@@ -42,8 +42,8 @@ BACKLOG_HIGH: Final = 1000
 # When memory is short, messages of QoS 0 are dropped for a client with this many bytes
 # waiting to be written.
 UNSENT_HIGH: Final = 64 * 1024
-# This many bytes of retained messages count as one unit of work: with `WORK`, about as
-# much as may wait to be written.
+# This many bytes of retained messages count as one unit of work: with `WORK_PER_TURN`,
+# about as much as may wait to be written.
 BYTES_PER_UNIT: Final = 32
 
 
@@ -354,7 +354,7 @@ class Session:
         ):
             self.statistics.messages_dropped += 1
             return
-        # An alias would be set by what is not written.
+        # Encoding it for the client would set an alias that it never receives.
         if send_buffer.maximum_packet_size:
             head, tail = message.parts(send_buffer.is_v5, 0, retain)
             size = len(head) + len(tail) + _extra(send_buffer, identifiers)

@@ -39,7 +39,7 @@ class BrokerState:
 
     Attributes:
         sessions: The sessions by client identifier, connected or not.
-        peers: The connected clients by client identifier.
+        connections: The connected clients by client identifier.
         ready: The send buffers with data to write; the caller clears it.
         asks_to_connect: Whether a hook decides who may connect.
         asks_for_topics: Whether a hook decides who may publish and subscribe.
@@ -53,19 +53,16 @@ class BrokerState:
         note: Callable[[str], None],
         now: float,
     ) -> None:
+        # Valid for the broker, also when it is stopped and started again.
         self._note = note
         self.limits = limits
         self.new_identifier = new_identifier
         self.statistics: Statistics = Statistics()
         self.memory: MemoryAccount = MemoryAccount(limits.maximum_memory)
         self.retained: RetainedMessages = RetainedMessages(limits, self.memory)
-        self.turn: Turn = Turn(now)
         self.timers: Timers = Timers()
         self.subscriptions: Subscriptions = Subscriptions(self.memory)
-        self._distributor = Distributor(self.turn, self.timers, self.memory)
         self.sessions: dict[str, Session] = {}
-        self.connections: dict[str, ClientConnection] = {}
-        self.ready: list[SendBuffer] = []
         self.asks_to_connect = False
         self.asks_for_topics = False
         self.redirection: Refusal | None = None
@@ -73,9 +70,16 @@ class BrokerState:
         self.is_durable: bool = False
         # Whether subscriptions of sessions that have ended are still to be removed.
         self._is_sweeping = False
+        # Valid while it runs.
+        self.connections: dict[str, ClientConnection] = {}
         # When the current pause began; the total length of earlier pauses.
         self._paused_at: float | None = None
         self._paused_for = 0.0
+        # Valid for one call: its time and work; the buffers to write afterwards.
+        self.turn: Turn = Turn(now)
+        self.ready: list[SendBuffer] = []
+        # Valid until all subscribers have the messages in it.
+        self._distributor = Distributor(self.turn, self.timers, self.memory)
 
     # --- time ---------------------------------------------------------------------
 

@@ -133,7 +133,6 @@ class Subscriptions:
     """
 
     def __init__(self, memory: MemoryAccount) -> None:
-        """Start without any."""
         self._memory = memory
         self.version: int = 0
         self._trie: Trie[_Filter] = Trie()
@@ -291,7 +290,6 @@ class SubscriberSearch:
     def __init__(
         self, subscriptions: Subscriptions, topic: str, search: FilterSearch[_Filter]
     ) -> None:
-        """Begin."""
         self._subscriptions = subscriptions
         self._topic = topic
         self._search = search

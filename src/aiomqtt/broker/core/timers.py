@@ -4,19 +4,21 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-# So few that were cancelled may stay until their time comes.
+# Up to this many cancelled timers stay in the heap until they are due.
 SWEEP: Final = 64
 
 
 class Timer:
-    """Something to do at a time, unless it is cancelled before."""
+    """An action that is due at a time, unless it is cancelled before.
+
+    Timers of the same time are ordered by number.
+    """
 
     __slots__ = ("action", "number", "when")
 
     def __init__(
         self, when: float, number: int, action: Callable[[float], None] | None
     ) -> None:
-        """Take the time, and what tells it from others of the same time."""
         self.when: float = when
         self.number: int = number
         self.action: Callable[[float], None] | None = action
@@ -32,7 +34,6 @@ class Timers:
     """All timers."""
 
     def __init__(self) -> None:
-        """Start without any."""
         self._heap: list[Timer] = []
         self._made = 0
         self._cancelled = 0
