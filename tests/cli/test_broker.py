@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import fields
 from pathlib import Path
@@ -212,6 +213,36 @@ async def test_tls(run, certificates):
     async with aiomqtt.Client("127.0.0.1", port, tls_context=context) as client:
         await client.publish("t", "hello", 1)
     assert await program.end(signal.SIGTERM) == 0
+
+
+async def test_websocket_and_a_unix_socket(run):
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        path = f"{directory}/broker.sock"
+        program = run("--port", "0", "--websocket-port", "0", "--unix-socket", path)
+        line = await program.until("Listening on ws://127.0.0.1:")
+        port = int(line.rpartition(":")[2].removesuffix("/mqtt"))
+        await program.until(f"Listening on unix://{path}")
+        for client in (
+            aiomqtt.Client("127.0.0.1", port, transport="websockets"),
+            aiomqtt.Client(path, transport="unix"),
+        ):
+            async with client:
+                await client.publish("t", "hello", 1)
+        assert await program.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--websocket-port", "65536", "127.0.0.1:65536: "),
+        ("--unix-socket", "/no/such", "/no/such: No such file or directory"),
+    ],
+)
+async def test_another_way_that_is_not_to_be_had(run, option, value, says):
+    program = run("--port", "0", option, value)
+    assert await program.end() == 1
+    assert f"can't listen on {says}" in program.log
+    assert "Traceback" not in program.log
 
 
 async def test_a_key_in_the_same_file(run, certificates, tmp_path):

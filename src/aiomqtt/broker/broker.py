@@ -44,6 +44,7 @@ from .io.connection_protocol import ConnectionProtocol
 from .io.connection_set import ConnectionSet
 from .io.hook_runner import Hooks
 from .io.listening import open_sockets
+from .io.servers import UnixListener, start_servers, start_unix_server
 from .io.tls_listener import TlsListener
 from .limits import Limits
 from .statistics import Statistics
@@ -148,7 +149,7 @@ class Broker:
         self._started = 0.0
         self._sys_timer: Timer | None = None
         self._listeners: list[Listener] = []
-        self._servers: list[asyncio.Server | TlsListener] = []
+        self._servers: list[asyncio.Server | TlsListener | UnixListener] = []
         self._memory: memory.MemoryServer | None = None
 
     # --- starting and stopping ------------------------------------------------------
@@ -212,6 +213,7 @@ class Broker:
         port: int = 0,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        websocket: bool = False,
     ) -> Listener:
         """Listen on one more address, until the broker stops.
 
@@ -220,30 +222,49 @@ class Broker:
                 of this host.
             port: The port; 0: a free one.
             ssl_context: The server's context for TLS; ``None``: no TLS.
+            websocket: Whether clients connect by WebSocket, on any path.
 
         Returns:
             The address and port that it listens on.
 
         Raises:
             OSError: It is impossible to listen on the address.
+            ImportError: WebSocket needs ``pip install "aiomqtt[websockets]"``.
             RuntimeError: The broker is not running.
         """
         running = self._running()
         sockets = await open_sockets(host, port, BACKLOG)
         port = sockets[0].getsockname()[1]
+        self._servers += await start_servers(
+            running, sockets, BACKLOG, ssl_context, websocket
+        )
+        scheme = "ws" if websocket else "mqtt"
         if ssl_context is not None:
-            self._servers += [
-                TlsListener(running, ssl_context, sock) for sock in sockets
-            ]
-        else:
-            factory = partial(ConnectionProtocol, running)
-            create = asyncio.get_running_loop().create_server
-            self._servers += [
-                await create(factory, sock=sock, backlog=BACKLOG) for sock in sockets
-            ]
-        scheme = "mqtt" if ssl_context is None else "mqtts"
+            scheme += "s"
         shown = f"[{host}]" if ":" in host else host
-        listener = Listener(host, port, f"{scheme}://{shown}:{port}")
+        path = "/mqtt" if websocket else ""
+        listener = Listener(host, port, f"{scheme}://{shown}:{port}{path}")
+        self._listeners.append(listener)
+        return listener
+
+    async def listen_unix(self, path: str) -> Listener:
+        """Listen on a Unix socket too, until the broker stops.
+
+        A socket that a process has left behind at the path is replaced. The path is
+        removed when the broker stops.
+
+        Args:
+            path: The path.
+
+        Returns:
+            The path as `host`, and 0 as `port`.
+
+        Raises:
+            OSError: It is impossible to listen on the path.
+            RuntimeError: The broker is not running.
+        """
+        self._servers.append(await start_unix_server(self._running(), path, BACKLOG))
+        listener = Listener(path, 0, f"unix://{path}")
         self._listeners.append(listener)
         return listener
 
@@ -291,7 +312,7 @@ class Broker:
         connection_set.flush()
         connection_set.end()
 
-    def _close(self) -> list[asyncio.Server | TlsListener]:
+    def _close(self) -> list[asyncio.Server | TlsListener | UnixListener]:
         """Accept no more connections; return the listeners."""
         connection_set, self._connection_set = self._connection_set, None
         assert connection_set is not None

@@ -64,6 +64,13 @@ def add_command(commands: Any) -> None:
         type=int,
         help=f"the port; 0: a free one ({PORT}; with TLS {TLS_PORT})",
     )
+    add(
+        "--websocket-port",
+        type=int,
+        metavar="PORT",
+        help="listen for WebSocket too, on this port; 0: a free one",
+    )
+    add("--unix-socket", metavar="PATH", help="listen on a Unix socket too")
     add("--verbose", action="store_true", help="log each packet too")
     users = parser.add_argument_group("who may connect")
     add = users.add_argument
@@ -175,12 +182,15 @@ async def _serve(
         try:
             await broker.start()
         except OSError as error:
-            host = f"[{options.host}]" if ":" in options.host else options.host
-            where = f"{host}:{_port(options)}"
+            where = _where(options, _port(options))
             sys.stderr.write(f"{program}: can't listen on {where}: {_why(error)}\n")
             return 1
         try:
             logger.info("Listening on %s", broker.url)
+            problem = await _listen_elsewhere(broker, options, logger)
+            if problem:
+                sys.stderr.write(f"{program}: {problem}\n")
+                return 1
             if is_open_to_others(options):
                 logger.warning(
                     "Anybody who reaches %s may connect: there are no credentials",
@@ -191,6 +201,39 @@ async def _serve(
         finally:
             await broker.stop()
     return 0
+
+
+def _where(options: argparse.Namespace, port: int) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{host}:{port}"
+
+
+async def _listen_elsewhere(
+    broker: Broker, options: argparse.Namespace, logger: logging.Logger
+) -> str:
+    """Listen for WebSocket and on a Unix socket; return why that failed, or ""."""
+    where = ""
+    try:
+        if options.websocket_port is not None:
+            where = _where(options, options.websocket_port)
+            listener = await broker.listen(
+                options.host,
+                options.websocket_port,
+                ssl_context=make_tls_context(options.tls_certificate, options.tls_key),
+                websocket=True,
+            )
+            logger.info("Listening on %s", listener.url)
+        if options.unix_socket is not None:
+            where = options.unix_socket
+            listener = await broker.listen_unix(options.unix_socket)
+            logger.info("Listening on %s", listener.url)
+    except ImportError as error:
+        return str(error)
+    except OSError as error:
+        return f"can't listen on {where}: {_why(error)}"
+    except OverflowError:
+        return f"can't listen on {where}: a port is 0 to 65535"
+    return ""
 
 
 @contextlib.contextmanager

@@ -395,7 +395,8 @@ def address_of(transport: asyncio.BaseTransport) -> str:
     if isinstance(name, tuple):
         host, port = name[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(name) if name else "unknown"
+    # The client's end of a Unix socket has no name.
+    return str(name) if name else "unix" if name == "" else "unknown"
 
 
 def _certificate(tls: ssl.SSLObject | None) -> Mapping[str, object] | None:

@@ -1,12 +1,16 @@
 """The connections of a running broker, and the event loop's timer that they share."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from aiomqtt.broker.core.state import BrokerState
 from aiomqtt.log import SafeLogger
 
 from .connection_protocol import ConnectionProtocol
 from .hook_runner import Hooks
+
+if TYPE_CHECKING:
+    from aiomqtt.net.websocket.server import ServerHandshake
 
 
 class ConnectionSet:
@@ -29,6 +33,8 @@ class ConnectionSet:
         self.leaving: set[ConnectionProtocol] = set()
         # TLS connections whose handshake is not complete.
         self.handshakes: set[asyncio.Task[None]] = set()
+        # Connections whose WebSocket handshake is not complete.
+        self.upgrades: set[ServerHandshake] = set()
         self.is_paused: bool = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -45,7 +51,7 @@ class ConnectionSet:
     @property
     def is_full(self) -> bool:
         """Whether the maximum number of connections is reached."""
-        count = len(self.protocols) + len(self.handshakes)
+        count = len(self.protocols) + len(self.handshakes) + len(self.upgrades)
         state = self.state
         return (
             count >= state.limits.maximum_connections
@@ -130,3 +136,5 @@ class ConnectionSet:
     def _cancel_handshakes(self) -> None:
         for task in self.handshakes:
             task.cancel()
+        for handshake in [*self.upgrades]:
+            handshake.abort()

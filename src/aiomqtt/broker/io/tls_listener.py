@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiomqtt.escaping import escape
-
-from .connection_protocol import ConnectionProtocol
 
 if TYPE_CHECKING:
     from .connection_set import ConnectionSet
@@ -30,10 +28,12 @@ class TlsListener:
         connection_set: "ConnectionSet",
         context: ssl.SSLContext,
         sock: socket.socket,
+        factory: Callable[[float], asyncio.Protocol],
     ) -> None:
         """Accept the connections of a socket that listens; close it at the end."""
         self._connection_set = connection_set
         self._context = context
+        self._factory = factory
         self._loop = asyncio.get_running_loop()
         self._socket = sock
         self._task = self._loop.create_task(self._accept())
@@ -72,9 +72,10 @@ class TlsListener:
     async def _greet(self, accepted: socket.socket, name: str) -> None:
         """Complete a handshake."""
         connection_set = self._connection_set
+        accepted_at = self._loop.time()
         try:
             await self._loop.connect_accepted_socket(
-                partial(ConnectionProtocol, connection_set, self._loop.time()),
+                lambda: self._factory(accepted_at),
                 accepted,
                 ssl=self._context,
                 ssl_handshake_timeout=connection_set.state.limits.connect_timeout,
