@@ -102,7 +102,7 @@ async def test_cancelled_waiters_are_forgotten(any_stream):
 
 async def test_cancelled_at_every_step_with_messages_there(any_stream):
     """The turn that fairness takes can be cancelled too: nothing is lost."""
-    count = 3 * PORTION
+    count = 5 * PORTION
     deliver(any_stream, [message(number % 256) for number in range(count)])
     got = 0
 
@@ -114,6 +114,19 @@ async def test_cancelled_at_every_step_with_messages_there(any_stream):
     await cancelled_after(2, consume())
     assert 0 < got < count
     assert got + len(any_stream) == count
+
+
+async def test_an_iterator_that_begins_has_a_whole_turn():
+    """Or one read more would wait from then on."""
+    stream = made(step=0.0)
+    deliver(stream, [message(number % 256) for number in range(3 * PORTION)])
+    others_ran = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(others_ran.set_result, None)
+    iterator = MessagesIterator(stream)
+    for _ in range(3 * PORTION):
+        await anext(iterator)
+    assert not others_ran.done()
+    await others_ran
 
 
 async def test_the_end_wakes_everybody_once(any_stream):

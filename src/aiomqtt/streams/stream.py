@@ -41,6 +41,7 @@ class MessageStream:
             clock: Returns the time in seconds, from any starting point.
         """
         self._clock = clock
+        # 0.0: none has begun.
         self._turn_ends = 0.0
         self.maximum_messages = MAXIMUM_MESSAGES
         self.maximum_bytes = MAXIMUM_BYTES
@@ -178,7 +179,13 @@ class MessageStream:
         call `begin_turn`.
         """
         # If there are none, the iterator waits in any case.
-        return len(self) > 0 and self._clock() >= self._turn_ends
+        if not len(self):
+            return False
+        if not self._turn_ends:
+            # Others ran while it waited, or it has not begun to iterate before.
+            self.begin_turn()
+            return False
+        return self._clock() >= self._turn_ends
 
     def begin_turn(self) -> None:
         """Let an iterator take messages for a while; other tasks have just run."""
@@ -224,6 +231,7 @@ class MessageStream:
         if loop is not self._loop and self._loop is not None and self._loop.is_closed():
             self.abandon()
             raise self.end()
+        self._turn_ends = 0.0
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
         return waiter
