@@ -25,7 +25,8 @@ from tests.integration.programs import SOON
 PROGRAM = ROOT / "examples" / "temperature.py"
 RUNNER = Path(__file__).with_name("example.py")
 
-FIRST, RECONNECT, LOGGING, CREDENTIALS, TLS, MANY, VERSION_5, BROKER, PYTEST = range(9)
+FIRST, RECONNECT, LOGGING, CREDENTIALS, TLS, WEBSOCKET, UNIX, MANY = range(8)
+VERSION_5, BROKER, PYTEST = range(8, 11)
 
 # Around an example that is no program of its own, and what makes a connected client.
 AROUND = """
@@ -252,6 +253,24 @@ async def test_tls(tmp_path, certificates: Certificates):
             assert (await example.end(), example.errors) == (0, "")
 
 
+async def test_websocket(tmp_path):
+    async with Broker() as broker, listening(broker) as client:
+        listener = await broker.listen(websocket=True)
+        text, ports = program(WEBSOCKET, then=CONNECT), {9001: listener.port}
+        async with running(text, tmp_path, ports) as example:
+            assert await received(client, 1) == [("example/ran", "yes")]
+            assert (await example.end(), example.errors) == (0, "")
+
+
+async def test_a_unix_socket(tmp_path):
+    async with Broker() as broker, listening(broker) as client:
+        await broker.listen_unix(str(tmp_path / "mosquitto.sock"))
+        text, ports = program(UNIX, then=CONNECT), {1883: broker.port}
+        async with running(text, tmp_path, ports) as example:
+            assert await received(client, 1) == [("example/ran", "yes")]
+            assert (await example.end(), example.errors) == (0, "")
+
+
 async def test_many_messages(tmp_path):
     text = program(MANY, within=CONNECTED)
     async with Broker() as broker, listening(broker) as client:
@@ -291,7 +310,7 @@ def test_the_example_for_pytest_is_run_with_those_of_the_fixtures():
 
 
 def test_no_example_is_left_out():
-    assert len(blocks("README.md")) == 9
+    assert len(blocks("README.md")) == 11
 
 
 def test_the_version_to_ask_pip_for():
