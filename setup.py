@@ -25,6 +25,7 @@ SOURCE = Path("src")
 HOT = (
     "aiomqtt/client/calls.py",
     "aiomqtt/client/deadlines.py",
+    "aiomqtt/client/publication.py",
     "aiomqtt/client/waiters.py",
     "aiomqtt/client/window.py",
     "aiomqtt/client/write_queue.py",

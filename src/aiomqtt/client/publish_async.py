@@ -6,19 +6,18 @@ from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
-from aiomqtt.paho import to_properties
-from aiomqtt.payload import PayloadType, encode_payload
+from aiomqtt.payload import PayloadType
 from aiomqtt.properties import ReasonCode
-from aiomqtt.protocol.codec.encode import check_qos
 from aiomqtt.protocol.delivery import DONE, LOST, Delivery
 from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
 from aiomqtt.standard.names import FIRST_FAILURE
-from aiomqtt.topic import TopicLike, to_text
+from aiomqtt.topic import TopicLike
 from aiomqtt.types import PropertiesLike, PublicationLike
 
 from .arguments import check_range, check_timeout, check_type
 from .calls import Calls
 from .calls_async import wait_for_answer, wait_for_room
+from .publication import to_publication
 from .window import Batch, ReceiptWaiters, give_up, refusal
 
 if TYPE_CHECKING:
@@ -189,15 +188,8 @@ class Publisher:
             MqttError: The connection ended, or the call timed out. Its `is_in_session`
                 says whether the message is in the session.
         """
-        if type(payload) is not bytes:
-            payload = encode_payload(payload)
-        if type(topic) is not str:
-            topic = to_text("topic", topic)
-        if type(qos) is not int or not 0 <= qos <= 2:
-            check_qos(qos)
+        name, data, qos, given = to_publication(topic, payload, qos, properties)
         seconds = self.timeout if timeout is None else check_timeout(timeout)
-        if properties is not None:
-            properties = to_properties("properties", properties)
         retain = bool(retain)
         slots = self._call_slots
         if slots is not None:
@@ -205,15 +197,14 @@ class Publisher:
         try:
             calls = self._calls
             if calls is None:
-                self._engine.prepare(topic, payload, qos, retain, properties)
+                self._engine.prepare(name, data, qos, retain, given)
                 calls = self._entered_calls()
             if calls.is_congested:
-                prepare = self._engine.prepare
-                prepared = prepare(topic, payload, qos, retain, properties)
+                prepared = self._engine.prepare(name, data, qos, retain, given)
                 await wait_for_room(calls, prepared.size, seconds)
                 delivery = calls.send(prepared)
             else:
-                delivery = calls.publish(topic, payload, qos, retain, properties)
+                delivery = calls.publish(name, data, qos, retain, given)
             if delivery is None:
                 return
             delivery.observer = waiter = calls.waiter(seconds)
@@ -263,18 +254,10 @@ class Publisher:
             MqttCodeError: There is no connection; or too much is unfinished:
                 `max_queued_outgoing_messages`, or 65,536 messages or 64 MiB.
         """
-        if type(payload) is not bytes:
-            payload = encode_payload(payload)
-        if type(topic) is not str:
-            topic = to_text("topic", topic)
-        check_qos(qos)
-        if properties is not None:
-            properties = to_properties("properties", properties)
+        name, data, qos, given = to_publication(topic, payload, qos, properties)
         calls = self._entered_calls()
         waiters = ReceiptWaiters()
-        delivery = calls.publish_observed(
-            topic, payload, qos, bool(retain), properties, waiters
-        )
+        delivery = calls.publish_observed(name, data, qos, bool(retain), given, waiters)
         return Receipt(delivery, waiters, lambda: self._calls)
 
     async def publish_many(

@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
-from aiomqtt.paho import to_properties
-from aiomqtt.payload import encode_payload
-from aiomqtt.protocol.codec.encode import check_qos
 from aiomqtt.protocol.delivery import DONE, DROPPED, LOST, Delivery
 from aiomqtt.standard.names import FIRST_FAILURE
-from aiomqtt.topic import to_text
 from aiomqtt.types import Publication
 
 from .calls import Calls
+from .publication import to_publication
 from .waiters import DeliveryObserver, Waiter, explain_timeout
 
 # Marks the end of an iterator.
@@ -123,15 +120,8 @@ class Batch(DeliveryObserver):
         if len(message) < len(_DEFAULTS):
             message += _DEFAULTS[len(message) :]
         topic, payload, qos, retain, properties = message
-        if type(topic) is not str:
-            topic = to_text("topic", topic)
-        if type(payload) is not bytes:
-            payload = encode_payload(payload)
-        if type(qos) is not int or not 0 <= qos <= 2:
-            check_qos(qos)
-        if properties is not None:
-            properties = to_properties("properties", properties)
-        delivery = self.calls.publish(topic, payload, qos, bool(retain), properties)
+        name, data, qos, given = to_publication(topic, payload, qos, properties)
+        delivery = self.calls.publish(name, data, qos, bool(retain), given)
         if delivery is not None:
             delivery.observer = self
         return delivery
