@@ -213,6 +213,20 @@ class SessionState(Shape):
         _APPLY[change.kind](self, change.key, change.value)
 
 
+def take(changes: list[Change] | None) -> list[Change]:
+    """Return the changes that were recorded, and forget them.
+
+    Args:
+        changes: The list that both directions of a session append to; it stays the
+            same one. None: they are not recorded.
+    """
+    if changes is None:
+        return []
+    taken = changes.copy()
+    changes.clear()
+    return taken
+
+
 def store(delivery: Delivery) -> StoredDelivery:
     """Convert a delivery for a store."""
     return StoredDelivery(

@@ -1,5 +1,6 @@
 """One outgoing message with QoS 1 or 2, from publishing to its end."""
 
+from math import ceil
 from typing import Any, Final
 
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode
@@ -108,6 +109,18 @@ class Delivery:
             interval = self.properties.message_expiry_interval
             if interval is not None:
                 self.expires = now + interval
+
+
+def remaining(interval: int, expires: float, now: float) -> int:
+    """Return the Message Expiry Interval to send (§3.3.2.3.3), in seconds.
+
+    Args:
+        interval: The interval that the message came with: the rest is rounded up, and
+            must not become larger than it.
+        expires: When the message expires.
+        now: The time.
+    """
+    return max(0, min(ceil(expires - now), interval))
 
 
 def copied_properties(properties: Properties) -> Properties | None:

@@ -1,6 +1,5 @@
 """The limits and the topic aliases of one connection: they end with it."""
 
-from math import ceil
 from typing import Any, Final
 
 from aiomqtt.message import NO_PROPERTIES
@@ -23,7 +22,7 @@ from aiomqtt.topic import is_shared
 
 from .aliases import InboundAliases, OutboundAliases
 from .codec.fast import encode_publish
-from .delivery import Delivery
+from .delivery import Delivery, remaining
 from .keepalive import KeepAlive
 from .packets import Connack, Connect, Signal
 from .wire import PacketError
@@ -158,10 +157,9 @@ class Negotiated:
             if properties is not None:
                 values.update(properties.present)
             if delivery.expires is not None:
-                # Rounding up must not make it larger than it was.
-                left = max(0, ceil(delivery.expires - now))
-                interval = values["message_expiry_interval"]
-                values["message_expiry_interval"] = min(left, interval)
+                values["message_expiry_interval"] = remaining(
+                    values["message_expiry_interval"], delivery.expires, now
+                )
             properties = Properties._decoded(values)  # noqa: SLF001
         return encode_publish(
             topic,

@@ -3,7 +3,7 @@
 from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.standard.tables import PacketType
 
-from .changes import Change, ChangeKind, SessionState, StoredSubscription
+from .changes import Change, ChangeKind, SessionState, StoredSubscription, take
 from .delivery import Delivery
 from .inbound import Inbound
 from .outbound import Outbound
@@ -66,12 +66,7 @@ class Session:
 
     def take_changes(self) -> list[Change]:
         """Return the changes since the last time."""
-        if self._changes is None:
-            return []
-        changes = self._changes.copy()
-        # It is the same list that both directions append to.
-        self._changes.clear()
-        return changes
+        return take(self._changes)
 
     def identify(
         self, client_id: str, exists: bool, connected_before: bool | None = None

@@ -1,10 +1,10 @@
 """An application message on its way through the broker (MQTT 5.0 §3.3)."""
 
-from math import ceil
 from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.fast import encode_publish
+from aiomqtt.protocol.delivery import remaining
 from aiomqtt.standard.names import V5, V311
 from aiomqtt.standard.tables import Role
 
@@ -148,10 +148,9 @@ class ApplicationMessage:
         if self.properties is not None:
             values.update(self.properties.present)
         if self.expires is not None:
-            # Rounding up must not make it larger than it was.
-            left = ceil(self.expires - now)
-            interval = values["message_expiry_interval"]
-            values["message_expiry_interval"] = max(0, min(left, interval))
+            values["message_expiry_interval"] = remaining(
+                values["message_expiry_interval"], self.expires, now
+            )
         if identifiers:
             values["subscription_identifier"] = list(identifiers)
         if alias:

@@ -11,6 +11,7 @@ from aiomqtt.protocol.changes import (
     ChangeKind,
     SessionState,
     StoredSubscription,
+    take,
 )
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.inbound import Inbound
@@ -201,12 +202,7 @@ class Session:
 
     def take_changes(self) -> list[Change]:
         """Return the changes since the last time."""
-        if self._changes is None:
-            return []
-        changes = self._changes.copy()
-        # It is the same list that both directions append to.
-        self._changes.clear()
-        return changes
+        return take(self._changes)
 
     # --- memory -------------------------------------------------------------------
 
