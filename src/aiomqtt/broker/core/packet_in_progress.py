@@ -15,8 +15,8 @@ class PacketInProgress:
 
     __slots__ = ("size",)
 
-    def __init__(self) -> None:
-        self.size: int = 0
+    def __init__(self, size: int) -> None:
+        self.size: int = size
 
     @property
     def can_go_on(self) -> bool:

@@ -136,10 +136,10 @@ class PublishInProgress(PacketInProgress):
         distribution: Distribution | None,
         code: int,
     ) -> None:
-        super().__init__()
-        self.size = PACKET_SIZE
+        size = PACKET_SIZE
         if search is not None:
-            self.size += len(packet.payload) + size_of_properties(packet.carried)
+            size += len(packet.payload) + size_of_properties(packet.carried)
+        super().__init__(size)
         self._session = session
         self._packet = packet
         self._search = search

@@ -74,12 +74,9 @@ class FiltersInProgress(PacketInProgress):
     __slots__ = ("_answers", "_names", "_packet_id", "session", "wanted")
 
     def __init__(self, session: Session, packet_id: int, names: list[str]) -> None:
-        super().__init__()
+        super().__init__(PACKET_SIZE * len(names) + 2 * sum(map(len, names)))
         self.session: Session = session
         self.wanted: list[str] = []
-        self.size = PACKET_SIZE * len(names)
-        for name in names:
-            self.size += 2 * len(name)
         self._packet_id = packet_id
         self._names = names
         self._answers: list[ReasonCode] = []

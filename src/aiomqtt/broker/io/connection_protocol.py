@@ -44,7 +44,7 @@ class ConnectionProtocol(asyncio.Protocol):
         """Wait for `connection_made`.
 
         Args:
-            server: Whose connection it is.
+            connection_set: The connections that it belongs to.
             accepted_at: When it was accepted, by the loop's clock; None: just now.
         """
         self._connection_set = connection_set
@@ -75,12 +75,10 @@ class ConnectionProtocol(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._closing = Closing(self._transport)
         connection_set = self._connection_set
-        if connection_set.is_over or connection_set.is_full:
-            if not connection_set.is_over:
-                connection_set.refused(address_of(transport))
+        address = address_of(transport)
+        if not connection_set.admits(address):
             self._transport.abort()
             return
-        address = address_of(transport)
         certificate = _certificate(transport.get_extra_info("ssl_object"))
         since = self._loop.time() if self._accepted_at is None else self._accepted_at
         self.connection: ClientConnection = ClientConnection(

@@ -58,9 +58,16 @@ class ConnectionSet:
             or not state.memory.takes_connections
         )
 
-    def refused(self, address: str) -> None:
-        """Log that a connection exceeded the maximum."""
-        self.logger.warning("There are too many connections: %s is refused", address)
+    def admits(self, address: str) -> bool:
+        """Whether another connection is accepted; log if there are too many."""
+        if self.is_over:
+            return False
+        if self.is_full:
+            self.logger.warning(
+                "There are too many connections: %s is refused", address
+            )
+            return False
+        return True
 
     def flush(self) -> None:
         """Flush every connection that has something to do."""

@@ -8,14 +8,11 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from .connection_protocol import ConnectionProtocol, address_of
 from .connection_set import ConnectionSet
 from .tls_listener import TlsListener
-
-if TYPE_CHECKING:
-    pass
 
 # Makes the protocol of a connection that was accepted at a time of the loop's clock.
 Factory: TypeAlias = Callable[[float], asyncio.Protocol]
@@ -78,9 +75,7 @@ def make_factory(connection_set: ConnectionSet, websocket: bool) -> Factory:
 
     def begin(handshake: ServerHandshake, transport: asyncio.BaseTransport) -> bool:
         name = address_of(transport)
-        if connection_set.is_over or connection_set.is_full:
-            if not connection_set.is_over:
-                connection_set.refused(name)
+        if not connection_set.admits(name):
             return False
         names[handshake] = name
         connection_set.upgrades.add(handshake)

@@ -61,8 +61,7 @@ class TlsListener:
                 await asyncio.sleep(ACCEPT_RETRY_DELAY)
                 continue
             name = f"{address[0]}:{address[1]}"
-            if connection_set.is_full:
-                connection_set.refused(name)
+            if not connection_set.admits(name):
                 accepted.close()
                 continue
             task = self._loop.create_task(self._greet(accepted, name))
