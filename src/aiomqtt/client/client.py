@@ -127,7 +127,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     Raises:
         ValueError: An argument violates a rule; the message names both.
         TypeError: An argument has a wrong type; the message names it.
-        NotImplementedError: The transport, or a proxy, is not implemented yet.
+        NotImplementedError: There is a `proxy`: it is not implemented yet.
     """
 
     # On the class as well, for mocks with `spec=Client`.
