@@ -55,6 +55,18 @@ def clean_bit(body):
     return body[2 + name + 1] >> 1 & 1
 
 
+async def over_two_connections(client):
+    """The payloads until the first connection ends, and the first one of the second."""
+    got = []
+    with pytest.raises(MqttError):
+        async with client:
+            async for message in client.messages:
+                got.append(message.payload)  # noqa: PERF401 - it raises
+    async with client:
+        got.append((await within(anext(client.messages))).payload)
+    return got
+
+
 # --- Session Present = 1 -------------------------------------------------------
 
 
@@ -404,14 +416,7 @@ async def test_qos_2_is_delivered_once_across_connections(level):
 
     async with serve(first, second) as server:
         client = lasting(server, level)
-        got = []
-        with pytest.raises(MqttError):
-            async with client:
-                async for message in client.messages:
-                    got.append(message.payload)  # noqa: PERF401 - it raises
-        async with client:
-            got.append((await within(anext(client.messages))).payload)
-        assert got == [b"once", b"new"]
+        assert await over_two_connections(client) == [b"once", b"new"]
 
 
 async def test_qos_2_of_a_lost_session_is_a_new_message(level):
@@ -429,14 +434,7 @@ async def test_qos_2_of_a_lost_session_is_a_new_message(level):
 
     async with serve(first, second) as server:
         client = lasting(server, level)
-        got = []
-        with pytest.raises(MqttError):
-            async with client:
-                async for message in client.messages:
-                    got.append(message.payload)  # noqa: PERF401 - it raises
-        async with client:
-            got.append((await within(anext(client.messages))).payload)
-        assert got == [b"1", b"2"]
+        assert await over_two_connections(client) == [b"1", b"2"]
 
 
 async def test_subscribe_and_unsubscribe_are_not_sent_again(level):
