@@ -1,8 +1,9 @@
-"""Check the structure of the source: import circles, long files, missing test files.
+"""Check the structure of the source: import circles, lengths, missing test files.
 
 Run it in the root of the checkout; `scripts/structure.toml` lists the exceptions.
 """
 
+import ast
 import sys
 import tomllib
 from graphlib import CycleError, TopologicalSorter
@@ -48,6 +49,39 @@ def long_files(files: list[str], most: int, longer: dict[str, int]) -> list[str]
     return problems
 
 
+def long_definitions(files: list[str], most: dict[str, int]) -> list[str]:
+    """Name the classes and functions with too many lines.
+
+    The docstring of a function does not count: it is the contract of its callers.
+    """
+    problems = []
+    for name in files:
+        tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if not isinstance(
+                node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            ):
+                continue
+            lines = lines_of(node)
+            kind = "function"
+            if isinstance(node, ast.ClassDef):
+                kind = "class"
+            elif ast.get_docstring(node) is not None:
+                lines -= lines_of(node.body[0])
+            if lines > most[kind]:
+                problems.append(
+                    f"{SOURCE / name}: {kind} {node.name}: {lines} lines,"
+                    f" at most {most[kind]}: split it"
+                )
+    return problems
+
+
+def lines_of(node: ast.stmt) -> int:
+    """Return the number of lines of a statement."""
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
 def tests_of(name: str) -> list[Path]:
     """Return the test files of a module: see "Tests" in CONTRIBUTING.md."""
     directory, stem = TESTS / Path(name).parent, Path(name).stem
@@ -85,6 +119,7 @@ def problems() -> list[str]:
         *(f"{name} is gone: remove it from {EXCEPTIONS}" for name in gone),
         *import_circles(),
         *long_files(files, exceptions["most_lines"], longer),
+        *long_definitions(files, exceptions["most_lines_of"]),
         *untested_modules(files, elsewhere),
     ]
 
@@ -92,5 +127,5 @@ def problems() -> list[str]:
 if __name__ == "__main__":
     sys.path.insert(0, "src")
     found = problems()
-    print(*found or ["no circle, no file too long, no module without tests"], sep="\n")
+    print(*found or ["no circle, nothing too long, no module without tests"], sep="\n")
     sys.exit(1 if found else 0)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.certificates import Certificates
@@ -212,6 +213,33 @@ class Broker:
             capture_output=True,
         )
         return file
+
+
+def start_on_ports(
+    directory: Path, count: int, settings: Callable[[list[int]], str]
+) -> tuple[Broker, list[int]]:
+    """Start a mosquitto with further listeners; the broker and their ports.
+
+    `settings` returns the lines of mosquitto.conf for so many ports. If another
+    process takes one of them in between, it is called again with others.
+    """
+    for attempt in range(5):
+        ports: list[int] = []
+        while len(ports) < count:
+            ports = list({*ports, free_port()})
+        place = directory / f"attempt-{attempt}"
+        place.mkdir()
+        broker = Broker(place, settings=settings(ports))
+        try:
+            broker.start()
+        except RuntimeError:
+            if not any(
+                text in broker.log for text in ("already in use", "Unable to create")
+            ):
+                raise
+        else:
+            return broker, ports
+    raise RuntimeError(f"mosquitto did not get its ports:\n{broker.log}")
 
 
 def answers_connect(host: str, port: int) -> bool:

@@ -5,18 +5,19 @@ import gc
 import inspect
 import itertools
 import math
+import os
 import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import statements
+from tests import everywhere, statements
+from tests.certificates import Certificates, make_certificates
 
 # --- event loops ---------------------------------------------------------------
 
@@ -49,6 +50,12 @@ def version(request: pytest.FixtureRequest) -> int:
     """The protocol level of each version of MQTT."""
     level: int = request.param
     return level
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates of an authority, a server, a client, ...; made once."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 # --- nothing is left behind ----------------------------------------------------
@@ -112,6 +119,8 @@ def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
 
     By then the event loop is closed, with its own sockets and threads.
     """
+    if next(tests_begun) % TESTS_PER_FREEZE == 0:
+        freeze()
     threads = set(threading.enumerate())
     sockets = open_sockets()
     yield
@@ -130,23 +139,62 @@ def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def open_sockets() -> set[str]:
     """This process's sockets by file descriptor and inode; empty without /proc."""
-    found = set()
-    directory = Path("/proc/self/fd")
-    for entry in directory.iterdir() if directory.exists() else ():
+    found: set[str] = set()
+    # With `Path` it would take four times as long, several times in each test.
+    try:
+        names = os.listdir("/proc/self/fd")  # noqa: PTH208
+    except FileNotFoundError:
+        return found
+    for name in names:
         try:
-            target = str(entry.readlink())
-        except FileNotFoundError:  # the one that iterates
+            target = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
+        except FileNotFoundError:  # the one that listed them
             continue
         if target.startswith("socket:"):
-            found.add(f"fd {entry.name} {target}")
+            found.add(f"fd {name} {target}")
     return found
 
 
-def pytest_collection_finish() -> None:
-    # What the imports made lives on; leaving it out of later collections makes
-    # the one after each test cheap.
+# Reports of the tests that ran, and modules that they imported, live on. After some
+# thousands of tests, a collection would take 50 ms for them instead of one.
+TESTS_PER_FREEZE = 50
+tests_begun = itertools.count()
+
+
+def freeze() -> None:
+    """Leave what lives now out of later collections, so that they are cheap.
+
+    What the tests before left behind is garbage by then.
+    """
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    freeze()  # what the imports made
+
+
+# --- what CI runs once ---------------------------------------------------------
+
+
+def leave_out(
+    config: pytest.Config, items: list[pytest.Item], loop: str | None, build: str | None
+) -> None:
+    """Leave out what `--loop` and `--build` say, but nothing of everywhere.txt."""
+    listed = everywhere.names()
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        on_loop = parameters.get("anyio_backend")
+        once = item.get_closest_marker("once")
+        elsewhere = (
+            loop is not None and on_loop is not None and on_loop != LOOPS[loop]
+        ) or (build is not None and once is not None and build not in once.args)
+        is_kept = not elsewhere or everywhere.is_listed(item.nodeid, listed)
+        (kept if is_kept else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
 
 
 # --- conformance ---------------------------------------------------------------
@@ -160,6 +208,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
+        "--loop",
+        choices=list(LOOPS),
+        help="run asynchronous tests on this event loop only, "
+        "but those of tests/everywhere.txt on each",
+    )
+    parser.addoption(
+        "--build",
+        choices=("pure", "compiled"),
+        help="leave out the tests that CI runs once, on the other build",
+    )
+    parser.addoption(
         "--conformance-report",
         action="store_true",
         help="list the normative statements that no collected test names",
@@ -169,6 +228,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
+    leave_out(config, items, config.getoption("--loop"), config.getoption("--build"))
     tested = config.stash[tested_statements]
     for item in items:
         for marker in item.iter_markers("conformance"):

@@ -105,4 +105,6 @@ def test_what_is_compiled_awaits_nothing_of_asyncio():
             assert not isinstance(node, ast.AsyncFor | ast.AsyncWith), name
             if isinstance(node, ast.Await):
                 awaited.append(ast.unparse(node.value))
-    assert awaited == ["Arrival(self._stream)"]
+    assert awaited
+    # It is made for that.
+    assert all(what.startswith("Arrival(") for what in awaited)

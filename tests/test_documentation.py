@@ -19,12 +19,15 @@ REPOSITORY = re.compile(
 )
 
 CASES = [
-    *(("docs/broker.md", number) for number in range(3)),
-    *(("docs/testing-faults.md", number) for number in range(2)),
+    *(("docs/broker.md", number) for number in range(4)),
+    *(("docs/observing.md", number) for number in range(3)),
+    *(("docs/requests.md", number) for number in range(2)),
+    *(("docs/testing-faults.md", number) for number in range(4)),
     ("docs/testing-transports.md", 0),
 ]
 
 
+@pytest.mark.once("pure")
 @pytest.mark.parametrize(("page", "number"), CASES)
 def test_the_program_runs(page, number):
     result = subprocess.run(
@@ -39,8 +42,10 @@ def test_the_program_runs(page, number):
 
 
 def test_no_program_is_left_out():
-    assert len(programs("docs/broker.md")) == 3
-    assert len(programs("docs/testing-faults.md")) == 2
+    assert len(programs("docs/broker.md")) == 4
+    assert len(programs("docs/observing.md")) == 3
+    assert len(programs("docs/requests.md")) == 2
+    assert len(programs("docs/testing-faults.md")) == 4
     assert len(programs("docs/testing-transports.md")) == 1
 
 
@@ -105,8 +110,50 @@ def test_the_names_of_the_architecture_are_there():
     assert named - {*defined_names()} == set()
 
 
+NEEDS = (ROOT / "docs" / "needs.md").read_text(encoding="utf-8")
+
+
+def test_every_need_and_every_trap_is_named_once():
+    needs, traps = re.split(r"^## .*$", NEEDS, flags=re.MULTILINE)[1:]
+    for rows, count in ((needs, 25), (traps, 10)):
+        numbers = re.findall(r"^\| (\d+) \|", rows, re.MULTILINE)
+        assert [*map(int, numbers)] == [*range(1, count + 1)]
+
+
+def test_the_tests_of_the_needs_are_there():
+    for row in re.findall(r"^\| \d+ \|.*$", NEEDS, re.MULTILINE):
+        tests = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert tests, row
+        for file, test in tests:
+            text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            assert f"def {test}(" in text, f"{file}::{test}"
+
+
 def test_the_readme_links_by_full_addresses():
     """The package index shows it too, which knows no other files."""
     assert targets("README.md")
     for target in targets("README.md"):
         assert target.startswith("https://"), target
+
+
+def logged_events():
+    """The names of events that the client logs."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "event"
+                and len(node.args) > 1
+                and isinstance(node.args[1], ast.Constant)
+            ):
+                yield node.args[1].value
+
+
+def test_every_event_of_the_log_is_documented():
+    page = (ROOT / "docs" / "observing.md").read_text(encoding="utf-8")
+    rows = {*re.findall(r"^\| (`\w+`.*?) \|", page, re.MULTILINE)}
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    events = {*logged_events()}
+    assert len(events) > 10
+    assert events - named == set()

@@ -107,7 +107,9 @@ def test_an_unknown_statement_fails_the_run(tmp_path):
 
 def run_suite(directory: Path, code: str) -> subprocess.CompletedProcess[str]:
     """Run a test module in a process of its own, under this suite's conftest."""
-    (directory / "conftest.py").write_text("from tests.conftest import *\n")
+    # What is left stays: there is no need to wait for it as long as usual.
+    conftest = "import tests.conftest\nfrom tests.conftest import *\n"
+    (directory / "conftest.py").write_text(f"{conftest}tests.conftest.PATIENCE = 0.5\n")
     (directory / "test_it.py").write_text(textwrap.dedent(code))
     config = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     return subprocess.run(

@@ -8,15 +8,17 @@ import pytest
 
 from aiomqtt import Broker, Client, MqttError, Properties, Will
 from aiomqtt.log import SafeLogger
-from tests.peer import CONNECT, serve
+from tests.peer import CONNECT, PUBACK, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, serve
 from tests.raw_scripts import (
     CEILING,
     accept,
+    ack_bytes,
     fails,
     goodbye,
     new_client,
     polite,
     publish_bytes,
+    text,
     within,
 )
 
@@ -263,6 +265,154 @@ async def test_nothing_is_described_where_nobody_listens(monkeypatch):
         logging.getLogger("mqtt").setLevel(logging.NOTSET)
 
 
+# --- attributes of the records -------------------------------------------------
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """What the records have besides texts, without those of packets."""
+    found = [
+        {name: value for name, value in vars(record).items() if name[:5] == "mqtt_"}
+        for record in caplog.records
+        if record.name == "mqtt"
+    ]
+    assert all(fields["mqtt_event"] for fields in found)
+    return [fields for fields in found if "mqtt_packet" not in fields]
+
+
+async def test_a_connection_and_its_end_are_events(caplog):
+    caplog.set_level(logging.INFO, "mqtt")
+
+    async def first(peer):
+        await accept(peer, 5, properties=b"\x12" + text("auto\n"))
+        await goodbye(peer)
+
+    async def second(peer):
+        await accept(peer, 5, session_present=1)
+        peer.packet(0xE0, b"\x8b\x00")
+        peer.close()
+
+    async def third(peer):
+        await accept(peer, 5)
+        peer.close()
+
+    async with serve(first, second, third) as server:
+        where = f"{server.host}:{server.port}"
+        keep = Properties(session_expiry_interval=60)
+        client = new_client(server, 5, properties=keep)
+        async with client:
+            pass
+        for _ in range(2):
+            with pytest.raises(MqttError):
+                async with asyncio.timeout(CEILING), client:
+                    await anext(aiter(client.messages))
+    # Escaped, as in the text.
+    about = {"mqtt_broker": where, "mqtt_client_id": r"auto\n"}
+    connected = about | {"mqtt_event": "connected"}
+    lost = about | {"mqtt_event": "connection_lost"}
+    assert events(caplog) == [
+        connected | {"mqtt_session_present": False},
+        about | {"mqtt_event": "disconnected"},
+        connected | {"mqtt_session_present": True},
+        lost | {"mqtt_reason_code": 0x8B},
+        connected | {"mqtt_session_present": False},
+        lost | {"mqtt_reason_code": None},
+    ]
+    # A plain number, which every formatter knows.
+    assert type(events(caplog)[3]["mqtt_reason_code"]) is int
+
+
+async def test_what_the_broker_refuses_and_what_is_discarded_are_events(caplog):
+    caplog.set_level(logging.WARNING, "mqtt")
+
+    async def script(peer):
+        await accept(peer, 5)
+        await peer.expect(SUBSCRIBE)
+        peer.packet(0x90, b"\x00\x01\x00" + b"\x87" * 12)
+        await peer.expect(UNSUBSCRIBE)
+        peer.packet(0xB0, b"\x00\x02\x00\x11\x87")
+        await peer.expect(PUBLISH)
+        peer.send(ack_bytes(PUBACK, 3, 0x97))
+        peer.send(publish_bytes("t", b"x", version=5) * 5)
+        await goodbye(peer)
+
+    async with serve(script) as server:
+        client = new_client(server, 5, identifier="me", max_queued_incoming_messages=2)
+        async with asyncio.timeout(CEILING), client:
+            await client.subscribe([(f"a/{number}", 0) for number in range(12)])
+            await client.unsubscribe(["b", "c"])
+            client.publish_nowait("t", SECRET, 1)
+            while client.statistics.messages_discarded < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            await anext(client.messages)
+    about = {
+        "mqtt_broker": f"{server.host}:{server.port}",
+        "mqtt_client_id": "me",
+    }
+    found = events(caplog)
+    assert all(fields.items() >= about.items() for fields in found)
+    for fields in found:
+        for name in about:
+            del fields[name]
+    refused = {"mqtt_event": "subscription_refused", "mqtt_reason_code": 0x87}
+    assert found == [
+        *(refused | {"mqtt_topic_filter": f"a/{number}"} for number in range(10)),
+        {"mqtt_event": "subscription_refused", "mqtt_count": 2},
+        {
+            "mqtt_event": "unsubscription_refused",
+            "mqtt_reason_code": 0x87,
+            "mqtt_topic_filter": "c",
+        },
+        {"mqtt_event": "message_refused", "mqtt_reason_code": 0x97},
+        {"mqtt_event": "queue_full"},
+        {"mqtt_event": "messages_discarded", "mqtt_count": 3},
+    ]
+
+
+async def test_an_attempt_that_fails_is_an_event(caplog):
+    caplog.set_level(logging.INFO, "mqtt")
+
+    async def busy(peer):
+        await accept(peer, 5, code=0x89)
+        peer.close()
+
+    async with serve(busy) as one, serve(polite(5)) as other:
+        pairs = [(one.host, one.port), (other.host, other.port)]
+        async with Client(pairs, protocol=5, identifier="me"):
+            pass
+    assert events(caplog)[0] == {
+        "mqtt_event": "attempt_failed",
+        "mqtt_broker": f"{one.host}:{one.port}",
+        "mqtt_client_id": "me",
+        "mqtt_next_broker": f"{other.host}:{other.port}",
+        "mqtt_reason_code": 0x89,
+    }
+    assert events(caplog)[1]["mqtt_broker"] == f"{other.host}:{other.port}"
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+async def test_no_attribute_of_a_record_has_a_payload_or_a_secret(caplog, version):
+    caplog.set_level(logging.DEBUG, "mqtt")
+    async with Broker(None, credentials={"u": SECRET}) as broker:
+        await conversation(broker, version)
+    packets = set()
+    for record in caplog.records:
+        if record.name == "mqtt":
+            assert SECRET not in repr(vars(record))
+            packets.add((vars(record)["mqtt_event"], vars(record).get("mqtt_packet")))
+    assert ("packet_sent", "CONNECT") in packets
+    assert ("packet_received", "PUBLISH") in packets
+
+
+async def test_the_attributes_of_a_program_stay(caplog):
+    caplog.set_level(logging.INFO, "mqtt")
+    # An adapter puts its attributes in the place of others, unless it merges them.
+    plain = logging.LoggerAdapter(logging.getLogger("mqtt"), {"site": "cellar"})
+    async with serve(polite()) as server, new_client(server, logger=plain):
+        pass
+    assert caplog.records[0].__dict__["site"] == "cellar"
+    assert caplog.messages[0].startswith("Connected to ")
+
+
 # --- handlers that do harm -----------------------------------------------------
 
 
@@ -329,5 +479,6 @@ def test_a_line_is_that_of_its_caller(caplog):
     logger = SafeLogger(logging.getLogger("mqtt"))
     logger.info("said")
     logger.log(logging.INFO, "said")
+    logger.event(logging.INFO, "something", {}, "said")
     for record in caplog.records:
         assert record.filename == "test_log.py"

@@ -234,6 +234,8 @@ def test_a_received_message_is_a_message():
     came = received()
     assert Message in type(came).__mro__
     assert came.dup
+    assert came.duplicate
+    assert copy.copy(came).duplicate
     assert message(2) < came
     assert repr(came).startswith("Message(topic='a', payload=b'x'")
     assert type(pickle.loads(pickle.dumps(came))) is Message

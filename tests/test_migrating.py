@@ -30,6 +30,7 @@ OURS = [
         "From aiomqtt 1.x",
         "From paho-mqtt",
         "From gmqtt",
+        "From MQTT.js",
     )
     for row in rows(title)
     for code in re.findall(r"`([^`]+)`", row[1])
@@ -56,7 +57,6 @@ def test_what_it_tells_to_use_is_there(code):
     "title",
     [
         "Requirements",
-        "Not there yet",
         "Errors where there was silence",
         "Values",
         "Sessions and queues",

@@ -20,8 +20,14 @@ def test_a_release_candidate_is_beta():
     assert status == "Development Status :: 4 - Beta"
 
 
-def test_nothing_is_required_but_two_packages_can_be_asked_for():
-    wanted = {"paho": "paho-mqtt", "websockets": "websockets"}
+def test_nothing_is_required_but_some_packages_can_be_asked_for():
+    wanted = {
+        "paho": "paho-mqtt",
+        "proxy": "python-socks",
+        "redis": "redis",
+        "srv": "dnspython",
+        "websockets": "websockets",
+    }
     for found in requires("aiomqtt") or []:
         requirement, _, condition = found.partition(";")
         extra = condition.strip().replace("'", '"').removeprefix("extra == ")

@@ -33,15 +33,34 @@ NAMES_OF_2_5 = {
 }
 # What 2.6 adds.
 ADDED = {
+    "Authenticator",
     "Broker",
+    "Capabilities",
+    "ClientStatistics",
+    "ConnectionState",
+    "DurableSession",
     "MqttConnectError",
     "MqttLimitError",
+    "OfflineQueue",
+    "ParsedMessage",
     "PendingMessage",
     "Properties",
     "Publication",
     "ReasonCode",
     "Receipt",
+    "Reconnect",
+    "SQLiteSession",
+    "ScramSha256",
+    "SessionStore",
+    "SessionStoreError",
+    "StateChange",
+    "StoredReceipt",
+    "Redirect",
+    "RedisSession",
+    "RequestServer",
+    "Stream",
     "SubscribeOptions",
+    "Transaction",
     "__build__",
 }
 
@@ -212,3 +231,13 @@ print(logger.level, logger.handlers, logger.propagate)
 def test_every_module_can_be_imported_first(path):
     # No circle of imports shows only in another order.
     assert run(f"import {path}; print('done')") == "done\n"
+
+
+def test_an_authentication_in_several_steps_is_imported_when_it_is_needed():
+    program = """
+import sys
+import aiomqtt
+aiomqtt.Client("localhost", protocol=5)
+print(*sorted(name for name in sys.modules if "authentication" in name))
+"""
+    assert run(program) == "\n"

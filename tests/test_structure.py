@@ -7,21 +7,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+LISTS = """\
+most_lines = 10
+[most_lines_of]
+class = 6
+function = 3
+[longer]
+{}
+[elsewhere]
+{}
+"""
 CLEAN = {
     "src/aiomqtt/__init__.py": "",
     "src/aiomqtt/a.py": "from aiomqtt import b\n",
     "src/aiomqtt/b.py": "x = 1\n" * 10,
     "tests/test_a.py": "",
     "tests/test_b.py": "",
-    "scripts/structure.toml": "most_lines = 10\n[longer]\n[elsewhere]\n",
+    "scripts/structure.toml": LISTS.format("", ""),
 }
-LISTS = "most_lines = 10\n[longer]\n{}\n[elsewhere]\n{}\n"
 ELSEWHERE = {"scripts/structure.toml": LISTS.format("", '"b.py" = "tests/test_a.py"')}
 LONGER = {"scripts/structure.toml": LISTS.format('"b.py" = 12', "")}
 FOR_TYPES = (
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aiomqtt import a\n"
 )
-FINE = "no circle, no file too long, no module without tests\n"
+FINE = "no circle, nothing too long, no module without tests\n"
 
 
 def check(tree, changes):
@@ -48,6 +57,8 @@ def check(tree, changes):
         {"tests/test_b.py": None, "tests/test_b_more.py": ""},
         {"tests/test_b.py": None, "tests/b/test_more.py": ""},
         {"src/aiomqtt/c/__init__.py": ""},
+        {"src/aiomqtt/b.py": "class C:\n" + "    x = 1\n" * 5},
+        {"src/aiomqtt/b.py": 'def f():\n    """One.\n\n    Two.\n    """\n    x = 1\n'},
     ],
     ids=[
         "clean",
@@ -57,6 +68,8 @@ def check(tree, changes):
         "a test file of a part",
         "a directory of tests",
         "a package",
+        "a class",
+        "a function with a docstring",
     ],
 )
 def test_what_keeps_the_rules_passes(tmp_path, changes):
@@ -77,6 +90,18 @@ def test_what_keeps_the_rules_passes(tmp_path, changes):
         (
             LONGER | {"src/aiomqtt/b.py": "x = 1\n" * 13},
             "src/aiomqtt/b.py: 13 lines, at most 12: split it",
+        ),
+        (
+            {"src/aiomqtt/b.py": "class C:\n" + "    x = 1\n" * 6},
+            "src/aiomqtt/b.py: class C: 7 lines, at most 6: split it",
+        ),
+        (
+            {"src/aiomqtt/b.py": "async def f():\n" + "    x = 1\n" * 3},
+            "src/aiomqtt/b.py: function f: 4 lines, at most 3: split it",
+        ),
+        (
+            {"src/aiomqtt/b.py": "class C:\n  def f():\n" + "    x = 1\n" * 3},
+            "src/aiomqtt/b.py: function f: 4 lines, at most 3: split it",
         ),
         (LONGER, "b.py has 10 lines: remove it from [longer]"),
         (
@@ -114,7 +139,9 @@ def test_what_breaks_a_rule_is_named(tmp_path, changes, said):
     assert output.count("\n") == 1
 
 
-def test_the_number_is_the_one_of_the_page():
-    number = (ROOT / "scripts" / "structure.toml").read_text()
-    assert "most_lines = 600\n" in number
-    assert "at most 600 lines" in (ROOT / "CONTRIBUTING.md").read_text()
+def test_the_numbers_are_those_of_the_page():
+    numbers = (ROOT / "scripts" / "structure.toml").read_text()
+    assert "most_lines = 600\n" in numbers
+    assert "class = 500\nfunction = 60\n" in numbers
+    page = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
+    assert "a file has at most 600 lines, a class 500 and a function 60" in page

@@ -11,6 +11,9 @@ async def test_it_runs(version):
 
 async def test_a_script_of_topics():
     await typed_program.scripted()
+    await typed_program.authenticated()
+    await typed_program.streams()
+    await typed_program.reconnecting()
 
 
 def test_properties_by_the_names_of_paho():
@@ -22,3 +25,9 @@ def test_properties_by_the_names_of_paho():
 
 def test_codes_of_errors():
     assert typed_program.codes() == [4, 135, 135]
+
+
+def test_a_subclass_by_its_url(monkeypatch):
+    typed_program.by_url()
+    monkeypatch.setenv("MQTT_URL", "mqtt://localhost")
+    assert type(typed_program.by_environment()) is typed_program.Lamp

@@ -57,24 +57,54 @@ def test_tls_parameters_are_optional_frozen_and_keep_their_secret():
         parameters.ca_certs = "x"  # type: ignore[misc]
 
 
-# --- ProxySettings -------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("values", "error", "match"),
+    [
+        ({"ca_certs": 1}, TypeError, "ca_certs must be str or PathLike or None, not"),
+        ({"certfile": b"x"}, TypeError, "certfile must be str"),
+        ({"keyfile": True}, TypeError, "keyfile must be str"),
+        ({"ciphers": ["ALL"]}, TypeError, "ciphers must be str or None, not list"),
+        ({"keyfile_password": 1}, TypeError, "keyfile_password must be str or bytes"),
+        ({"cert_reqs": 3}, ValueError, "cert_reqs must be ssl.CERT_NONE, .*, not 3$"),
+        ({"cert_reqs": "none"}, ValueError, "cert_reqs must be ssl.CERT_NONE"),
+        # Not to be taken for "any version".
+        (
+            {"tls_version": ssl.TLSVersion.TLSv1_3},
+            ValueError,
+            "^tls_version must be a constant .*TLSv1_3.* with its minimum_version$",
+        ),
+        ({"tls_version": ssl.PROTOCOL_TLS_SERVER}, ValueError, "for clients"),
+        ({"tls_version": "1.2"}, ValueError, "tls_version must be a constant"),
+    ],
+)
+def test_parameters_that_mean_nothing(values, error, match):
+    with pytest.raises(error, match=match):
+        TLSParameters(**values)
 
 
-def test_proxy_settings_by_keyword():
-    settings = ProxySettings(proxy_type=2, proxy_addr="localhost", proxy_port=1080)
-    assert settings.proxy_args == {
-        "proxy_type": 2,
-        "proxy_addr": "localhost",
-        "proxy_rdns": True,
-        "proxy_username": None,
-        "proxy_password": None,
-        "proxy_port": 1080,
-    }
-    with pytest.raises(TypeError):
-        ProxySettings(2, "localhost")  # type: ignore[misc]
-    assert "secret" not in repr(
-        ProxySettings(proxy_type=2, proxy_addr="a", proxy_password="secret")
-    )
+def test_protocols_to_offer():
+    names = ["x-amzn-mqtt-ca", "mqtt"]
+    parameters = TLSParameters(alpn_protocols=names)
+    assert parameters.alpn_protocols == ("x-amzn-mqtt-ca", "mqtt")
+    assert hash(parameters) == hash(TLSParameters(alpn_protocols=tuple(names)))
+    assert TLSParameters(alpn_protocols=["a" * 255]).alpn_protocols == ("a" * 255,)
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "match"),
+    [
+        ("mqtt", TypeError, "must be a list of names"),
+        (b"mqtt", TypeError, "must be a list of names"),
+        (1, TypeError, "must be a list of names"),
+        ([b"mqtt"], TypeError, "must hold str, not bytes"),
+        ([""], ValueError, "of 1 to 255 ASCII characters, not ''"),
+        (["a" * 256], ValueError, "of 1 to 255 ASCII characters"),
+        (["mqtté"], ValueError, "of 1 to 255 ASCII characters"),
+    ],
+)
+def test_protocols_that_can_not_be_offered(names, error, match):
+    with pytest.raises(error, match=f"^alpn_protocols .*{match}"):
+        TLSParameters(alpn_protocols=names)
 
 
 # --- the shape of aiomqtt 2.5 --------------------------------------------------
@@ -137,7 +167,19 @@ def test_the_parameters_of_client_are_those_of_2_5():
 
 @pytest.mark.parametrize(
     "function",
-    [Client.__init__, Client.publish, Client.subscribe, Client.unsubscribe, Will],
+    [
+        Client.__init__,
+        Client.connected,
+        Client.publish,
+        Client.publish_many,
+        Client.publish_nowait,
+        Client.request,
+        Client.serve,
+        Client.states,
+        Client.subscribe,
+        Client.unsubscribe,
+        Will,
+    ],
     ids=lambda function: function.__qualname__,
 )
 def test_the_annotations_can_be_read_at_run_time(function):

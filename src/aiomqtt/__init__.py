@@ -26,14 +26,35 @@ from .types import Publication
 
 if TYPE_CHECKING:
     from .broker import Broker
+    from .client.authentication import Authenticator
+    from .client.capabilities import Capabilities
+    from .client.durable_async import DurableSession
+    from .client.offline import OfflineQueue
     from .client.pending import PendingMessage
+    from .client.reconnect import Reconnect
+    from .client.redirection import Redirect
+    from .client.redis_session_async import RedisSession
+    from .client.scram import ScramSha256
+    from .client.serving_async import RequestServer
+    from .client.sqlite_session_async import SQLiteSession
+    from .client.states import ConnectionState, StateChange
+    from .client.statistics import ClientStatistics
+    from .client.transaction_async import Transaction
+    from .stores.base import SessionStore, SessionStoreError, StoredReceipt
+    from .streams.parsing import ParsedMessage
+    from .streams.subscription import Stream
 
 __version__ = "2.6.0rc1"
 __version_tuple__: tuple[int, int, int, str] = (2, 6, 0, "rc1")
 
 __all__ = [
+    "Authenticator",
     "Broker",
+    "Capabilities",
     "Client",
+    "ClientStatistics",
+    "ConnectionState",
+    "DurableSession",
     "Message",
     "MessagesIterator",
     "MqttCodeError",
@@ -41,17 +62,31 @@ __all__ = [
     "MqttError",
     "MqttLimitError",
     "MqttReentrantError",
+    "OfflineQueue",
+    "ParsedMessage",
     "PendingMessage",
     "Properties",
     "ProtocolVersion",
     "ProxySettings",
     "Publication",
     "Receipt",
+    "Reconnect",
+    "Redirect",
+    "RedisSession",
+    "RequestServer",
     "ReasonCode",
+    "SQLiteSession",
+    "ScramSha256",
+    "SessionStore",
+    "SessionStoreError",
+    "StoredReceipt",
+    "Stream",
+    "StateChange",
     "SubscribeOptions",
     "TLSParameters",
     "Topic",
     "TopicLike",
+    "Transaction",
     "Wildcard",
     "WildcardLike",
     "Will",
@@ -62,16 +97,38 @@ __all__ = [
 
 
 if not TYPE_CHECKING:
+    # The names that most programs don't need, each with its module: they are imported
+    # on first use.
+    _MODULES = {
+        "Authenticator": ".client.authentication",
+        "Broker": ".broker",
+        "Capabilities": ".client.capabilities",
+        "ClientStatistics": ".client.statistics",
+        "ConnectionState": ".client.states",
+        "DurableSession": ".client.durable_async",
+        "OfflineQueue": ".client.offline",
+        "ParsedMessage": ".streams.parsing",
+        "PendingMessage": ".client.pending",
+        "Reconnect": ".client.reconnect",
+        "Redirect": ".client.redirection",
+        "RedisSession": ".client.redis_session_async",
+        "RequestServer": ".client.serving_async",
+        "SQLiteSession": ".client.sqlite_session_async",
+        "ScramSha256": ".client.scram",
+        "SessionStore": ".stores.base",
+        "SessionStoreError": ".stores.base",
+        "StateChange": ".client.states",
+        "StoredReceipt": ".stores.base",
+        "Stream": ".streams.subscription",
+        "Transaction": ".client.transaction_async",
+    }
 
     def __getattr__(name):
         """Import a name that most programs don't need on its first use."""
-        if name == "Broker":
-            from .broker import Broker
+        module = _MODULES.get(name)
+        if module is None:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        from importlib import import_module
 
-            return Broker
-        if name == "PendingMessage":
-            from .client.pending import PendingMessage
-
-            return PendingMessage
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        return getattr(import_module(module, __name__), name)

@@ -39,9 +39,8 @@ class MqttError(Exception):
         properties: The properties of the packet from the broker that caused the error,
             unchanged: a CONNACK that refused (MQTT 5.0 §3.2.2.3), the DISCONNECT that
             ended the connection (§3.14.2.2), or a PUBACK or PUBREC that refused a
-            message (§3.4.2.2, §3.5.2.2). Among them are `server_reference`, the server
-            to use instead (§4.11), and `user_property`. ``None``: the packet had none,
-            the version is below 5.0, or no such packet came.
+            message (§3.4.2.2, §3.5.2.2), such as `user_property`. ``None``: the packet
+            had none, the version is below 5.0, or no such packet came.
         is_in_session: Whether the message of a failed publish is in the session.
             ``True``: it will be sent when the connection allows it, or when the client
             is entered again, as long as the session exists; publishing it again could
@@ -60,6 +59,14 @@ class MqttError(Exception):
     is_in_session: bool = False
     position: int | None = None
     accepted: int | None = None
+
+    @property
+    def server_reference(self) -> str | None:
+        """The server to use instead (MQTT 5.0 §4.11), as the broker named it.
+
+        It may name several, separated by spaces; ``None``: it named none.
+        """
+        return None if self.properties is None else self.properties.server_reference
 
 
 class MqttCodeError(MqttError):

@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -22,10 +23,14 @@ class SafeLogger(logging.LoggerAdapter[Any]):
 
     Args:
         logger: The logger to use.
+
+    Attributes:
+        context: Attributes that every record gets, by name.
     """
 
     def __init__(self, logger: Logger) -> None:
         super().__init__(logger)
+        self.context: dict[str, object] = {}
         # Called for each chunk of bytes: save a call in between.
         self.__dict__["isEnabledFor"] = logger.isEnabledFor
 
@@ -33,6 +38,8 @@ class SafeLogger(logging.LoggerAdapter[Any]):
         """Log; an exception is reported on stderr."""
         # Report the caller's line, not this one.
         kwargs.setdefault("stacklevel", 2)
+        if self.context:
+            kwargs["extra"] = {**self.context, **kwargs.get("extra", {})}
         try:
             self.logger.log(level, msg, *args, **kwargs)
         except Exception:  # noqa: BLE001
@@ -40,6 +47,33 @@ class SafeLogger(logging.LoggerAdapter[Any]):
                 with suppress(Exception):
                     sys.stderr.write("--- Logging error ---\n")
                     traceback.print_exc(file=sys.stderr)
+
+    def event(
+        self,
+        level: int,
+        event: str,
+        fields: Mapping[str, object],
+        msg: str,
+        *args: object,
+        exc_info: bool = False,
+    ) -> None:
+        """Log what a program may want to recognize, as attributes of the record.
+
+        Args:
+            level: The level.
+            event: What happened, for the attribute ``mqtt_event``.
+            fields: Further attributes; each gets the prefix ``mqtt_``. They must be
+                safe to be logged: no payloads, no secrets.
+            msg: The text, with the places for `args`.
+            *args: The values in the text.
+            exc_info: Whether to log the exception that is being handled.
+        """
+        extra = {f"mqtt_{name}": value for name, value in fields.items()}
+        extra["mqtt_event"] = event
+        # A record without an exception has None, as those of other libraries have.
+        exception = exc_info or None
+        # Report the caller's line, two calls away.
+        self.log(level, msg, *args, exc_info=exception, extra=extra, stacklevel=3)
 
 
 def to_logger(logger: Logger | None, default: logging.Logger) -> SafeLogger:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from .argument_checks import check_type
 from .build import mypyc_attr
 from .payload import PayloadType
 from .properties import Properties
@@ -20,6 +21,34 @@ class EncodedProperties:
 
     def decode(self) -> Properties | None:
         """Decode them."""
+        raise NotImplementedError
+
+
+class PendingAck:
+    """The acknowledgement of a received message, which the program decides on."""
+
+    __slots__ = ()
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the program has acknowledged or refused the message."""
+        raise NotImplementedError
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it can't be decided any more: the connection has ended."""
+        raise NotImplementedError
+
+    def check(self, reason_code: int) -> None:
+        """Check that `decide` can be called, whose errors it raises."""
+        raise NotImplementedError
+
+    def decide(self, reason_code: int) -> None:
+        """Acknowledge the message, or refuse it."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Acknowledge the message, if that is still undecided and possible."""
         raise NotImplementedError
 
 
@@ -50,11 +79,13 @@ class Message:
         "__dict__",
         "__weakref__",
         "carried",
+        "dup",
         "encoded",
         "packet_id",
         "payload",
         "qos",
         "retain",
+        "ticket",
         "topic",
     )
 
@@ -79,6 +110,10 @@ class Message:
         self.carried: Properties | None = properties
         # With NO_PROPERTIES: those that the program has not read.
         self.encoded: EncodedProperties | None = None
+        # None: there is nothing to decide.
+        self.ticket: PendingAck | None = None
+        # The DUP flag.
+        self.dup: bool = False
 
     @property
     def properties(self) -> Properties | None:
@@ -104,6 +139,47 @@ class Message:
     def mid(self, value: int | None) -> None:
         self.packet_id = -1 if value is None else value
 
+    @property
+    def duplicate(self) -> bool:
+        """Whether the broker may have sent it before (DUP, MQTT 5.0 §3.3.1.1).
+
+        ``False``: it has not. ``True``, which the broker says only at QoS 1 and 2: it
+        has sent it on an earlier connection, and does not know whether that arrived.
+        """
+        return self.dup
+
+    def ack(self, reason_code: int = 0) -> None:
+        """Acknowledge the message (MQTT 5.0 §4.3.2, §4.3.3): the program is done.
+
+        It is for messages with QoS 1 or 2 of a client or a stream with ``ack="manual"``
+        or ``ack="processed"``. They may be acknowledged in any order; the broker gets
+        the acknowledgements in the order of the messages (§4.6), when the event loop
+        goes on. It does not wait. Call it in the event loop of the client.
+
+        Args:
+            reason_code: 0: the program has it. From 0x80 on, such as 0x83
+                (Implementation specific error): it refuses the message, and the broker
+                does not send it again (5.0 only, §3.4.2.1).
+
+        Raises:
+            MqttError: It is acknowledged already, or the connection on which it came
+                has ended: then the broker sends it again if the session lasts. This
+                is harmless.
+            ValueError: There is nothing to acknowledge, or no such reason code.
+            TypeError: The reason code is no int.
+        """
+        check_type("reason_code", reason_code, int)
+        if self.ticket is None:
+            if self.qos:
+                msg = (
+                    "the message needs no acknowledgement by the program: the client"
+                    ' did that, unless it is created with ack="manual"'
+                )
+            else:
+                msg = "a message with QoS 0 has no acknowledgement (MQTT 5.0 §4.3.1)"
+            raise ValueError(msg)
+        self.ticket.decide(reason_code)
+
     def __hash__(self) -> int:
         """Return a hash of the object: two messages are never equal."""
         return id(self) >> 4
@@ -122,7 +198,7 @@ class Message:
             self.mid,
             self.properties,
         )
-        return _copied, (self._copied_as(), fields), self.__dict__ or None
+        return _copied, (self._copied_as(), fields, self.dup), self.__dict__ or None
 
     def _copied_as(self) -> "type[Message]":
         return type(self)
@@ -137,8 +213,9 @@ class Message:
         )
 
 
-def _copied(kind: type[Message], fields: tuple[Any, ...]) -> Message:
+def _copied(kind: type[Message], fields: tuple[Any, ...], dup: bool) -> Message:
     # The __init__ of a derived class may take other arguments.
     message: Message = kind.__new__(kind)
     Message.__init__(message, *fields)
+    message.dup = dup
     return message

@@ -1,29 +1,37 @@
 """Types of arguments, and the values that configure a client."""
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
+from os import PathLike
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from .argument_checks import check_type
+from .message import Message
 from .paho import PropertiesLike, SubscribeOptionsLike
 from .payload import PayloadType
+from .proxy_settings import ProxySettings
 from .topic import TopicLike, WildcardLike
 
 __all__ = [
+    "CredentialsSource",
     "ListOf",
     "PayloadType",
     "PropertiesLike",
     "ProxySettings",
     "Publication",
     "PublicationLike",
+    "RequestHandler",
     "SocketOption",
     "SubscribeOptionsLike",
     "SubscribeTopic",
     "Subscription",
+    "TLSContextLike",
     "TLSParameters",
     "UnsubscribeTopic",
     "WebSocketHeaders",
     "Will",
+    "WillSource",
 ]
 
 if TYPE_CHECKING:
@@ -48,6 +56,8 @@ else:
 Subscription: TypeAlias = (
     WildcardLike | tuple[WildcardLike, int] | tuple[WildcardLike, SubscribeOptionsLike]
 )
+# Takes a request and returns the payload of its response; None: there is none.
+RequestHandler: TypeAlias = Callable[[Message], Awaitable[PayloadType] | PayloadType]
 SubscribeTopic: TypeAlias = Subscription | ListOf[Subscription]
 UnsubscribeTopic: TypeAlias = (
     WildcardLike | ListOf[WildcardLike] | tuple[WildcardLike, ...]
@@ -55,6 +65,18 @@ UnsubscribeTopic: TypeAlias = (
 WebSocketHeaders: TypeAlias = (
     dict[str, str] | Callable[[dict[str, str]], dict[str, str]]
 )
+# A context, or a callable that is called for each connection and returns one.
+TLSContextLike: TypeAlias = (
+    ssl.SSLContext
+    | Callable[[], ssl.SSLContext]
+    | Callable[[], Awaitable[ssl.SSLContext]]
+)
+# Returns the user name and the password of a CONNECT.
+CredentialsSource: TypeAlias = Callable[
+    [],
+    Awaitable[tuple[str | None, str | bytes | None]]
+    | tuple[str | None, str | bytes | None],
+]
 # The arguments of socket.setsockopt.
 SocketOption: TypeAlias = tuple[int, int, int | bytes] | tuple[int, int, None, int]
 
@@ -110,9 +132,18 @@ class Will:
     properties: PropertiesLike | None = None
 
 
+WillSource: TypeAlias = Will | Callable[[], Awaitable[Will | None] | Will | None]
+
+
+# The last three stand for one version each; some builds of Python lack their names.
+_TLS_VERSIONS: Final = (None, ssl.PROTOCOL_TLS, ssl.PROTOCOL_TLS_CLIENT, 3, 4, 5)
+
+
 @dataclass(frozen=True)
 class TLSParameters:
-    """The parameters of a TLS connection. The files are read when connecting.
+    """The parameters of a TLS connection.
+
+    The files are read for each connection, outside the event loop.
 
     Args:
         ca_certs: Path of the certificates to trust; ``None``: the system's.
@@ -120,9 +151,18 @@ class TLSParameters:
         keyfile: Path of its private key; ``None``: it is in `certfile`.
         cert_reqs: Whether the broker must show a valid certificate; ``None``:
             `ssl.CERT_REQUIRED`.
-        tls_version: A protocol constant of `ssl`; ``None``: TLS 1.2 and newer.
+        tls_version: `ssl.PROTOCOL_TLSv1_2` for this version alone, or another protocol
+            constant of `ssl`; ``None``: TLS 1.2 and newer.
         ciphers: OpenSSL's cipher list; ``None``: the default.
         keyfile_password: The private key's password; ``None``: not encrypted.
+        alpn_protocols: The names of the protocols to offer (ALPN, RFC 7301), the
+            preferred one first; ``None``: no offer. Brokers that share port 443 with
+            other services need one, such as ``["x-amzn-mqtt-ca"]`` for AWS IoT Core.
+
+    Raises:
+        ValueError: A value is none of those that there are, or a name in
+            `alpn_protocols` is empty, too long or not ASCII.
+        TypeError: A value has a wrong type.
     """
 
     ca_certs: str | None = None
@@ -132,35 +172,46 @@ class TLSParameters:
     tls_version: int | None = None
     ciphers: str | None = None
     keyfile_password: str | None = field(default=None, repr=False)
+    alpn_protocols: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ca_certs", "certfile", "keyfile"):
+            check_type(name, getattr(self, name), str, PathLike, type(None))
+        check_type("ciphers", self.ciphers, str, type(None))
+        check_type("keyfile_password", self.keyfile_password, str, bytes, type(None))
+        if self.cert_reqs not in (None, *ssl.VerifyMode):
+            msg = (
+                "cert_reqs must be ssl.CERT_NONE, ssl.CERT_OPTIONAL or"
+                f" ssl.CERT_REQUIRED, not {self.cert_reqs!r}"
+            )
+            raise ValueError(msg)
+        if self.tls_version not in _TLS_VERSIONS:
+            msg = (
+                "tls_version must be a constant of ssl for clients, such as"
+                f" ssl.PROTOCOL_TLS_CLIENT, not {self.tls_version!r}: to choose the"
+                " lowest version, pass a tls_context with its minimum_version"
+            )
+            raise ValueError(msg)
+        if self.alpn_protocols is not None:
+            # A tuple, so that the parameters have a hash and can't change.
+            names = _to_alpn_names(self.alpn_protocols)
+            object.__setattr__(self, "alpn_protocols", names)
 
 
-class ProxySettings:
-    """A proxy to connect through.
-
-    Args:
-        proxy_type: 1: SOCKS4, 2: SOCKS5, 3: HTTP (the numbers of PySocks).
-        proxy_addr: The proxy's host name or address.
-        proxy_rdns: Whether the proxy resolves the broker's name.
-        proxy_username: The user name for the proxy; ``None``: none.
-        proxy_password: The password for the proxy; ``None``: none.
-        proxy_port: The proxy's port; ``None``: the default of its type.
-    """
-
-    def __init__(
-        self,
-        *,
-        proxy_type: int,
-        proxy_addr: str,
-        proxy_rdns: bool | None = True,
-        proxy_username: str | None = None,
-        proxy_password: str | None = None,
-        proxy_port: int | None = None,
-    ) -> None:
-        self.proxy_args: dict[str, str | int | None] = {
-            "proxy_type": proxy_type,
-            "proxy_addr": proxy_addr,
-            "proxy_rdns": proxy_rdns,
-            "proxy_username": proxy_username,
-            "proxy_password": proxy_password,
-            "proxy_port": proxy_port,
-        }
+def _to_alpn_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of protocols as a tuple, after checking them."""
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        msg = f"alpn_protocols must be a list of names, such as ['mqtt'], not {names!r}"
+        raise TypeError(msg)
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str):
+            msg = f"alpn_protocols must hold str, not {type(name).__name__}"
+            raise TypeError(msg)
+        if not name.isascii() or not 0 < len(name) <= 255:
+            msg = (
+                f"alpn_protocols must hold names of 1 to 255 ASCII characters, not"
+                f" {name!r}"
+            )
+            raise ValueError(msg)
+    return found

@@ -10,15 +10,9 @@ import pytest
 
 import aiomqtt
 from aiomqtt.broker import Authentication, Broker, ClientInfo, Limits, Refusal
+from tests.until import until
 
 SOON = 5.0
-
-
-async def until(condition: Any) -> None:
-    """Let the loop turn until a condition holds."""
-    async with asyncio.timeout(SOON):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0)
 
 
 async def next_payload(client: aiomqtt.Client) -> bytes:
@@ -571,7 +565,7 @@ async def test_garbage_disturbs_nobody():
 
 
 async def test_enhanced_authentication_is_a_conversation(version):
-    """Our client has no authenticator yet: bytes, then."""
+    """In bytes, without our client."""
     if version < 5:
         return
     said: list[bytes | None] = []

@@ -399,6 +399,7 @@ def test_too_many_properties_of_a_connect_are_told():
 MANY = 3 * WORK_PER_TURN
 
 
+# It takes long, and turns count alike in each version: most of these tests have one.
 def world_of_many(version, qos=0):
     """A broker, a listener with many subscriptions to "t", and a speaker."""
     world = World(maximum_subscriptions=MANY + 1, maximum_queued_messages=10 * MANY)
@@ -441,18 +442,18 @@ def test_a_message_for_very_many_subscribers_takes_several_turns(version):
     assert world.state.memory.used <= used + 1000
 
 
-def test_sessions_get_a_message_in_several_turns(version):
+def test_sessions_get_a_message_in_several_turns():
     world = World()
     count = WORK_PER_TURN + 1500
-    listeners = [world.client(version, client_id=f"{n}") for n in range(count)]
+    listeners = [world.client(5, client_id=f"{n}") for n in range(count)]
     for listener in listeners:
         listener.subscribe("t")
-    speaker = world.client(version, client_id="speaker")
+    speaker = world.client(5, client_id="speaker")
     speaker.publish()
     first = [len(listener.read()) for listener in listeners]
     assert sum(first) == WORK_PER_TURN
     # Who leaves in between does without; who comes is not among them.
-    late = world.client(version, client_id="late")
+    late = world.client(5, client_id="late")
     late.subscribe("t")
     listeners[-1].disconnect()
     world.pass_time(1)
@@ -462,16 +463,16 @@ def test_sessions_get_a_message_in_several_turns(version):
     assert late.read() == []
 
 
-def test_messages_for_very_many_subscribers_keep_their_order(version):
+def test_messages_for_very_many_subscribers_keep_their_order():
     """Both the messages of one publisher and those of one topic."""
-    world, listener, speaker = world_of_many(version)
-    other = world.client(version, client_id="other")
+    world, listener, speaker = world_of_many(5)
+    other = world.client(5, client_id="other")
     listener.subscribe("small")
     speaker.send(publish(payload=b"1"), publish(topic="small", payload=b"2"))
     speaker.send(publish(payload=b"3"))
     other.publish(payload=b"4")
     # Another topic of another publisher need not wait.
-    other_one = world.client(version, client_id="another")
+    other_one = world.client(5, client_id="another")
     other_one.publish("small", b"0")
     turns = [payloads(listener.read())]
     while len(turns) < 20:
@@ -494,18 +495,18 @@ def test_messages_for_very_many_subscribers_keep_their_order(version):
     assert big in ([b"4"] * MANY + [b"3"] * MANY, [b"3"] * MANY + [b"4"] * MANY)
 
 
-def test_a_message_reaches_everybody_though_its_publisher_leaves(version):
-    world, listener, speaker = world_of_many(version)
+def test_a_message_reaches_everybody_though_its_publisher_leaves():
+    world, listener, speaker = world_of_many(5)
     speaker.publish()
     speaker.lose()
     assert sum(map(len, received_in_turns(world, listener))) == MANY
 
 
-def test_a_will_comes_after_the_last_message(version):
-    world, listener, _ = world_of_many(version)
+def test_a_will_comes_after_the_last_message():
+    world, listener, _ = world_of_many(5)
     listener.subscribe("will")
     will = WillMessage("will", b"gone")
-    speaker = world.client(version, client_id="mortal", will=will)
+    speaker = world.client(5, client_id="mortal", will=will)
     speaker.publish(payload=b"last")
     speaker.lose()
     turns = received_in_turns(world, listener)

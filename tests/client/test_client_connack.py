@@ -227,6 +227,7 @@ async def test_garbage_before_the_connack(version, garbage):
         client = new_client(server, version)
         error = await fails(client, MqttCodeError)
         assert error.reason_code in (0x81, 0x82)
+        assert f"{server.host}:{server.port}" in error.__notes__[0]
         await works(client)
 
 

@@ -44,7 +44,7 @@ async def test_closed_before_the_connack():
     async with serve(script) as server:
         error = await failure(new_client(server))
     assert documented(str(error)).endswith(
-        "before its CONNACK: does this port expect TLS?"
+        "before its CONNACK: does this port expect TLS, or WebSocket?"
     )
 
 
@@ -66,13 +66,14 @@ async def test_the_other_end_speaks_something_else(version, answer, match):
     async with serve(script) as server:
         error = await failure(new_client(server, version))
     assert match in documented(str(error))
+    assert error.__notes__ == [f"The connection was to {server.host}:{server.port}."]
 
 
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
         (b"\x20\x02\x00\x01\x00\x00", "speaks no TLS: does this port expect it?"),
-        (b"", "ended the TLS handshake: does this port expect TLS?"),
+        (b"", "ended the TLS handshake: does this port expect TLS, or a client"),
     ],
 )
 async def test_tls_to_a_port_without(version, answer, match):
@@ -181,7 +182,10 @@ async def test_a_call_from_a_thread_without_a_loop():
 
 
 def test_a_url_as_the_host_name():
-    for wrong in ("mqtt://broker.example:1884", "broker.example:1884"):
-        with pytest.raises(ValueError, match="hostname='broker.example'") as caught:
+    for wrong, match in (
+        ("mqtt://broker.example:1884", "from_url"),
+        ("broker.example:1884", "hostname='broker.example'"),
+    ):
+        with pytest.raises(ValueError, match=match) as caught:
             Client(wrong)
         documented(str(caught.value).replace("'broker.example:1884'", "NAME"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aiomqtt import Client, Message, MessagesIterator, MqttError, Topic
+from aiomqtt import Client, Message, MessagesIterator, MqttError, Properties, Topic
 from tests.peer import (
     PINGREQ,
     PINGRESP,
@@ -349,6 +349,115 @@ async def test_without_a_bound_nothing_is_discarded(bound):
         assert client.messages.discarded == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        ({"overflow": "drop_newest", "max_queued_incoming_messages": 2}, [b"1", b"2"]),
+        ({"overflow": "drop_oldest", "max_queued_incoming_messages": 2}, [b"4", b"5"]),
+        # 516 bytes of memory for each.
+        ({"overflow": "drop_newest", "max_queued_incoming_bytes": 1100}, [b"1", b"2"]),
+        ({"overflow": "drop_oldest", "max_queued_incoming_bytes": 1100}, [b"4", b"5"]),
+        (
+            {
+                "overflow": "drop_newest",
+                "max_queued_incoming_bytes": 1100,
+                "queue_type": asyncio.LifoQueue,
+            },
+            [b"2", b"1"],
+        ),
+        # Even though their acknowledgements would be up to the program.
+        (
+            {
+                "overflow": "drop_oldest",
+                "max_queued_incoming_messages": 2,
+                "ack": "manual",
+            },
+            [b"4", b"5"],
+        ),
+        # Nothing is discarded, unless that was the program's wish.
+        (
+            {"max_queued_incoming_messages": 2, "ack": "manual"},
+            [b"1", b"2", b"3", b"4", b"5"],
+        ),
+        (
+            {"max_queued_incoming_messages": 2, "overflow": "pause"},
+            [b"1", b"2", b"3", b"4", b"5"],
+        ),
+        (
+            {
+                "max_queued_incoming_messages": 2,
+                "overflow": "pause",
+                "queue_type": asyncio.LifoQueue,
+            },
+            [b"5", b"4", b"3", b"2", b"1"],
+        ),
+        ({"max_queued_incoming_bytes": 1100}, [b"1", b"2", b"3", b"4", b"5"]),
+    ],
+)
+async def test_the_program_says_what_happens_above_its_bounds(arguments, kept):
+    """A single read brings more than a bound, and pausing can only stop the next."""
+
+    async def script(peer):
+        await accept(peer, 5)
+        peer.send(
+            b"".join(
+                publish_bytes("t", b"%d" % number, 1, number, 5)
+                for number in range(1, 6)
+            )
+        )
+        for _ in range(5):
+            await peer.expect(PUBACK)
+        await goodbye(peer)
+
+    if arguments.get("ack"):
+        arguments["properties"] = Properties(receive_maximum=10)
+    async with serve(script) as server, new_client(server, 5, **arguments) as client:
+        messages = []
+        async with asyncio.timeout(10):
+            messages.append(await anext(client.messages))
+            # What came first is taken after all have come.
+            while len(client.messages) + client.messages.discarded < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            messages += [
+                await anext(client.messages) for _ in range(len(client.messages))
+            ]
+        if arguments.get("ack"):
+            for message in messages:
+                message.ack()
+        assert [message.payload for message in messages] == kept
+        assert client.messages.discarded == 5 - len(kept)
+
+
+async def test_the_programs_bound_in_bytes_holds_the_broker_back():
+    """Need 9: what waits stays at the bound, and all of it arrives."""
+    count, size, bound = 2000, 20_000, 1024 * 1024
+
+    async def script(peer):
+        await accept(peer)
+        for number in range(count):
+            peer.send(publish_bytes("t", number.to_bytes(2, "big") + bytes(size)))
+            await peer.drain()
+        await goodbye(peer)
+
+    async with (
+        serve(script) as server,
+        new_client(server, max_queued_incoming_bytes=bound) as client,
+    ):
+        most = taken = 0
+        async with asyncio.timeout(60):
+            while taken < count:
+                message = await anext(client.messages)
+                assert message.payload[:2] == taken.to_bytes(2, "big")
+                taken += 1
+                if not taken % 20:
+                    # Slower than the broker.
+                    await asyncio.sleep(0.001)
+                most = max(most, len(client.messages))
+        # What one read has besides: 256 KiB.
+        assert most * size < bound + 2 * 256 * 1024
+        assert client.messages.discarded == 0
+
+
 def with_few_messages(client):
     """The same client, which reads on until 100 messages wait and not 65,536."""
     client._stream.maximum_messages = 100
@@ -446,11 +555,12 @@ async def test_trap_9_a_full_queue_does_not_stop_the_pings():
 
 async def test_a_pingresp_that_can_not_be_read_ends_the_connection():
     """The program takes nothing, and the PINGRESP is behind more than it may hold."""
-    count = 5000
+    # Five times the bound is more than 10 MiB above it.
+    count, size = 1000, 30_000
 
     async def script(peer):
         await accept(peer)
-        peer.send(publish_bytes("t", bytes(1000)) * count)
+        peer.send(publish_bytes("t", bytes(size)) * count)
         await peer.expect(PINGREQ)
         peer.packet(PINGRESP << 4)
         await gone(peer)
@@ -462,8 +572,8 @@ async def test_a_pingresp_that_can_not_be_read_ends_the_connection():
         calls: Any = client._calls
         await within(calls.driver.closed)
         waiting = len(client.messages)
-        # Five times the bound, and what one read has besides: 256 KiB.
-        assert 500 < waiting < 500 + 300
+        # And what one read has besides: 256 KiB.
+        assert 500 < waiting < 520
         assert len(await take(client, waiting)) == waiting
         with pytest.raises(MqttError) as caught:
             await anext(client.messages)

@@ -154,6 +154,7 @@ async def test_a_receipt_of_a_dropped_message_says_so(level):
         for receipt in receipts:
             assert receipt.done()
             assert receipt.reason_code is None
+            assert receipt.outcome == "dropped"
             with pytest.raises(MqttError, match="dropped from the session"):
                 await receipt
         async with client:

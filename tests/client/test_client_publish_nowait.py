@@ -37,8 +37,10 @@ async def test_a_receipt_is_done_when_the_flow_is(version, qos):
         assert isinstance(receipt, Receipt)
         assert receipt.done() is (qos == 0)
         assert receipt.reason_code is None
+        assert receipt.outcome == (None if qos else "delivered")
         await within(receipt)
         assert receipt.done()
+        assert receipt.outcome == "delivered"
         assert receipt.reason_code == (0 if qos else None)
         # Again, and from several tasks, as late as one likes.
         await within(receipt)
@@ -121,6 +123,7 @@ async def test_a_refusal_raises_with_code_and_reason(caplog, awaited):
         await within(anext(client.messages))
         assert receipt.done()
         assert receipt.reason_code == 0x87
+        assert receipt.outcome == "refused"
         for waiting in (task or receipt, receipt):
             with pytest.raises(MqttCodeError, match="Not authorized: no") as caught:
                 await within(waiting)
@@ -318,6 +321,7 @@ async def test_the_end_of_the_connection_wakes_those_who_wait():
                 await within(waiting)
             # The session ended with its connection.
             assert receipt.done()
+            assert receipt.outcome == "session lost"
             with pytest.raises(MqttError, match="session ended"):
                 await within(receipt)
             raise MqttError
@@ -348,6 +352,7 @@ async def test_in_a_session_that_lasts_a_receipt_goes_on_with_the_next(level):
                     await within(receipt)
                 raise MqttError
         assert not receipt.done()
+        assert receipt.outcome is None
         with pytest.raises(MqttCodeError, match="not currently connected"):
             await receipt
         async with client:

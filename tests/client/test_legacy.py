@@ -85,7 +85,7 @@ async def test_the_client_of_paho():
     client = Client("broker.example", transport="websockets")
     with deprecated():
         client._client.ws_set_options("/other", {"A": "1"})
-    target: Any = client._target
+    target: Any = client._addresses.targets[0]
     assert (target.websocket_path, target.websocket_headers) == ("/other", {"A": "1"})
     with pytest.raises(AttributeError, match="no paho-mqtt beneath"):
         paho.max_inflight_messages_set(3)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.brokers import Broker
-from tests.certificates import Certificates, make_certificates
+from tests.certificates import Certificates
 from tests.integration.programs import start, stop
 from tests.own_broker import OwnBroker
 
@@ -28,11 +28,6 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
     """Choose the broker of a test."""
     kind: str = request.param
     return kind
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
@@ -150,3 +145,23 @@ def pytest_runtest_makereport(item: Any) -> Any:
             if isinstance(value, Broker | OwnBroker):
                 report.sections.append((f"log of {name}", value.log[-4000:]))
     return report
+
+
+# With a window, mosquitto mixes up QoS 1 and 2 on the way to a subscriber.
+WITHOUT_WINDOW = """
+max_inflight_messages 0
+max_queued_messages 0
+log_type none
+log_type error
+"""
+
+
+@pytest.fixture
+def quiet_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A mosquitto that keeps the order, any number of messages, and no log."""
+    directory = tmp_path / "broker"
+    directory.mkdir()
+    one = Broker(directory, settings=WITHOUT_WINDOW)
+    one.start()
+    yield one
+    one.stop()

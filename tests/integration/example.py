@@ -1,11 +1,13 @@
 """Runs a program with the documentation's broker at a port of loopback.
 
     python example.py PORT FILE [fragment]
+    python example.py PORT FILE application WEB_PORT
 
 The program is not changed: the names of its broker resolve to loopback, as if the
 machine's resolver said so, and no other name resolves at all. PORT is where port 1883
 leads to; `1883=40001,8883=40002` is for more than one. A fragment, which is
-not a program of its own, finds what its text takes for granted.
+not a program of its own, finds what its text takes for granted. The `app` of a web
+application is served at WEB_PORT of loopback.
 """
 
 import ast
@@ -22,10 +24,10 @@ from typing import Any
 import aiomqtt
 
 HOST = "test.mosquitto.org"
-HOSTS = (HOST, "localhost")
+HOSTS = (HOST, "localhost", "broker.local")
 
 
-def main(ports: str, file: str, kind: str = "program") -> None:
+def main(ports: str, file: str, kind: str = "program", web_port: str = "") -> None:
     leads_to = {
         int(port): int(target)
         for port, _, target in (
@@ -57,6 +59,19 @@ def main(ports: str, file: str, kind: str = "program") -> None:
     result = eval(code, names)
     if inspect.iscoroutine(result):
         asyncio.run(result)
+    if kind == "application":
+        serve(names["app"], int(web_port))
+
+
+def serve(app: Any, port: int) -> None:
+    """Serve a web application, until Ctrl-C."""
+    import uvicorn
+
+    # The loop of asyncio is the one that resolves names as this program wants it.
+    config = uvicorn.Config(app, loop="asyncio", log_level="error")
+    # It accepts from now on, and answers when the application has started.
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 async def application() -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import itertools
-import time
 from typing import Any
 
 import aiomqtt
 from tests.brokers import Broker
 from tests.own_broker import OwnBroker
+from tests.until import until
 
 # For what should be there at once, in seconds.
 SOON = 10.0
@@ -90,7 +90,8 @@ async def nothing_more(client: aiomqtt.Client) -> None:
 
 async def until_logged(broker: Broker | OwnBroker, text: str, count: int = 1) -> None:
     """Wait until the broker has logged a text so many times."""
-    deadline = time.monotonic() + SOON
-    while broker.log.count(text) < count:
-        assert time.monotonic() < deadline, f"the broker did not log {text!r}"
-        await asyncio.sleep(0.02)
+    await until(
+        lambda: broker.log.count(text) >= count,
+        SOON,
+        lambda: f"the broker did not log {text!r}",
+    )

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiomqtt
-from tests.broker.scenarios.talker import until
 from tests.ports import free_port
+from tests.until import until
 
 CONFIGURATION = """\
 listener {port} 127.0.0.1

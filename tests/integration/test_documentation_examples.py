@@ -9,12 +9,13 @@ as-is" is held here.
 """
 
 import asyncio
+import contextlib
+import http.client
 import re
 import signal
 import subprocess
 import sys
 import tarfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,9 +27,11 @@ from tests.brokers import Broker
 from tests.integration.programs import SOON, start
 from tests.once import made_once
 from tests.own_broker import OwnBroker
+from tests.ports import free_port
+from tests.until import until
 
-# The documentation is downloaded.
-pytestmark = pytest.mark.timeout(300)
+# The documentation is downloaded. Each example is a process, on asyncio.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.once("compiled")]
 
 DISTRIBUTION = "aiomqtt==2.5.1"
 
@@ -51,13 +54,44 @@ class Example:
     # After `messages` the broker goes away and comes back, and sends them again.
     restarts: bool = False
     raises: str = ""
-    skipped: str = ""
+    # A web application, which publishes when it is asked for a page.
+    serves: bool = False
     # Printed in no particular order.
     unordered: bool = False
 
 
 PUBLISHES = Example(publishes=(OUTSIDE,), ends=True)
 LISTENS = Example(1, (OUTSIDE, ("temperature/x", "2")), ("b'28.4'", "b'2'"))
+APPLICATION = Example(
+    1, prints=("b'0.38'",), publishes=(("humidity/outside", "0.38"),), serves=True
+)
+
+# With Starlette, as that page's tip says: the client is in the state of the lifespan.
+STARLETTE = """
+import asyncio
+from contextlib import asynccontextmanager
+import aiomqtt
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+@asynccontextmanager
+async def lifespan(app):
+    async with aiomqtt.Client("test.mosquitto.org") as client:
+        await client.subscribe("humidity/#")
+        yield {"client": client}
+
+
+async def publish(request):
+    client = request.state.client
+    await client.publish("humidity/outside", 0.38)
+    print((await anext(client.messages)).payload)
+    return Response()
+
+
+app = Starlette(lifespan=lifespan, routes=[Route("/", publish)])
+"""
 
 # By page, in the order of the page.
 EXAMPLES: dict[str, list[Example]] = {
@@ -67,7 +101,7 @@ EXAMPLES: dict[str, list[Example]] = {
         Example(publishes=(("application/ran", "yes"),), ends=True, fragment=True),
     ],
     "docs/alongside-fastapi-and-co.md": [
-        Example(skipped="needs a web framework, FastAPI"),
+        APPLICATION,
     ],
     "docs/connecting-to-the-broker.md": [
         PUBLISHES,
@@ -194,13 +228,25 @@ def test_no_example_is_lost(texts):
 
 @pytest.mark.parametrize(("page", "number"), CASES)
 async def test_the_example_runs_unchanged(texts, start_broker, tmp_path, page, number):
-    example = EXAMPLES[page][number]
-    if example.skipped:
-        pytest.skip(example.skipped)
     file = tmp_path / "example.py"
     file.write_text(texts[page][number])
-    async with Running(example, file, await start_broker()) as running:
+    async with Running(EXAMPLES[page][number], file, await start_broker()) as running:
         await running.do_what_it_is_for()
+
+
+async def test_with_starlette(start_broker, tmp_path):
+    file = tmp_path / "example.py"
+    file.write_text(STARLETTE)
+    async with Running(APPLICATION, file, await start_broker()) as running:
+        await running.do_what_it_is_for()
+
+
+def get_page(port: int) -> None:
+    """Ask a web server on loopback for its main page."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2 * SOON)
+    connection.request("GET", "/")
+    with contextlib.closing(connection):
+        assert connection.getresponse().status == 200
 
 
 class Running:
@@ -220,6 +266,9 @@ class Running:
             *(str(runner), str(broker.port), str(file)),
             *(["fragment"] if example.fragment else []),
         ]
+        self.web_port = free_port() if example.serves else 0
+        if example.serves:
+            self.command += ["application", str(self.web_port)]
 
     async def __aenter__(self) -> Self:
         self.listener = aiomqtt.Client(self.broker.host, self.broker.port)
@@ -246,20 +295,21 @@ class Running:
         return self.output.read_text().splitlines()
 
     async def until(self, what: str, condition: Any) -> None:
-        deadline = time.monotonic() + 2 * SOON
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(
-                    f"the example did not {what}\nprinted: {self.printed}\n"
-                    f"errors: {self.errors.read_text()}\nbroker: {self.log[-2000:]}"
-                )
-            await asyncio.sleep(0.02)
+        def describe() -> str:
+            return (
+                f"the example did not {what}\nprinted: {self.printed}\n"
+                f"errors: {self.errors.read_text()}\nbroker: {self.log[-2000:]}"
+            )
+
+        await until(condition, 2 * SOON, describe)
 
     async def do_what_it_is_for(self) -> None:
         example = self.example
         received = asyncio.create_task(self.receive(len(example.publishes)))
         if example.subscribes:
             await self.feed()
+        if example.serves:
+            await asyncio.to_thread(get_page, self.web_port)
         if example.restarts:
             await self.until("print", lambda: len(self.printed) == 1)
             await self.listener.__aexit__(None, None, None)

@@ -24,6 +24,7 @@ from aiomqtt.testing import (
     SUBACK,
     SUBSCRIBE,
     FaultProxy,
+    NetworkConditions,
 )
 from tests.integration.conftest import AnyBroker
 from tests.integration.programs import SOON, client_of, unique
@@ -123,7 +124,11 @@ async def test_the_flow_when_nothing_breaks(broker, version):
         assert (proxy.connections, proxy.triggered) == (1, 0)
 
 
-@pytest.mark.parametrize("fault", ["cut", "reset", "truncate"])
+# How a connection breaks has nothing to do with the version.
+@pytest.mark.parametrize(
+    ("version", "fault"),
+    [(3, "cut"), (4, "cut"), (5, "cut"), (5, "reset"), (5, "truncate")],
+)
 async def test_exactly_once_wherever_the_connection_breaks(broker, version, fault):
     for when, sender, number in boundaries():
         if fault == "truncate" and when == "after":
@@ -161,3 +166,20 @@ async def test_a_stalled_broker_is_waited_for(broker, version):
         assert not proxy.packets[CLIENT, PUBREL] > 1
         proxy.resume()
         assert await conversation == EXPECTED
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_exactly_once_over_a_bad_network(broker, version, seed):
+    conditions = NetworkConditions(
+        latency=0.002,
+        jitter=0.004,
+        upload=20_000,
+        download=20_000,
+        stall_interval=0.2,
+        stall_duration=0.05,
+    )
+    async with FaultProxy(
+        broker.host, broker.port, seed=seed, conditions=conditions
+    ) as proxy:
+        proxy.after(BROKER).with_probability(0.1).reset()
+        assert await converse(broker, proxy, version) == EXPECTED

@@ -1,18 +1,11 @@
 """The first command of the README, and each of its examples."""
 
 import asyncio
-import contextlib
-import os
 import re
 import shutil
-import signal
 import ssl
 import subprocess
 import sys
-import textwrap
-import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -20,122 +13,39 @@ import aiomqtt
 from aiomqtt.broker import Broker
 from tests.certificates import Certificates
 from tests.documentation import ROOT, blocks
-from tests.integration.programs import SOON
+from tests.integration.page_examples import (
+    CONNECT,
+    CONNECTED,
+    PUBLISH,
+    listening,
+    received,
+    running,
+    subscribed,
+    to_program,
+)
+from tests.integration.programs import SOON, until_logged
+from tests.own_broker import server_context
+from tests.ports import free_port
+from tests.proxies import Microsocks
+
+# In CI. tests/everywhere.txt lists the program that is to run everywhere.
+pytestmark = pytest.mark.once("pure")
 
 PROGRAM = ROOT / "examples" / "temperature.py"
-RUNNER = Path(__file__).with_name("example.py")
 
-FIRST, RECONNECT, LOGGING, CREDENTIALS, TLS, WEBSOCKET, UNIX, MANY = range(8)
-VERSION_5, BROKER, PYTEST = range(8, 11)
+FIRST, RECONNECT, LOGGING, CREDENTIALS, TLS, WAYS, MANY = range(7)
+VERSION_5, BROKER, PYTEST = range(7, 10)
 
-# Around an example that is no program of its own, and what makes a connected client.
-AROUND = """
-import asyncio, logging, os, ssl
-import aiomqtt
-async def main():
-{body}
-asyncio.run(main())
-"""
-CONNECTED = 'async with aiomqtt.Client("localhost") as client:'
-PUBLISH = 'await client.publish("example/ran", "yes", qos=1)'
-CONNECT = f"async with client:\n    {PUBLISH}"
+
+def program(number: int, *, within: str = "", then: str = "") -> str:
+    """Return the text of an example, as a program."""
+    return to_program(blocks("README.md")[number], within=within, then=then)
 
 
 @pytest.fixture
 def anyio_backend():
     """One loop for the test is enough: the examples choose their own."""
     return "asyncio", {"debug": True}
-
-
-def program(number: int, *, within: str = "", then: str = "") -> str:
-    """The text of an example, and what it takes to run it."""
-    text = blocks("README.md")[number]
-    if "asyncio.run(" in text:
-        return text
-    body = f"{text}\n{then}\n"
-    if within:
-        body = f"{within}\n{textwrap.indent(body, '    ')}"
-    return AROUND.format(body=textwrap.indent(body, "    "))
-
-
-class Program:
-    """An example that runs, as its user sees it."""
-
-    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
-        self.process = process
-        self._errors = errors
-
-    @property
-    def errors(self) -> str:
-        return self._errors.read_text()
-
-    async def line(self) -> str:
-        """The next line that it prints; empty when it has ended."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(2 * SOON):
-            return (await self.process.stdout.readline()).decode().rstrip()
-
-    async def interrupt(self) -> None:
-        """Press Ctrl-C, and wait for its end."""
-        self.process.send_signal(signal.SIGINT)
-        await self.end()
-        assert self.errors.splitlines()[-1] == "KeyboardInterrupt"
-
-    async def end(self) -> int:
-        async with asyncio.timeout(2 * SOON):
-            return await self.process.wait()
-
-
-@contextlib.asynccontextmanager
-async def running(
-    text: str, directory: Path, ports: dict[int, int], **environment: str
-) -> AsyncIterator[Program]:
-    """Run a program whose broker is at these ports."""
-    file = directory / "example.py"
-    file.write_text(text)
-    errors = directory / "errors"
-    leads_to = ",".join(f"{port}={target}" for port, target in ports.items())
-    options = ("-X", "dev", "-W", "error", "-u")
-    with errors.open("wb") as writing:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *options, str(RUNNER), leads_to, str(file)),
-            cwd=directory,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=writing,
-        )
-    try:
-        yield Program(process, errors)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-@contextlib.asynccontextmanager
-async def listening(broker: Broker) -> AsyncIterator[aiomqtt.Client]:
-    """A client that gets all that is published."""
-    async with aiomqtt.Client(broker.name, transport="memory") as client:
-        await client.subscribe("#", qos=1)
-        yield client
-
-
-async def received(client: aiomqtt.Client, count: int) -> list[tuple[str, str]]:
-    messages: list[tuple[str, str]] = []
-    async with asyncio.timeout(2 * SOON):
-        while len(messages) < count:
-            message = await anext(client.messages)
-            messages.append((str(message.topic), message.payload.decode()))
-    return messages
-
-
-async def subscribed(broker: Broker) -> None:
-    """Wait until somebody has subscribed."""
-    deadline = time.monotonic() + 2 * SOON
-    while not broker.statistics.subscriptions:
-        assert time.monotonic() < deadline, "nobody has subscribed"
-        await asyncio.sleep(0.02)
 
 
 # --- the first command ------------------------------------------------------------
@@ -203,18 +113,36 @@ async def test_the_first_program(tmp_path):
 
 
 async def test_staying_connected(tmp_path):
-    async with Broker() as broker:
+    async with Broker(port=free_port()) as broker:
         text, ports = program(RECONNECT), {1883: broker.port}
         async with running(text, tmp_path, ports) as example:
             await subscribed(broker)
             broker.publish("temperature/outside", "28.4", qos=1)
             assert await example.line() == "temperature/outside 28.4"
-            broker.abort()
-            assert (await example.line()).endswith("; reconnecting in 3 seconds")
-            # It is not there, and gets this all the same.
+            # A restart: it has forgotten everything.
+            await broker.stop()
+            broker.clear()
+            await broker.start()
+            await subscribed(broker)
             broker.publish("temperature/outside", "28.5", qos=1)
             assert await example.line() == "temperature/outside 28.5"
             await example.interrupt()
+
+
+async def test_staying_connected_with_mosquitto(tmp_path, private_mosquitto):
+    broker = private_mosquitto
+    text = program(RECONNECT)
+    assert len(text.splitlines()) == 12
+    async with running(text, tmp_path, {1883: broker.port}) as example:
+        for payload in ("28.4", "28.5", "28.6"):
+            # Each of them subscribes: for the first time, or again.
+            await until_logged(broker, "Received SUBSCRIBE", int(payload[-1]) - 3)
+            async with aiomqtt.Client(broker.host, broker.port) as client:
+                await client.publish("temperature/outside", payload, qos=1)
+            assert await example.line() == f"temperature/outside {payload}"
+            broker.stop()
+            broker.start()
+        await example.interrupt()
 
 
 async def test_logging(tmp_path):
@@ -253,22 +181,30 @@ async def test_tls(tmp_path, certificates: Certificates):
             assert (await example.end(), example.errors) == (0, "")
 
 
-async def test_websocket(tmp_path):
-    async with Broker() as broker, listening(broker) as client:
-        listener = await broker.listen(websocket=True)
-        text, ports = program(WEBSOCKET, then=CONNECT), {9001: listener.port}
-        async with running(text, tmp_path, ports) as example:
-            assert await received(client, 1) == [("example/ran", "yes")]
-            assert (await example.end(), example.errors) == (0, "")
-
-
-async def test_a_unix_socket(tmp_path):
-    async with Broker() as broker, listening(broker) as client:
-        await broker.listen_unix(str(tmp_path / "mosquitto.sock"))
-        text, ports = program(UNIX, then=CONNECT), {1883: broker.port}
-        async with running(text, tmp_path, ports) as example:
-            assert await received(client, 1) == [("example/ran", "yes")]
-            assert (await example.end(), example.errors) == (0, "")
+async def test_the_ways_to_the_broker(tmp_path, certificates: Certificates):
+    shutil.copy(certificates.ca_file, tmp_path / "ca.crt")
+    context = server_context(certificates.server)
+    proxy = Microsocks(tmp_path)
+    proxy.start()
+    try:
+        async with Broker() as broker, listening(broker) as client:
+            await broker.listen_unix(str(tmp_path / "mosquitto.sock"))
+            with_tls = await broker.listen(ssl_context=context)
+            websocket = await broker.listen(ssl_context=context, websocket=True)
+            ports = {1080: proxy.port, 8081: websocket.port, 8883: with_tls.port}
+            ways = blocks("README.md")[WAYS].split("\n\n")
+            assert len(ways) == 5
+            for way in ways:
+                # The first of the several brokers refuses. The proxy resolves the
+                # broker's port itself.
+                text = way.replace("1883", str(broker.port))
+                text = to_program(text, then=CONNECT)
+                ports |= {1883: free_port(), 1884: broker.port}
+                async with running(text, tmp_path, ports) as example:
+                    assert await received(client, 1) == [("example/ran", "yes")]
+                    assert (await example.end(), example.errors) == (0, "")
+    finally:
+        proxy.stop()
 
 
 async def test_many_messages(tmp_path):
@@ -310,7 +246,7 @@ def test_the_example_for_pytest_is_run_with_those_of_the_fixtures():
 
 
 def test_no_example_is_left_out():
-    assert len(blocks("README.md")) == 11
+    assert len(blocks("README.md")) == 10
 
 
 def test_the_version_to_ask_pip_for():

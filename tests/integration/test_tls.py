@@ -1,9 +1,7 @@
 """TLS over TCP, against a broker with certificates of our own authority."""
 
 import asyncio
-import socket
 import ssl
-import threading
 from typing import Any
 
 import pytest
@@ -11,8 +9,6 @@ import pytest
 import aiomqtt
 from tests.certificates import Certificates
 from tests.integration.programs import client_of, payloads, unique
-
-BLOCKING = ["load_cert_chain", "load_default_certs", "load_verify_locations"]
 
 
 @pytest.fixture(params=["mosquitto", "own"])
@@ -66,6 +62,19 @@ async def test_with_a_context(broker, version):
 async def test_by_host_name(broker):
     client = aiomqtt.Client("localhost", broker.tls_port, tls_params=trusting(broker))
     await round_trip(client)
+
+
+async def test_large_payloads_both_ways(broker, version):
+    """Each way 8 MiB, at the same time."""
+    payload, topic = bytes(range(256)) * (4 << 12), unique("large")
+    params = trusting(broker)
+    async with client_of(
+        broker, version, port=broker.tls_port, tls_params=params, timeout=60
+    ) as client:
+        await client.subscribe(topic, 1)
+        publishing = [client.publish(topic, payload, 1) for _ in range(2)]
+        await asyncio.gather(*publishing)
+        assert await payloads(client, 2) == [payload, payload]
 
 
 # --- what is not trusted ------------------------------------------------------------
@@ -201,63 +210,3 @@ async def test_a_changed_file_counts_from_the_next_connection(
     await failure(client)
     authority.write_bytes(broker.ca_file.read_bytes())
     await round_trip(client)
-
-
-# --- the loop is never blocked ------------------------------------------------------
-
-
-async def test_certificates_are_loaded_off_the_loop(broker, certificates, monkeypatch):
-    loop_thread = threading.get_ident()
-    called: set[str] = set()
-
-    def off_the_loop(owner: Any, name: str) -> None:
-        real = getattr(owner, name)
-
-        def guarded(*args: Any, **options: Any) -> Any:
-            assert threading.get_ident() != loop_thread, f"{name} blocks the loop"
-            called.add(name)
-            return real(*args, **options)
-
-        monkeypatch.setattr(owner, name, guarded)
-
-    for name in BLOCKING:
-        off_the_loop(ssl.SSLContext, name)
-    off_the_loop(socket, "getaddrinfo")
-    params = trusting(
-        broker,
-        certfile=str(certificates.client.certificate),
-        keyfile=str(certificates.client.key),
-        keyfile_password=certificates.client_key_password,
-    )
-    client = aiomqtt.Client("localhost", broker.mutual_tls_port, tls_params=params)
-    await round_trip(client)
-    assert called >= {"load_cert_chain", "load_verify_locations"}
-    system = aiomqtt.TLSParameters()
-    await failure(client_of(broker, port=broker.tls_port, tls_params=system))
-    assert "load_default_certs" in called
-
-
-async def test_slow_files_hold_nobody_up(broker, monkeypatch):
-    """While the certificates are read, and the name is resolved, the loop turns."""
-    let_go = threading.Event()
-    turns = 0
-
-    def slow(real: Any) -> Any:
-        def wait(*args: Any, **options: Any) -> Any:
-            assert let_go.wait(10), "the loop did not turn"
-            return real(*args, **options)
-
-        return wait
-
-    name = "load_verify_locations"
-    monkeypatch.setattr(ssl.SSLContext, name, slow(getattr(ssl.SSLContext, name)))
-    monkeypatch.setattr(socket, "getaddrinfo", slow(socket.getaddrinfo))
-    client = aiomqtt.Client("localhost", broker.tls_port, tls_params=trusting(broker))
-    entering = asyncio.create_task(client.__aenter__())
-    while turns < 100:
-        await asyncio.sleep(0)
-        turns += 1
-    assert not entering.done()
-    let_go.set()
-    await entering
-    await client.__aexit__(None, None, None)

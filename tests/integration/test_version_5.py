@@ -454,3 +454,57 @@ async def test_the_brokers_receive_maximum_is_kept(start_broker):
         elif "Sending PUBCOMP to three" in line:
             in_flight -= 1
     assert (most, in_flight) == (3, 0)
+
+
+async def test_a_method_that_the_broker_does_not_know(broker):
+    """No broker here has enhanced authentication: each refuses it as it should."""
+    client = client_of(broker, 5, authenticator=aiomqtt.ScramSha256("user", "pencil"))
+    with pytest.raises(aiomqtt.MqttConnectError) as raised:
+        await client.__aenter__()
+    assert raised.value.rc == 0x8C  # §4.12 [MQTT-4.12.0-1]
+
+
+# --- requests and responses ----------------------------------------------------
+
+
+async def test_a_hundred_concurrent_requests_are_answered(broker):
+    service = unique("service")
+
+    async def answer(message: aiomqtt.Message) -> bytes:
+        await asyncio.sleep(0)
+        return b"re: " + message.payload
+
+    async with (
+        client_of(broker, 5) as server,
+        client_of(broker, 5) as client,
+        server.serve(f"{service}/+", answer, concurrency=20) as serving,
+    ):
+        replies = await asyncio.gather(
+            *(client.request(f"{service}/{n % 9}", str(n), n % 3) for n in range(100))
+        )
+        for number, reply in enumerate(replies):
+            assert reply.payload == f"re: {number}".encode()
+        assert serving.failed == 0
+        assert client.statistics.replies_ignored == 0
+        assert len(client.messages) == 0
+
+
+async def test_a_session_that_lasts_gathers_no_replies(broker):
+    service = unique("service")
+    keep = aiomqtt.Properties(session_expiry_interval=60)
+    client = client_of(broker, 5, identifier=unique("client"), properties=keep)
+    async with client_of(broker, 5) as server:
+        await server.subscribe(service, 1)
+        async with client:
+            with pytest.raises(aiomqtt.MqttError):
+                await client.request(service, b"?", timeout=0.1)
+        await server.respond(await anext(server.messages), b"late")
+        async with client:
+            assert client.session_present
+            await client.publish("end", b"", 1)
+            assert client.statistics.subscriptions <= 1
+            assert len(client.messages) == 0
+            assert client.statistics.replies_ignored == 0
+            request = asyncio.get_running_loop().create_task(client.request(service))
+            await server.respond(await anext(server.messages), b"in time")
+            assert (await request).payload == b"in time"

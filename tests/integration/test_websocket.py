@@ -5,28 +5,28 @@ import asyncio
 import pytest
 
 import aiomqtt
-from tests.brokers import Broker
+from tests.brokers import start_on_ports
 from tests.integration.programs import payloads
-from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory, certificates):
     """The ports of the plain and of the secure listener."""
-    plain, secure = free_port(), free_port()
-    broker = Broker(
+    broker, ports = start_on_ports(
         tmp_path_factory.mktemp("websocket"),
-        settings=f"""
-listener {plain} 127.0.0.1
+        2,
+        lambda ports: (
+            f"""
+listener {ports[0]} 127.0.0.1
 protocol websockets
-listener {secure} 127.0.0.1
+listener {ports[1]} 127.0.0.1
 protocol websockets
 certfile {certificates.server.certificate}
 keyfile {certificates.server.key}
-""",
+"""
+        ),
     )
-    broker.start()
-    yield plain, secure
+    yield ports
     broker.stop()
 
 

@@ -83,6 +83,14 @@ async def test_a_name_that_there_is_not():
         await within(Client("no-such-host.invalid").__aenter__())
 
 
+@pytest.mark.parametrize("name", ["a" * 64, "a..b"])
+async def test_a_name_that_there_can_not_be(name):
+    # Each event loop has its own way to find out.
+    meanings = "the host name (is malformed: its parts must have|can't be resolved)"
+    with pytest.raises(MqttError, match=meanings):
+        await within(Client(name).__aenter__())
+
+
 # --- the race --------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from aiomqtt import Client, MqttError, TLSParameters
+from aiomqtt.client.causes import to_action
 from aiomqtt.net.target import UnixTarget
 from aiomqtt.net.unix import open_unix
 from aiomqtt.testing.raw_peer import RawServer
@@ -56,6 +57,7 @@ async def failure(path: str, **options: Any) -> str:
     with pytest.raises(MqttError) as caught:
         await within(new_client(path, **options).__aenter__())
     assert isinstance(caught.value.__cause__, OSError)
+    assert to_action(caught.value, "raise") == "retry"
     said = str(caught.value)
     start = f"Could not connect to unix:{path}: "
     assert said.startswith(start)
@@ -238,4 +240,4 @@ def test_arguments_that_need_a_network(path, options):
 
 
 def test_the_port_is_ignored(path):
-    assert str(new_client(path, port=0)._target) == f"unix:{path}"
+    assert str(new_client(path, port=0)._addresses.targets[0]) == f"unix:{path}"

@@ -12,7 +12,7 @@ from aiomqtt.protocol.changes import (
     restore,
     store,
 )
-from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT, Delivery
+from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT, Delivery, Origin
 
 
 def stored(sequence: int, packet_id: int = 0) -> StoredDelivery:
@@ -46,6 +46,8 @@ def test_a_delivery_is_restored_as_it_was_stored():
         share="$share/s/t",
     )
     delivery.sequence, delivery.packet_id, delivery.state = 4, 5, SENT
+    delivery.origin = Origin("reading 4")
+    assert store(delivery).receipt_id == "reading 4"
     assert store(restore(store(delivery))) == store(delivery)
 
 
@@ -58,6 +60,13 @@ def test_the_last_numbers_are_those_of_what_was_sent_last():
     assert state.last_packet_id == 9
     state.apply(Change(ChangeKind.ENDED, 1))
     assert [*state.deliveries] == [2]
+
+
+def test_one_may_be_added_before_those_that_wait():
+    state = state_after(*added(stored(1, 1), stored(2), stored(3)))
+    state.apply(Change(ChangeKind.ADDED_FIRST, 4, stored(4)))
+    assert [*state.deliveries] == [1, 4, 2, 3]
+    assert state.last_sequence == 4
 
 
 def test_what_the_peer_has_is_in_the_order_in_which_it_said_so():

@@ -1,7 +1,7 @@
 """The copy that a delivery keeps of the program's properties."""
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.delivery import QUEUED, Delivery, copied_properties
+from aiomqtt.protocol.delivery import QUEUED, Delivery, copied_properties, packet_size
 
 
 def test_a_delivery_begins_in_the_queue():
@@ -24,3 +24,7 @@ def test_a_topic_alias_is_not_kept_with_the_properties():
     )
     assert copied_properties(Properties(topic_alias=1)) is None
     assert copied_properties(Properties()) is None
+
+
+def test_a_packet_has_an_identifier_unless_its_qos_is_0():
+    assert [packet_size(qos, b"abc", b"de") for qos in (0, 1, 2)] == [5, 7, 7]

@@ -42,7 +42,7 @@ def given_up(*story: tuple[float, str]) -> float | None:
         elif event == LEAVE:
             clock.on_left(now)
         elif event == ANSWER:
-            clock.on_pingresp()
+            clock.on_pingresp(now)
         if clock.is_over(now, received):
             return now
     return None
@@ -137,7 +137,7 @@ def test_an_answer_ends_the_wait():
     clock.on_pingreq(1090)
     clock.on_waiting(False, 1090)
     assert clock.due == 1092
-    clock.on_pingresp()
+    clock.on_pingresp(1091)
     assert clock.deadline is None
     assert clock.due == 1180
 

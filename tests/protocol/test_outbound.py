@@ -3,10 +3,13 @@
 import pytest
 
 from aiomqtt.protocol.codec.fast import encode_publish
+from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.delivery import (
+    DISPLACED,
     DONE,
     EXPIRED,
     LOST,
+    OUTDATED,
     QUEUED,
     RELEASED,
     SENT,
@@ -14,7 +17,7 @@ from aiomqtt.protocol.delivery import (
     Delivery,
 )
 from aiomqtt.protocol.outbound import MAXIMUM_IN_FLIGHT, Outbound
-from aiomqtt.protocol.packets import Ack
+from aiomqtt.protocol.packets import Ack, Publish
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
@@ -140,7 +143,8 @@ def test_the_size_is_that_of_all_packets_that_are_kept():
     assert outbound.size == second.size + third.size
     outbound.close()
     sender.open(2)
-    outbound.restart(sender.out, allow, sender.now)
+    outbound.requeue()
+    outbound.resume(sender.out, allow, sender.now)
     assert outbound.size == second.size + third.size
     outbound.close()
     sender.open(2)
@@ -234,12 +238,13 @@ def test_restart_puts_what_was_sent_before_what_waited():
     sender.written()
     sender.outbound.close()
     sender.open(3)
-    assert sender.outbound.restart(sender.out, allow, sender.now) == [released]
+    assert sender.outbound.requeue() == [released]
+    assert sender.outbound.resume(sender.out, allow, sender.now) == []
     assert sender.written() == ["PUBLISH 1 1", "PUBLISH 2 2", "PUBLISH 3 3"]
 
 
-@pytest.mark.parametrize("method", ["resume", "restart"])
-def test_what_is_refused_on_resuming_is_returned(method):
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "lost"])
+def test_what_is_refused_on_resuming_is_returned(is_kept):
     sender = Sender(limit=2)
     deliveries = [sender.send(b"x" * n) for n in (1, 100, 2, 200)]
     sender.written()
@@ -249,10 +254,12 @@ def test_what_is_refused_on_resuming_is_returned(method):
     def refuse_large(delivery: Delivery, now: float) -> int:
         return 0x95 if delivery.size > 50 else 0
 
-    ended = getattr(sender.outbound, method)(sender.out, refuse_large, sender.now)
+    if not is_kept:
+        assert sender.outbound.requeue() == []
+    ended = sender.outbound.resume(sender.out, refuse_large, sender.now)
     assert ended == [deliveries[1], deliveries[3]]
     assert [delivery.reason_code for delivery in ended] == [0x95, 0x95]
-    dup = " DUP" if method == "resume" else ""
+    dup = " DUP" if is_kept else ""
     assert sender.written()[0] == f"PUBLISH 1 x{dup}"
     assert len(sender.outbound) == 2
 
@@ -304,7 +311,7 @@ def test_a_broker_hands_over_what_expires_while_it_waits(opens_later):
     else:
         sender.acknowledge(PacketType.PUBACK, 1)
         assert first.state == DONE
-    assert sender.outbound.expired == [second, third]
+    assert sender.outbound.ended == [second, third]
     assert (second.state, third.state) == (EXPIRED, EXPIRED)
     # They have used no identifier.
     assert (fourth.state, fourth.packet_id) == (SENT, 2)
@@ -314,11 +321,113 @@ def test_a_broker_hands_over_what_expires_while_it_waits(opens_later):
     )
 
 
-def test_a_client_leaves_it_to_the_broker_to_drop_what_has_expired():
+@pytest.mark.parametrize("drops_expired", [False, True])
+def test_a_client_leaves_it_to_the_broker_to_drop_what_has_expired(drops_expired):
     sender = Sender(limit=1)
+    sender.outbound.drops_expired = drops_expired
     sender.send(b"1")
-    sender.send(b"2", expires=10.0)
+    second = sender.send(b"2", expires=10.0)
     sender.now = 10.0
     sender.acknowledge(PacketType.PUBACK, 1)
-    assert sender.written() == ["PUBLISH 1 1", "PUBLISH 2 2"]
-    assert sender.outbound.expired == []
+    if drops_expired:
+        assert sender.written() == ["PUBLISH 1 1"]
+        assert sender.outbound.take_ended() == [second]
+        assert (second.state, second.reason_code) == (EXPIRED, 0x80)
+    else:
+        assert sender.written() == ["PUBLISH 1 1", "PUBLISH 2 2"]
+    assert sender.outbound.ended == []
+
+
+# --- QoS 0 that has to wait -------------------------------------------------------
+
+
+def read(sender: Sender) -> list[tuple[int, int]]:
+    """Return QoS and payload, a number, of each PUBLISH that was written."""
+    packets = Decoder(V311, Role.CLIENT).feed(b"".join(sender.out))
+    sender.out.clear()
+    return [
+        (packet.qos, int(packet.payload))
+        for packet in packets
+        if isinstance(packet, Publish)
+    ]
+
+
+def test_qos_0_waits_for_a_connection_in_its_place():
+    sender = Sender(limit=2)
+    sender.outbound.close()
+    qos = [0, 1, 0, 2, 0, 1, 0]
+    deliveries = [sender.send(b"%d" % n, q) for n, q in enumerate(qos)]
+    assert (sender.outbound.queued, sender.outbound.queued_qos0) == (7, 4)
+    assert sender.outbound.queued_size == sender.outbound.size
+    sender.open(2)
+    sender.outbound.resume(sender.out, allow, sender.now)
+    # Only a message with an acknowledgement needs an identifier and the quota.
+    assert read(sender) == [(0, 0), (1, 1), (0, 2), (2, 3), (0, 4)]
+    assert sender.outbound.take_ended() == [deliveries[0], deliveries[2], deliveries[4]]
+    assert sender.outbound.in_flight == 2
+    sender.acknowledge(PacketType.PUBACK, 1)
+    assert read(sender) == [(1, 5), (0, 6)]
+    assert sender.outbound.take_ended() == [deliveries[6]]
+    assert [delivery.state for delivery in deliveries if not delivery.qos] == [DONE] * 4
+    assert (sender.outbound.queued, sender.outbound.queued_qos0) == (0, 0)
+    assert sender.outbound.size == deliveries[3].size + deliveries[5].size
+    assert sender.outbound.queued_size == 0
+
+
+def test_qos_0_waits_for_what_is_sent_again():
+    sender = Sender(limit=1)
+    sender.send(b"0", 1)
+    sender.send(b"1", 1)
+    read(sender)
+    sender.outbound.close()
+    sender.send(b"2", 0)
+    sender.open(1)
+    sender.outbound.resume(sender.out, allow, sender.now)
+    assert read(sender) == [(1, 0)]
+    # Nothing leaves without a connection.
+    sender.outbound.close()
+    sender.outbound.pump(sender.out, sender.now)
+    assert sender.out == []
+    sender.open(2)
+    sender.outbound.resume(sender.out, allow, sender.now)
+    assert read(sender) == [(1, 0), (1, 1), (0, 2)]
+
+
+@pytest.mark.parametrize("state", [WITHDRAWN, EXPIRED, DISPLACED, OUTDATED])
+def test_what_waits_may_end_in_several_ways(state):
+    sender = Sender(limit=1)
+    sender.outbound.close()
+    first, second = sender.send(b"1", 0), sender.send(b"2", 1)
+    assert sender.outbound.oldest_queued is first
+    assert sender.outbound.withdraw(first, state)
+    assert not sender.outbound.withdraw(first, state)
+    assert (first.state, first.payload) == (state, b"")
+    assert first.reason_code == (0 if state == WITHDRAWN else 0x80)
+    assert sender.outbound.oldest_queued is second
+    assert (sender.outbound.queued_qos0, sender.outbound.size) == (0, second.size)
+    assert sender.outbound.queued_size == second.size
+    assert sender.outbound.drop(second)
+    assert sender.outbound.oldest_queued is None
+
+
+def test_qos_0_that_waits_expires():
+    sender = Sender(limit=1)
+    sender.outbound.drops_expired = True
+    sender.outbound.close()
+    kept, expired = sender.send(b"0", 0, expires=10.5), sender.send(b"1", 0, expires=10)
+    sender.now = 10.0
+    sender.open(1)
+    sender.outbound.resume(sender.out, allow, sender.now)
+    assert read(sender) == [(0, 0)]
+    assert sender.outbound.take_ended() == [kept, expired]
+    assert (kept.state, expired.state) == (DONE, EXPIRED)
+    assert (sender.outbound.queued_qos0, sender.outbound.size) == (0, 0)
+
+
+def test_clear_counts_qos_0_that_waits():
+    sender = Sender()
+    sender.outbound.close()
+    delivery = sender.send(b"1", 0)
+    assert sender.outbound.clear() == [delivery]
+    assert delivery.state == LOST
+    assert (sender.outbound.queued_qos0, sender.outbound.size) == (0, 0)

@@ -1,5 +1,6 @@
 """The tree of filters and of topics, held against matching one by one."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -128,3 +129,37 @@ def test_the_cost_is_the_number_of_levels():
     # looks up in C, and nothing is counted.
     assert Counted.looked_up <= 10
     assert Counted.looked_up or aiomqtt.__build__ == "compiled"
+
+
+FEW = ["a", "b", "+", "#", "$x"]
+
+
+def made_filters():
+    """All filters of up to three of a few levels."""
+    return [
+        "/".join(levels)
+        for count in (1, 2, 3)
+        for levels in itertools.product(FEW, repeat=count)
+        if "#" not in levels[:-1]
+    ]
+
+
+def test_overlapping_filters():
+    """Two filters overlap if there is a topic that both match: tried with topics."""
+    filters = made_filters()
+    names = ["a", "b", "c", "$x", "$y"]
+    topics = [
+        Topic("/".join(levels))
+        for count in (1, 2, 3, 4)
+        for levels in itertools.product(names, repeat=count)
+    ]
+    matched = {
+        name: {topic.value for topic in topics if topic.matches(name)}
+        for name in filters
+    }
+    trie: Trie[str] = Trie()
+    for name in filters:
+        trie.set(name, name)
+    for name in filters:
+        expected = [other for other in filters if matched[name] & matched[other]]
+        assert sorted(trie.overlapping(name)) == sorted(expected), name

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from aiomqtt import Message, MqttError
+from aiomqtt.log import SafeLogger
 from aiomqtt.net.sink import Room
 from aiomqtt.streams.custom_queue import CustomQueueStream
 from aiomqtt.streams.iterator import MessagesIterator
@@ -18,7 +19,7 @@ from aiomqtt.streams.stream import (
 )
 from tests.raw_scripts import cancelled_after, turns, within
 
-LOGGER = logging.getLogger("mqtt")
+LOGGER = SafeLogger(logging.getLogger("mqtt"))
 
 
 def message(number=0):

@@ -3,30 +3,20 @@
 import asyncio
 import contextlib
 import re
-import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aiomqtt import TLSParameters
 from aiomqtt.net import memory
-from aiomqtt.net.connect import open_connection
 from aiomqtt.net.memory import MemoryTransport, listen, open_memory
-from aiomqtt.net.target import TcpTarget, UnixTarget, WebSocketTarget
-from aiomqtt.net.tcp import open_tcp
+from aiomqtt.net.target import UnixTarget
 from aiomqtt.net.unix import open_unix
-from aiomqtt.net.websocket.server import ServerHandshake
 from aiomqtt.testing import check_transport
 from aiomqtt.testing.transport_rules import RULES
-from tests.certificates import Certificates, make_certificates
+from tests.checked_transports import SCHEMES, check_scheme
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @contextlib.asynccontextmanager
@@ -39,60 +29,13 @@ async def over_memory(client, server):
         listener.close()
 
 
-async def check_tcp(server_context: ssl.SSLContext | None = None, **options: Any):
-    factories: list[Any] = []
-    listener = await asyncio.get_running_loop().create_server(
-        lambda: factories[-1](), "127.0.0.1", 0, ssl=server_context
-    )
-    target = TcpTarget(*listener.sockets[0].getsockname()[:2], **options)
-
-    @contextlib.asynccontextmanager
-    async def connect(client, server):
-        factories.append(server)
-        await open_tcp(target, client)
-        yield
-
-    async with listener:
-        await check_transport(connect)
-
-
 async def test_memory_passes(anyio_backend):
     await check_transport(over_memory)
 
 
-async def test_tcp_passes(anyio_backend):
-    await check_tcp()
-
-
-@pytest.mark.parametrize("scheme", ["ws", "wss"])
-async def test_websocket_passes(scheme, certificates, anyio_backend):
-    factories: list[Any] = []
-    context: ssl.SSLContext | None = None
-    options: dict[str, Any] = {}
-    if scheme == "wss":
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(
-            certificates.server.certificate, certificates.server.key
-        )
-        options["tls_params"] = TLSParameters(ca_certs=str(certificates.ca_file))
-
-    def handshake():
-        return ServerHandshake(factories[-1], 5, lambda *_: True, lambda *_: None)
-
-    listener = await asyncio.get_running_loop().create_server(
-        handshake, "127.0.0.1", 0, ssl=context
-    )
-    port = listener.sockets[0].getsockname()[1]
-    target = WebSocketTarget("127.0.0.1", port, **options)
-
-    @contextlib.asynccontextmanager
-    async def connect(client, server):
-        factories.append(server)
-        await open_connection(target, client)
-        yield
-
-    async with listener:
-        await check_transport(connect)
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_tcp_and_websocket_pass(scheme, certificates, anyio_backend):
+    await check_scheme(scheme, certificates)
 
 
 async def test_unix_passes(tmp_path, anyio_backend):
@@ -110,13 +53,6 @@ async def test_unix_passes(tmp_path, anyio_backend):
 
     async with listener:
         await check_transport(connect)
-
-
-async def test_tls_passes(certificates: Certificates, anyio_backend):
-    mine = ssl.create_default_context(cafile=certificates.ca_file)
-    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    theirs.load_cert_chain(certificates.server.certificate, certificates.server.key)
-    await check_tcp(theirs, tls_context=mine, server_hostname="localhost")
 
 
 # --- broken transports --------------------------------------------------------------
@@ -253,7 +189,7 @@ async def test_a_broken_transport_is_found(
 ):
     monkeypatch.setattr(MemoryTransport, method, broken)
     with pytest.raises(AssertionError) as caught:
-        await check_transport(over_memory, timeout=0.1)
+        await check_transport(over_memory, timeout=1.0)
     found, _, text = str(caught.value).partition(": ")
     assert (found, message) == (rule, message), text
     assert re.search(message, text), text
@@ -264,7 +200,7 @@ async def test_an_exception_of_the_transport_is_found(anyio_backend, monkeypatch
     monkeypatch.delattr(MemoryTransport, "write_eof")
     match = "write_eof ends one direction: NotImplementedError"
     with pytest.raises(AssertionError, match=match):
-        await check_transport(over_memory, timeout=0.1)
+        await check_transport(over_memory, timeout=1.0)
     monkeypatch.undo()
 
 

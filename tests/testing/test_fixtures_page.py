@@ -7,14 +7,10 @@ from tests.documentation import blocks
 pytest_plugins = ["pytester"]
 
 PAGE = blocks("docs/testing-fixtures.md")
-TESTS = [
-    *(pytest.param(text, id=f"fixtures-{number}") for number, text in enumerate(PAGE)),
-    *(
-        pytest.param(text, id="readme")
-        for text in blocks("README.md")
-        if "import pytest" in text
-    ),
-]
+[README] = [text for text in blocks("README.md") if "import pytest" in text]
+# By the name of the file for each.
+TESTS = {f"test_page_{number}": text for number, text in enumerate(PAGE)}
+TESTS["test_readme"] = README
 
 ASYNCIO_ONLY = """
 import pytest
@@ -25,24 +21,31 @@ def anyio_backend():
 """
 
 
-@pytest.mark.parametrize("text", TESTS)
+@pytest.mark.once("pure")
 @pytest.mark.parametrize("runner", ["anyio", "asyncio"])
-def test_the_example_passes(pytester, monkeypatch, text, runner):
+def test_the_examples_pass(pytester, monkeypatch, runner):
+    files = TESTS
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     plugins = {"anyio": "anyio.pytest_plugin", "asyncio": "pytest_asyncio.plugin"}
     if runner == "anyio":
         pytester.makeconftest(ASYNCIO_ONLY)
     else:
-        text = text.replace("@pytest.mark.anyio", "@pytest.mark.asyncio")
+        files = {
+            name: text.replace("@pytest.mark.anyio", "@pytest.mark.asyncio")
+            for name, text in TESTS.items()
+        }
         pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
-    pytester.makepyfile(text)
+    pytester.makepyfile(**files)
     result = pytester.runpytest_subprocess(
         *("-p", plugins[runner], "-p", "aiomqtt.testing.plugin"),
         *("-W", "error", "--strict-markers", "-q"),
         timeout=60,
     )
     assert result.ret == 0
-    assert result.parseoutcomes().keys() == {"passed"}
+    outcomes = result.parseoutcomes()
+    assert outcomes.keys() == {"passed"}
+    # Each file has a test at least.
+    assert outcomes["passed"] >= len(TESTS)
 
 
 def test_there_are_examples():

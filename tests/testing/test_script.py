@@ -26,12 +26,6 @@ from aiomqtt.testing import (
     UNSUBSCRIBE,
     Script,
 )
-from tests.certificates import Certificates, make_certificates
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def client_of(script: Script, version: int = 5, **options: Any) -> aiomqtt.Client:

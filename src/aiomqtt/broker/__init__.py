@@ -4,10 +4,15 @@ It is for tests, demos, development and small programs in a single process. It w
 nothing to disk.
 """
 
+from typing import TYPE_CHECKING
+
 from .broker import Broker, Listener
 from .hooks import Authentication, ClientInfo, Refusal
 from .limits import Limits
 from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from .scram import ScramCredentials, ScramSha256Accounts
 
 __all__ = [
     "Authentication",
@@ -16,5 +21,18 @@ __all__ = [
     "Limits",
     "Listener",
     "Refusal",
+    "ScramCredentials",
+    "ScramSha256Accounts",
     "Statistics",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Import a name that most programs don't need on its first use."""
+        if name in ("ScramCredentials", "ScramSha256Accounts"):
+            from . import scram
+
+            return getattr(scram, name)
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)

@@ -5,11 +5,12 @@ import itertools
 import logging
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Self
 
+from aiomqtt.argument_checks import check_finite
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
@@ -123,13 +124,7 @@ class Broker:
         sys_interval: float = 10.0,
         logger: Logger | None = None,
     ) -> None:
-        """Keep the arguments; nothing listens yet."""
-        if not isinstance(port, int) or not 0 <= port <= 0xFFFF:
-            msg = f"port must be 0 to 65535, not {port!r}"
-            raise ValueError(msg)
-        if sys_interval < 0:
-            msg = f"sys_interval must be 0 or more seconds, not {sys_interval}"
-            raise ValueError(msg)
+        _check_arguments(port, sys_interval)
         self.name: str = name or f"broker-{next(_numbers)}"
         self._host = host
         self._port = port
@@ -151,6 +146,11 @@ class Broker:
         self._listeners: list[Listener] = []
         self._servers: list[asyncio.Server | TlsListener | UnixListener] = []
         self._memory: memory.MemoryServer | None = None
+
+    @property
+    def _observer(self) -> Callable[[ApplicationMessage], None] | None:
+        """What is called for each message that is published; None: nothing."""
+        return None
 
     # --- starting and stopping ------------------------------------------------------
 
@@ -188,6 +188,7 @@ class Broker:
                 self._limits, _new_identifier, self._logger.info, loop.time()
             )
             self._state.asks_to_connect = self._hooks.decide_who_connects
+            self._state.on_publish = self._observer
             self._state.asks_for_topics = self._hooks.decide_about_topics
         self._connection_set = ConnectionSet(self._state, self._hooks, self._logger)
         try:
@@ -264,7 +265,11 @@ class Broker:
             RuntimeError: The broker is not running.
         """
         self._servers.append(await start_unix_server(self._running(), path, BACKLOG))
-        listener = Listener(path, 0, f"unix://{path}")
+        # Most programs need it never.
+        from urllib.parse import quote
+
+        slashes = "//" if path.startswith("/") else ""
+        listener = Listener(path, 0, f"unix:{slashes}{quote(path)}")
         self._listeners.append(listener)
         return listener
 
@@ -522,7 +527,7 @@ class Broker:
     def redirect(
         self, server_reference: str | None, *, permanent: bool = False
     ) -> None:
-        """Send all clients to another server (MQTT 5.0 §4.13).
+        """Send all clients to another server (MQTT 5.0 §4.11).
 
         Clients of 5.0 get 0x9C (if permanent, 0x9D) with the reference: connected ones
         at once, others when they connect. Clients below 5.0 are refused with "server
@@ -567,3 +572,10 @@ class Broker:
 def _new_identifier() -> str:
     """Generate a client identifier for a client that has none."""
     return f"auto-{os.urandom(8).hex().upper()}"
+
+
+def _check_arguments(port: int, sys_interval: float) -> None:
+    if not isinstance(port, int) or not 0 <= port <= 0xFFFF:
+        msg = f"port must be 0 to 65535, not {port!r}"
+        raise ValueError(msg)
+    check_finite("sys_interval", sys_interval)

@@ -43,7 +43,7 @@ class Refusal:
             return code that comes closest.
         reason_string: An explanation for people; ``None``: none.
         server_reference: The server to use instead, for 0x9C and 0x9D
-            (MQTT 5.0 §4.13); ``None``: none.
+            (MQTT 5.0 §4.11); ``None``: none.
 
     Raises:
         ValueError: A CONNACK that refuses can't have this code, or can't carry a text:
@@ -70,11 +70,16 @@ class Authentication(Protocol):
         client: The client.
         method: Its Authentication Method.
         data: The Authentication Data of its first packet, or ``None``.
+        is_again: Whether the client is connected, and reauthenticates (§4.12.1).
+        username: Set it to the user that the method has found: if the hook accepts the
+            client, it becomes `ClientInfo.username`. ``None``: that does not change.
     """
 
     client: ClientInfo
     method: str
     data: bytes | None
+    is_again: bool
+    username: str | None
 
     async def challenge(self, data: bytes | None = None) -> bytes | None:
         """Send an AUTH that continues; return the Authentication Data of the answer."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Final
 
+from aiomqtt.argument_checks import check_number
+
 MEBIBYTE: Final = 1024 * 1024
 
 
@@ -91,9 +93,8 @@ class Limits:
             value = getattr(self, field.name)
             if value is None and field.name in _OPTIONAL:
                 continue
-            if not isinstance(value, int | float):
-                msg = f"{field.name} must be a number, not {type(value).__name__}"
-                raise TypeError(msg)
+            if not isinstance(value, bool):
+                check_number(field.name, value)
             low, high = _RANGES.get(field.name, (1, None))
             if field.name in _TIMES:
                 if not value > 0:

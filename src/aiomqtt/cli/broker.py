@@ -26,24 +26,24 @@ TLS_PORT: Final = 8883
 DESCRIPTION: Final = f"""\
 Run an MQTT 3.1, 3.1.1 and 5.0 broker in the foreground, for development and demos,
 until Ctrl-C or SIGTERM. Nothing is written to disk. The log goes to standard error.
-With --username or --credentials, others are refused; without, anybody may connect.
-Exit codes: 0 after a signal, 1 when it can't listen, 2 for wrong arguments.
-The environment: {VARIABLE}, the password of --username."""
+With --username or --credentials, other clients are refused; without, any may connect.
+Exit codes: 0 after a signal, 1 if it can't listen, 2 for wrong arguments.
+Environment: {VARIABLE} is the password for --username."""
 
 # The numeric limits of `Limits` that have an option on the command line.
 LIMITS: Final = {
     "maximum_qos": "the highest QoS, 0, 1 or 2",
     "maximum_packet_size": "the largest packet, in bytes",
     "maximum_packet_items": "topic filters, or properties of one kind, in a packet",
-    "maximum_session_expiry": "seconds that a session may last without its client",
-    "maximum_queued_messages": "messages that may wait for one client",
-    "maximum_queued_bytes": "the same in bytes",
-    "maximum_retained_messages": "messages that may be retained",
-    "maximum_retained_bytes": "the same in bytes",
+    "maximum_session_expiry": "seconds that a session lasts without its client",
+    "maximum_queued_messages": "messages queued for one client",
+    "maximum_queued_bytes": "bytes queued for one client",
+    "maximum_retained_messages": "retained messages",
+    "maximum_retained_bytes": "bytes of retained messages",
     "maximum_subscriptions": "subscriptions of one client",
-    "maximum_sessions": "sessions, of clients that are connected or not",
+    "maximum_sessions": "sessions, of connected and disconnected clients",
     "maximum_connections": "connections",
-    "maximum_memory": "bytes that are kept for all clients together",
+    "maximum_memory": "bytes kept for all clients together",
     "maximum_topic_levels": "levels of a topic",
 }
 
@@ -68,18 +68,25 @@ def add_command(commands: Any) -> None:
         "--websocket-port",
         type=int,
         metavar="PORT",
-        help="listen for WebSocket too, on this port; 0: a free one",
+        help="listen for WebSocket connections too, on this port; 0: a free one",
     )
     add("--unix-socket", metavar="PATH", help="listen on a Unix socket too")
-    add("--verbose", action="store_true", help="log each packet too")
-    users = parser.add_argument_group("who may connect")
+    add("--verbose", action="store_true", help="log every packet")
+    _add_users(parser)
+    _add_tls(parser)
+    _add_limits(parser)
+    parser.set_defaults(run=lambda options: run(parser, options))
+
+
+def _add_users(parser: Parser) -> None:
+    users = parser.add_argument_group("authentication")
     add = users.add_argument
-    add("--username", metavar="USER", help="a user; see --password-file")
+    add("--username", metavar="USER", help="the name of one user")
     add(
         "--password-file",
         type=Path,
         metavar="FILE",
-        help="the user's password is its first line",
+        help="the first line is the password of that user",
     )
     add("--password", nargs="?", action=RefusePassword, help=argparse.SUPPRESS)
     add(
@@ -88,20 +95,26 @@ def add_command(commands: Any) -> None:
         metavar="FILE",
         help="users and their passwords, in lines of user:password",
     )
+
+
+def _add_tls(parser: Parser) -> None:
     tls = parser.add_argument_group("TLS")
     add = tls.add_argument
     add(
         "--tls-certificate",
         type=Path,
         metavar="FILE",
-        help="the broker's certificate, with those that it needs, as PEM",
+        help="the broker's certificate and its chain, as PEM",
     )
     add(
         "--tls-key",
         type=Path,
         metavar="FILE",
-        help="its key, where it is not in the same file",
+        help="the private key, if it is in a file of its own",
     )
+
+
+def _add_limits(parser: Parser) -> None:
     limits = parser.add_argument_group("limits")
     defaults = {field.name: field.default for field in fields(Limits)}
     for name, text in LIMITS.items():
@@ -112,7 +125,6 @@ def add_command(commands: Any) -> None:
             metavar="N",
             help=f"{text} ({default})",
         )
-    parser.set_defaults(run=lambda options: run(parser, options))
 
 
 def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -121,10 +133,11 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     Raises:
         SystemExit: With 2, the arguments are wrong.
     """
+    broker = _make(parser, options)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
     logger = logging.getLogger("aiomqtt.broker")
     logger.setLevel(logging.DEBUG if options.verbose else logging.INFO)
-    return asyncio.run(_serve(parser.prog, _make(parser, options), options, logger))
+    return asyncio.run(_serve(parser.prog, broker, options, logger))
 
 
 def _make(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Broker:
@@ -150,7 +163,7 @@ def _make(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Broke
 
 
 def is_open_to_others(options: argparse.Namespace) -> bool:
-    """Return whether anyone on another host may connect."""
+    """Return whether anybody on another host may connect."""
     if options.username is not None or options.credentials is not None:
         return False
     try:
@@ -193,7 +206,7 @@ async def _serve(
                 return 1
             if is_open_to_others(options):
                 logger.warning(
-                    "Anybody who reaches %s may connect: there are no credentials",
+                    "Anybody who can reach %s may connect: there are no credentials",
                     options.host or "this host",
                 )
             await stopped.wait()
@@ -211,7 +224,7 @@ def _where(options: argparse.Namespace, port: int) -> str:
 async def _listen_elsewhere(
     broker: Broker, options: argparse.Namespace, logger: logging.Logger
 ) -> str:
-    """Listen for WebSocket and on a Unix socket; return why that failed, or ""."""
+    """Listen for WebSocket and on a Unix socket; return an error message, or ""."""
     where = ""
     try:
         if options.websocket_port is not None:
@@ -238,7 +251,7 @@ async def _listen_elsewhere(
 
 @contextlib.contextmanager
 def _signals_set(event: asyncio.Event) -> Iterator[None]:
-    """Make the signals that end a program set an event.
+    """Set an event when a signal asks the program to end.
 
     The event loop's own way to do this does not exist on Windows.
     """

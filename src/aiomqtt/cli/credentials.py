@@ -1,8 +1,7 @@
-"""Passwords and keys: from files and the environment, never from the command line.
+"""Read passwords and keys from files and the environment, never the command line.
 
-On the command line others can see them, in the list of processes and in the shell's
-history. No error shows the contents of a file, nor its name, which may be a misplaced
-password.
+The list of processes and the shell's history show a command line to others. No error
+shows the contents of a file, nor its name, which may be a misplaced password.
 """
 
 import argparse
@@ -16,7 +15,7 @@ VARIABLE: Final = "AIOMQTT_PASSWORD"
 
 
 class RefusePassword(argparse.Action):
-    """An option that refuses a password, and says where to put it."""
+    """An option that refuses a password and names the ways to pass one."""
 
     def __call__(
         self,
@@ -35,16 +34,16 @@ class RefusePassword(argparse.Action):
 def read_credentials(
     username: str | None, password_file: Path | None, credentials: Path | None
 ) -> dict[str, str] | None:
-    """Return the passwords by user name, or None for no credentials at all.
+    """Return the passwords by user name, or None if there are no credentials.
 
     Args:
-        username: A single user, whose password is in a file or in the environment.
+        username: A user whose password is in a file or in the environment.
         password_file: The file with the password; ``None``: the environment.
         credentials: A file with lines of ``user:password``. Empty lines, and lines that
             begin with "#", are ignored.
 
     Raises:
-        ValueError: Something is wrong; the message names the option.
+        ValueError: An option is wrong; the message names it.
     """
     found: dict[str, str] = {}
     if credentials is not None:
@@ -54,10 +53,10 @@ def read_credentials(
             name, colon, word = line.partition(":")
             where = f"--credentials, line {number}"
             if not colon or not name or not word:
-                msg = f"{where}: it has to be user:password"
+                msg = f"{where}: expected user:password"
                 raise ValueError(msg)
             if name in found:
-                msg = f"{where}: this user has a password already"
+                msg = f"{where}: this user already has a password"
                 raise ValueError(msg)
             found[name] = word
     if username is not None:
@@ -93,7 +92,7 @@ def _lines(option: str, file: Path) -> Iterator[tuple[int, str]]:
         msg = f"{option}: {error.strerror}"
         raise ValueError(msg) from None
     except UnicodeDecodeError:
-        msg = f"{option}: it is not UTF-8"
+        msg = f"{option}: the file is not UTF-8"
         raise ValueError(msg) from None
     yield from enumerate(text.split("\n"), 1)
 
@@ -101,14 +100,14 @@ def _lines(option: str, file: Path) -> Iterator[tuple[int, str]]:
 def make_tls_context(
     certificate: Path | None, key: Path | None
 ) -> ssl.SSLContext | None:
-    """Return the ssl.SSLContext of a server, or None for no TLS.
+    """Return the ssl.SSLContext of a server, or None without TLS.
 
     Args:
         certificate: The file with the certificate and its chain.
-        key: The file with its key; ``None``: the same file.
+        key: The file with the private key; ``None``: the same file.
 
     Raises:
-        ValueError: Something is wrong; the message names the option.
+        ValueError: An option is wrong; the message names it.
     """
     if certificate is None:
         if key is not None:

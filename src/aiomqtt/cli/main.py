@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from aiomqtt import __build__, __version__
 
-from . import broker
+from . import broker, session
 from .parser import Parser
 
 
@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "aiomqtt") ->
         version=f"aiomqtt {__version__} ({__build__}, {python})",
         help="print the version and which build runs, compiled or pure",
     )
-    broker.add_command(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    broker.add_command(commands)
+    session.add_command(commands)
     options = parser.parse_args(arguments)
     if "run" not in options:
         parser.print_help()

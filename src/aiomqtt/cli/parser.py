@@ -1,4 +1,4 @@
-"""The parser of the command line, with errors on one line that reveal no secret."""
+"""The command line parser; its errors take one line and reveal no secret."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that prints an error on one line, and a hint at the help on another.
+    """A parser that prints an error on one line and points to the help on the next.
 
     It never repeats an unknown argument, which may be a misplaced password.
     """
@@ -14,13 +14,13 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse, and refuse unknown arguments here, where the command is known."""
+        """Parse; refuse unknown arguments here, where the command is known."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             names = [name for one in unknown if (name := _name_of(one))]
             if names:
                 self.error(f"unknown option: {', '.join(names)}")
-            self.error("there are too many arguments")
+            self.error("too many arguments")
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -31,11 +31,11 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             known = ", ".join(map(str, action.choices))
-            raise argparse.ArgumentError(action, f"it has to be one of: {known}")
+            raise argparse.ArgumentError(action, f"choose one of: {known}")
 
 
 def _name_of(argument: str) -> str:
-    """Return the option in an argument, without its value; "" if it is a value."""
+    """Return the option of an argument without its value; "" for a bare value."""
     if argument == "--":
         return ""
     if argument.startswith("--"):

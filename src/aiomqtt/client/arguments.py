@@ -3,30 +3,23 @@
 ValueError and TypeError name the argument and the rule; nothing has changed by then.
 """
 
-import math
+import inspect
+from copy import copy
 from typing import Final
 
+from aiomqtt.argument_checks import check_number, check_type
 from aiomqtt.paho import is_subscribe_options, to_properties, to_subscribe_options
 from aiomqtt.payload import encode_payload, encode_text
-from aiomqtt.properties import SubscribeOptions
+from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import check_qos
 from aiomqtt.protocol.packets import WillMessage
-from aiomqtt.standard.names import V5
+from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, V5
 from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.topic import to_text
 from aiomqtt.types import Will
 
 # paho-mqtt's constant for "only until a connection was accepted".
 CLEAN_START_FIRST_ONLY: Final = 3
-
-
-def check_type(name: str, value: object, *types: type) -> None:
-    if not isinstance(value, types):
-        expected = " or ".join(
-            "None" if kind is type(None) else kind.__name__ for kind in types
-        )
-        msg = f"{name} must be {expected}, not {type(value).__name__}"
-        raise TypeError(msg)
 
 
 def to_version(protocol: int | None) -> ProtocolVersion:
@@ -39,15 +32,6 @@ def to_version(protocol: int | None) -> ProtocolVersion:
         raise ValueError(msg) from None
 
 
-def check_range(name: str, value: int, lowest: int) -> int:
-    """Return an int; raise ValueError unless it is from `lowest` to 65535."""
-    check_type(name, value, int)
-    if not lowest <= value <= 65535:
-        msg = f"{name} must be {lowest} to 65535, not {value}"
-        raise ValueError(msg)
-    return value
-
-
 def to_bound(name: str, value: int | None) -> int | None:
     """Return a bound; None, 0 and less mean that there is none."""
     check_type(name, value, int, type(None))
@@ -56,13 +40,7 @@ def to_bound(name: str, value: int | None) -> int | None:
 
 def check_timeout(timeout: float) -> float:
     """Return a number of seconds; raise an error for anything else."""
-    if not isinstance(timeout, int | float):
-        msg = f"timeout must be a number of seconds, not {type(timeout).__name__}"
-        raise TypeError(msg)
-    if math.isnan(timeout):
-        msg = "timeout must be a number of seconds, not nan"
-        raise ValueError(msg)
-    return timeout
+    return check_number("timeout", timeout)
 
 
 def to_clean_start(
@@ -116,16 +94,59 @@ def to_credentials(
     return username, password
 
 
-def to_will(will: Will | None) -> WillMessage | None:
+def with_method(
+    version: ProtocolVersion, properties: Properties | None, authenticator: object
+) -> Properties | None:
+    """Return the properties of the CONNECT with the method of the authenticator."""
+    if authenticator is None:
+        return properties
+    if version < V5:
+        msg = "authenticator is for MQTT 5.0: pass protocol=ProtocolVersion.V5"
+        raise ValueError(msg)
+    method = getattr(authenticator, "method", None)
+    function = getattr(authenticator, "authenticate", None)
+    is_wrong = not callable(function) or inspect.iscoroutinefunction(function)
+    if is_wrong or not isinstance(method, str):
+        msg = (
+            "authenticator must have a method of type str and an asynchronous generator"
+            f" (with yield) named authenticate, which {type(authenticator).__name__}"
+            " has not"
+        )
+        raise TypeError(msg)
+    properties = Properties() if properties is None else copy(properties)
+    if properties.authentication_method is not None:
+        msg = "properties must not have authentication_method: authenticator has it"
+        raise ValueError(msg)
+    properties.authentication_method = method
+    return properties
+
+
+def with_receive_maximum(
+    properties: Properties | None, maximum: int
+) -> Properties | None:
+    """Return the properties of the CONNECT with a Receive Maximum (§3.1.2.11.3).
+
+    The program's own takes precedence, and 65,535 goes without saying.
+    """
+    if maximum >= DEFAULT_RECEIVE_MAXIMUM:
+        return properties
+    properties = Properties() if properties is None else copy(properties)
+    if properties.receive_maximum is None:
+        properties.receive_maximum = maximum
+    return properties
+
+
+def to_will(will: Will | None, name: str = "will") -> WillMessage | None:
+    """Return the message of a will, or of the argument of that name."""
     if will is None:
         return None
-    check_type("will", will, Will)
+    check_type(name, will, Will)
     return WillMessage(
-        to_text("the will's topic", will.topic),
+        to_text(f"the {name}'s topic", will.topic),
         encode_payload(will.payload),
         will.qos,
         bool(will.retain),
-        to_properties("the will's properties", will.properties),
+        to_properties(f"the {name}'s properties", will.properties),
     )
 
 

@@ -5,41 +5,46 @@ They live from entering to leaving the client; connections come and go beneath t
 
 import asyncio
 import logging
-import math
 from asyncio import _get_running_loop
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Final
 
+from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.log import SafeLogger
-from aiomqtt.net.coalescing import GATHERING_LIMIT
+from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
-from aiomqtt.net.owner import CONNECTED, Owner
 from aiomqtt.net.sink import Room, Sink
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.delivery import Delivery
-from aiomqtt.protocol.engine import NOT_CONNECTED, QUEUE_FULL, Engine
-from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening
+from aiomqtt.protocol.changes import Change
+from aiomqtt.protocol.delivery import DELIVERY_SIZE, Delivery, Origin
+from aiomqtt.protocol.engine import Engine
+from aiomqtt.protocol.engine_calls import QUEUE_FULL, not_connected
+from aiomqtt.protocol.output import (
+    Arrived,
+    Challenge,
+    Closed,
+    Connected,
+    Happening,
+)
+from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.requests import Request
-from aiomqtt.standard.names import FIRST_FAILURE, KEEP_ALIVE_TIMEOUT
+from aiomqtt.standard.names import KEEP_ALIVE_TIMEOUT
 
-from .deadlines import Deadlines
-from .waiters import DeliveryObserver, Waiter, copy_error, expire, resolve
-from .write_queue import WriteQueue
+from .waiters import DeliveryObserver, Waiter, copy_error, resolve
+from .waiting import WaitingCalls
 
 # Modules that explain and log failures are imported on demand: most programs never
 # need them.
 
 INFO: Final = logging.INFO
+WARNING: Final = logging.WARNING
 # The unfinished messages and bytes at which `publish_nowait` refuses another message.
 MAXIMUM_UNFINISHED: Final = 65_536
 MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
-# The memory that an unfinished message takes besides its packet, in bytes.
-DELIVERY_SIZE: Final = 512
-# Timers do not accept infinity; a day, in seconds, serves as well.
-LONGEST_TIMEOUT: Final = 86_400.0
 
 
-class Calls(Owner):
+class Calls(WaitingCalls):
     """Resolves the waiting calls, and decides when publishers may write.
 
     It outlives connections; there is one at a time.
@@ -50,6 +55,8 @@ class Calls(Owner):
         logger: Receives the failures of which no caller learns.
         target: Host and port, for messages.
         timeout: How many seconds leaving waits for unfinished calls.
+        is_continuous: Whether what waits outlasts a connection.
+        commit: Stores changes of the session; None: it is not stored.
     """
 
     def __init__(
@@ -59,54 +66,72 @@ class Calls(Owner):
         logger: SafeLogger,
         target: str,
         timeout: float,
+        is_continuous: bool = False,
+        commit: Callable[[list[Change]], Awaitable[None]] | None = None,
     ) -> None:
+        super().__init__(engine, logger, timeout, is_continuous)
         # Valid from entering to leaving.
-        self._loop = asyncio.get_running_loop()
-        self._engine = engine
-        self._sink = sink
-        self._logger = logger
-        self._target = target
-        # The calls that wait for an answer of the broker, and those that wait for room.
-        self._waiters: set[Waiter] = set()
-        self._queue = WriteQueue(self._loop, GATHERING_LIMIT)
-        self._deadlines = Deadlines(expire)
-        # The number of pending calls at which the next warning is due.
-        self._warn_at = 0
-        # The unfinished deliveries that no call has to wait for.
-        self._observed: set[Delivery] = set()
-        # Whether the program is leaving; resolves when nothing is left to wait for.
-        self._is_leaving = False
-        self._idle: Waiter | None = None
-        self.timeout: float = min(timeout, LONGEST_TIMEOUT)
-        self.follows_progress: bool = False
+        self.sink: Sink = sink
+        self.target: str = target
+        # Whether the broker has accepted a connection.
+        self._has_connected = False
+        self.commits: CommitQueue | None = None
+        if commit is not None:
+            self.commits = CommitQueue(commit, self._on_not_stored)
         self.begin_connection()
 
-    def begin_connection(self) -> None:
-        """Create a driver for the next connection; the last one is over."""
+    def begin_connection(self, target: str | None = None) -> None:
+        """Create a driver for the next connection; the last one is over.
+
+        Args:
+            target: Host and port of the next connection; None: those of the last one.
+        """
+        if target is not None:
+            self.target = target
+        # Every record says what it is about.
+        self.logger.context = {
+            "mqtt_broker": self.target,
+            "mqtt_client_id": escape(self._engine.session.client_id),
+        }
         # Valid for the connection.
         self.driver: Driver = Driver(
-            self._engine, self, self._logger, self._target, self.timeout
+            self._engine,
+            self,
+            self.logger,
+            self.target,
+            self.timeout,
+            self.commits,
         )
         # Resolves when the broker has accepted the connection, or it is over.
         self.connected: Waiter = self._loop.create_future()
         self._is_accepted = False
+        # Resolves to the broker's next step of an authentication, or to None: it is
+        # over. And whether the authenticator still has to accept the broker.
+        self.challenge: asyncio.Future[Challenge | None] = self._loop.create_future()
+        self._is_verifying = False
+        # Whether it failed in code of the program: its authenticator or a callable.
+        self.has_program_failed: bool = False
         # Why the connection is over.
         self.error: MqttError | None = None
         self.room: Room = Room.ENOUGH
-        self._queue.resume()
+        if not self.is_continuous:
+            self._queue.resume()
 
     # --- reports of the driver ----------------------------------------------------
 
     def handle(self, happening: Happening) -> None:
         """Handle the happenings, in order."""
         if isinstance(happening, Arrived):
-            self.room = self._sink.deliver(happening.messages, happening.size)
+            self._engine.counts.messages_received += len(happening.messages)
+            self.room = self.sink.deliver(happening.messages, happening.size)
         elif isinstance(happening, Delivery):
             self._settle_delivery(happening)
         elif isinstance(happening, Request):
             self._settle_request(happening)
         elif isinstance(happening, Connected):
-            self._begin()
+            self._begin(happening.connack)
+        elif isinstance(happening, Challenge):
+            self._challenge(happening)
         else:
             self._end(happening)
 
@@ -119,144 +144,128 @@ class Calls(Owner):
         """
         room = self.room
         if room is Room.NONE or room is Room.USED_UP:
+            if self._is_verifying:
+                return Room.USED_UP
             # The program may have taken some in the meantime.
-            room = self.room = self._sink.room()
+            room = self.room = self.sink.room()
         if room is Room.LITTLE and self._waiters:
             return Room.ENOUGH
         return room
 
-    def on_progress(self) -> None:
-        """Resolve `idle` if there is nothing left to wait for."""
-        if self._idle is not None and self._is_idle():
-            resolve(self._idle, None)
-
-    def on_pause_writing(self) -> None:
-        """Make publishers wait."""
-        self._queue.pause()
-
-    def on_resume_writing(self) -> None:
-        """Let publishers go on."""
-        self._queue.resume()
-
-    def on_turn_end(self) -> None:
-        """Let publishers go on that waited for the end of this turn."""
-        if self._queue.waiters:
-            self._queue.admit()
-
-    def _begin(self) -> None:
+    def _begin(self, connack: Connack) -> None:
         """Open the sink: the broker has accepted the connection."""
         self._is_accepted = True
-        if not self._engine.session.client_id:
+        counts = self._engine.counts
+        counts.connections += 1
+        if self._has_connected:
+            counts.reconnections += 1
+        self._has_connected = True
+        client_id = self._engine.session.client_id
+        self.logger.context["mqtt_client_id"] = escape(client_id)
+        if not client_id:
             self._report_no_identifier()
-        self._sink.open(self.resume_reading)
+        self.sink.open(self.resume_reading)
+        if self._engine.session.inbound.is_manual:
+            self._expect_decisions()
+            if connack.session_present:
+                self.sink.forget_repeated()
         resolve(self.connected, None)
-        if self._logger.isEnabledFor(INFO):
+        if self.is_continuous and not self.driver.is_writing_paused:
+            self._queue.resume()
+        if self.logger.isEnabledFor(INFO):
             from aiomqtt.net.trace import log_connected
 
-            client_id = self._engine.session.client_id
-            log_connected(self._logger, self._target, client_id)
+            is_resumed = connack.session_present
+            log_connected(self.logger, self.target, client_id, is_resumed)
+        if self.watcher is not None:
+            self.watcher.connected(connack)
+
+    def let_program_acknowledge(self) -> None:
+        """Leave it to the program to acknowledge messages, from now on."""
+        self._engine.session.inbound.set_manual(self.is_connected)
+        self._expect_decisions()
+
+    def _expect_decisions(self) -> None:
+        """Learn when the program acknowledges messages, if that is up to it."""
+        acknowledgements = self._engine.session.inbound.acknowledgements
+        if acknowledgements is not None:
+            acknowledgements.on_due = self._hold_acknowledgements
+
+    def _hold_acknowledgements(self) -> None:
+        """Let acknowledgements gather until this turn of the loop ends."""
+        self.check_loop()
+        self.driver.hold()
+
+    def _challenge(self, challenge: Challenge) -> None:
+        """Pass the broker's step to the authenticator, and read nothing after it."""
+        if challenge.is_last and not self._is_accepted:
+            self._is_verifying = True
+            self.room = Room.USED_UP
+        if not self.challenge.done():
+            self.challenge.set_result(challenge)
 
     def _report_no_identifier(self) -> None:
         # Without a session to resume, an empty identifier is no problem.
         if self._engine.session.exists:
-            self._logger.warning(
+            text = (
                 "The broker assigned no client identifier: the session can't be resumed"
             )
+            self.logger.event(WARNING, "identifier_missing", {}, text)
 
     def _end(self, event: Closed) -> None:
-        """Resolve everything that waits: the connection is over."""
+        """Resolve what waits, unless it waits for the next connection."""
         error = event.error
         if event.connack is not None and error is not None:
             from aiomqtt.net.refusals import refused_connection
 
             version = self._engine.version
-            error = refused_connection(event.connack, version, self._target)
+            error = refused_connection(event.connack, version, self.target)
         elif self.room is Room.USED_UP and _is_keep_alive_timeout(error):
             # The program left no room to read the PINGRESP.
-            error = self._sink.overflow()
+            error = self.sink.overflow()
+        elif error is not None and self.target not in str(error):
+            error.add_note(f"The connection was to {self.target}.")
         self.error = error
         if error is None:
             error = MqttError("Disconnected")
-        # The callers remove their waiters themselves when they run.
-        for waiter in [self.connected, *self._waiters, *self._queue.waiters]:
-            if not waiter.done():
-                waiter.set_result(copy_error(error))
-        self._deadlines.clear()
+        if not self.challenge.done():
+            self.challenge.set_result(None)
+        resolve(self.connected, copy_error(error))
+        if self.is_continuous:
+            self._queue.pause()
+            self._resolve_hasty(error)
+        else:
+            self._fail_waiting(error)
         if self._is_accepted:
-            self._sink.close(self.error)
-            if self._logger.isEnabledFor(INFO):
+            if self.error is not None:
+                self._engine.counts.connections_lost += 1
+            if not self.is_continuous:
+                self.sink.close(self.error)
+            if self.logger.isEnabledFor(INFO):
                 from aiomqtt.net.trace import log_ended
 
-                log_ended(self._logger, self._target, self.error)
+                log_ended(self.logger, self.target, self.error)
+            if self.is_continuous and self.watcher is not None:
+                self.watcher.lost(self.error)
 
-    # After `Closed` only observers of deliveries are left; `_end` has resolved the rest
+    def _on_not_stored(self, error: BaseException, changes: list[Change]) -> None:
+        """End everything: the session could not be stored."""
+        from .durable_async import to_store_error
 
-    def _settle_request(self, request: Request) -> None:
-        """Resolve the waiter of a request, and log the refused filters."""
-        if request.observer is not None:
-            resolve(cast("Waiter", request.observer), None)
-        if request.reason_codes and max(request.reason_codes) >= FIRST_FAILURE:
-            from aiomqtt.net.refusals import log_refused_filters
-
-            log_refused_filters(self._logger, request)
-
-    def _settle_delivery(self, delivery: Delivery) -> None:
-        """Resolve the waiter of a delivery; log a refusal if no caller learns of it."""
-        observer = delivery.observer
-        if isinstance(observer, DeliveryObserver):
-            if self._observed:
-                self._observed.discard(delivery)
-            if not observer.settle(delivery):
-                self._log_refusal(delivery)
-            return
-        waiter = cast("Waiter | None", observer)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-        else:
-            self._log_refusal(delivery)
-
-    def _log_refusal(self, delivery: Delivery) -> None:
-        """Log that the broker refused a message."""
-        if delivery.reason_code >= FIRST_FAILURE:
-            from aiomqtt.net.refusals import log_refused_message
-
-            log_refused_message(self._logger, delivery)
+        failure = to_store_error(error)
+        self._engine.session.forget_unstored(changes)
+        self._engine.connection_lost(failure)
+        self.driver.process()
+        self.driver.abort()
+        if self.watcher is not None:
+            self.watcher.not_stored(failure)
 
     # --- calls of the client ------------------------------------------------------
-
-    @property
-    def waiting(self) -> int:
-        """The number of calls that wait for an answer."""
-        return len(self._waiters)
-
-    def warn_if_many(self, threshold: int) -> None:
-        """Log that many calls are pending: once, and again each time they double."""
-        pending = len(self._waiters)
-        if pending <= threshold:
-            self._warn_at = 0
-        elif pending >= self._warn_at:
-            self._warn_at = 2 * pending
-            self._logger.warning("There are %d pending publish calls.", pending)
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the broker has accepted the connection, and it is not over."""
-        return self.driver.state is CONNECTED and not self._loop.is_closed()
 
     @property
     def is_over(self) -> bool:
         """Whether the connection has ended."""
         return self.driver.is_over
-
-    @property
-    def is_congested(self) -> bool:
-        """Whether publishers have to wait in the `queue`."""
-        return (
-            self._queue.is_paused
-            or self.driver.coalescer.is_turn_full
-            or self._is_leaving
-            or len(self._queue.waiters) > 0
-        ) and not self.driver.is_over
 
     def publish(
         self,
@@ -310,6 +319,23 @@ class Calls(Owner):
             )
             raise RuntimeError(msg)
 
+    def expect_challenge(self) -> None:
+        """Begin to wait for the broker's next step of an authentication."""
+        self.challenge = self._loop.create_future()
+
+    def accept_broker(self) -> None:
+        """Accept the broker after its last step: the connection goes on."""
+        self._is_verifying = False
+        self.room = Room.ENOUGH
+        self._engine.accept_broker(self._loop.time())
+        self.driver.process()
+        self.driver.pause_or_resume_reading()
+
+    def fail(self, reason_code: int, text: str, cause: BaseException | None) -> None:
+        """End the connection; see `Engine.fail`."""
+        self._engine.fail(reason_code, text, cause)
+        self.driver.process()
+
     def publish_observed(
         self,
         topic: str,
@@ -318,6 +344,7 @@ class Calls(Owner):
         retain: bool,
         properties: Properties | None,
         observer: DeliveryObserver,
+        origin: Origin | None = None,
     ) -> Delivery | None:
         """Publish a message at once, even if publishers have to wait.
 
@@ -325,7 +352,7 @@ class Calls(Owner):
             MqttCodeError: Too much is waiting to be sent, or the client is left.
         """
         if self._is_leaving:
-            raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
+            raise not_connected("The client is being left.")
         transport = self.driver.transport
         outbound = self._engine.session.outbound
         waiting = outbound.size + DELIVERY_SIZE * len(outbound)
@@ -338,73 +365,19 @@ class Calls(Owner):
                 f"Could not publish message: {unfinished} messages are unfinished and"
                 f" {waiting} bytes wait already",
             )
-        delivery = self.publish(topic, payload, qos, retain, properties)
+        if origin is None:
+            delivery = self.publish(topic, payload, qos, retain, properties)
+        else:
+            prepared = self._engine.prepare(topic, payload, qos, retain, properties)
+            prepared.origin = origin
+            delivery = self.send(prepared)
         if delivery is not None:
-            delivery.observer = observer
-            self._observed.add(delivery)
+            self.observe(delivery, observer)
         return delivery
-
-    def withdraw(self, delivery: Delivery) -> None:
-        """Withdraw a message that has not been sent.
-
-        Once the connection is over, the session keeps it.
-        """
-        if not self.driver.is_over and self._engine.withdraw(delivery):
-            self.driver.hold()
-        self.on_progress()
 
     def push(self) -> None:
         """Let what the last call has added to the engine leave: see `Driver.push`."""
         self.driver.push(self._engine.added_size)
-
-    def waiter(self, timeout: float) -> Waiter:
-        """Return a future for an answer of the broker; `forget` gives it up.
-
-        Args:
-            timeout: Seconds until it resolves to a timeout error.
-        """
-        waiter: Waiter = self._loop.create_future()
-        self._waiters.add(waiter)
-        self._limit(waiter, timeout)
-        if self.driver.is_reading_paused:
-            # The answer has to be read first.
-            self.driver.pause_or_resume_reading()
-        return waiter
-
-    def forget(self, waiter: Waiter) -> None:
-        """Remove a future that `waiter` returned: its caller no longer waits."""
-        self._waiters.discard(waiter)
-        if self._idle is not None:
-            self.on_progress()
-
-    def queue(self, size: int, timeout: float) -> Waiter:
-        """Return a future for room to write; `leave_queue` gives it up.
-
-        First come, first served.
-
-        Args:
-            size: About how many bytes the caller will write.
-            timeout: Seconds until it resolves to a timeout error.
-
-        Raises:
-            MqttCodeError: The program is leaving the client: nothing more is accepted.
-        """
-        if self._is_leaving:
-            raise MqttCodeError(NOT_CONNECTED, "The client is being left.")
-        waiter = self._queue.add(size)
-        self._limit(waiter, timeout)
-        return waiter
-
-    def leave_queue(self, waiter: Waiter) -> None:
-        """Remove a future that `queue` returned: its caller no longer waits."""
-        self._queue.remove(waiter)
-
-    def _limit(self, waiter: Waiter, timeout: float) -> None:
-        """Give a waiter its timeout; if the connection is over, resolve it now."""
-        if self.driver.is_over:
-            resolve(waiter, copy_error(self.error or MqttError("Disconnected")))
-        elif timeout != math.inf:
-            self._deadlines.add(waiter, timeout)
 
     def resume_reading(self) -> None:
         """Read on: the program has taken messages."""
@@ -412,32 +385,54 @@ class Calls(Owner):
         self.driver.pause_or_resume_reading()
 
     def leave(self) -> None:
-        """Accept no more publishing: the program is leaving."""
+        """Accept no more publishing: the program is leaving.
+
+        If there is no connection, what waits for one ends now.
+        """
         self._is_leaving = True
+        if self.offline is not None:
+            self.offline.stop()
+        if self.is_waiting_for_connection:
+            self.give_up(None)
+        elif self.is_continuous:
+            # This connection is the last.
+            self._expect_no_connection()
+            self._engine.give_up()
 
-    def set_timeout(self, timeout: float) -> None:
-        """Set how many seconds leaving waits: for calls, and again for the broker."""
-        self.timeout = min(timeout, LONGEST_TIMEOUT)
-        self.driver.timeout = self.timeout
+    def give_up(self, error: MqttError | None) -> None:
+        """End what waits for the next connection: there is none.
 
-    def idle(self) -> Waiter:
-        """Return a future that resolves when no call waits for an answer."""
-        if self._idle is None:
-            self._idle = self._loop.create_future()
-            self.follows_progress = True
+        If there is a connection, nothing happens.
+
+        Args:
+            error: Why there is none, for the calls and iterators that wait; None: the
+                program is leaving.
+        """
+        if not self.is_waiting_for_connection:
+            return
+        if not self.driver.is_over:
+            # It was an attempt.
+            self.driver.abort()
+        self._expect_no_connection()
+        self._has_given_up = True
+        if self.offline is not None:
+            self.offline.stop()
+        self.error = error
+        self._fail_waiting(error or MqttError("Disconnected"))
+        self.sink.close(error)
+        self._engine.give_up()
+        self.settle()
         self.on_progress()
-        return self._idle
-
-    def _is_idle(self) -> bool:
-        """Whether no call waits for an answer and no message waits to be sent."""
-        return self.driver.is_over or not (
-            self._waiters or self._observed or self._engine.session.outbound.queued
-        )
 
     def abandon(self) -> None:
         """Forget the waiting calls: their event loop was closed."""
-        was_over = self.driver.is_over
+        was_over = self.has_ended
         error = MqttError("The event loop was closed")
+        if self.is_continuous:
+            self._expect_no_connection()
+            self._has_given_up = True
+            self._engine.give_up()
+            self._engine.take_happenings()
         self.driver.abandon(error)
         if not was_over:
             self.error = error

@@ -1,56 +1,65 @@
-"""The client: signatures, arguments, entering and leaving; no protocol rules."""
+"""The client: its arguments and its state; no protocol rules."""
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Final, Literal, Self
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from aiomqtt.exceptions import MqttError, MqttReentrantError
 from aiomqtt.log import Logger, to_logger
 from aiomqtt.message import Message
-from aiomqtt.paho import to_properties
-from aiomqtt.properties import Properties, ReasonCode
-from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.requests import Request
+from aiomqtt.properties import Properties
 from aiomqtt.standard.tables import ProtocolVersion
 from aiomqtt.streams.iterator import MessagesIterator
-from aiomqtt.topic import to_text
 from aiomqtt.types import (
+    CredentialsSource,
     PropertiesLike,
     ProxySettings,
     SocketOption,
-    SubscribeOptionsLike,
-    SubscribeTopic,
+    TLSContextLike,
     TLSParameters,
-    UnsubscribeTopic,
     WebSocketHeaders,
-    Will,
+    WillSource,
 )
 
-from .arguments import (
-    CLEAN_START_FIRST_ONLY,
-    check_timeout,
-    check_type,
-    to_bound,
-    to_credentials,
-    to_subscriptions,
-)
-from .calls import Calls
-from .calls_async import close, connect, request
-from .configuration import to_settings, to_stream
+from .address_arguments import to_addresses
+from .arguments import CLEAN_START_FIRST_ONLY, check_timeout, to_bound, to_credentials
+from .configuration import to_engine, to_renewal
+from .context_async import ClientContext
+from .derived import derived
+from .incoming_arguments import to_stream
 from .legacy import LegacyAttributes
 from .other_names import OtherNames
-from .publish_async import Publisher
-from .target_arguments import to_target, with_websocket_options
+from .reconnecting_async import Reconnecting
+from .request_async import Requester
+from .subscribe_async import Subscriber
+from .target_arguments import with_websocket_options
+
+if TYPE_CHECKING:
+    from .authentication import Authenticator
+    from .capabilities import Capabilities
+    from .durable_async import DurableSession
+    from .offline import OfflineMode, OfflineQueue
+    from .reconnect import Reconnect
+    from .redirection import RedirectFunction
+    from .statistics import ClientStatistics
+else:  # so that annotations can be read without importing these
+    Authenticator = DurableSession = OfflineMode = OfflineQueue = Reconnect = (
+        RedirectFunction
+    ) = Any
 
 LOGGER: Final = logging.getLogger("mqtt")
 
 DEFAULT_TIMEOUT: Final = 10.0  # seconds
 
 
-class Client(Publisher, LegacyAttributes, OtherNames):
+class Client(
+    ClientContext,
+    Requester,
+    Subscriber,
+    Reconnecting,
+    LegacyAttributes,
+    OtherNames,
+):
     """A connection to an MQTT broker, as an asynchronous context manager.
 
     Entering connects; leaving disconnects, even after an exception. A client can be
@@ -65,8 +74,10 @@ class Client(Publisher, LegacyAttributes, OtherNames):
 
     Args:
         hostname: The broker's host name or address; the path of its Unix socket; in
-            memory, the broker's name.
-        port: The broker's port; in memory and for a Unix socket, ignored.
+            memory, the broker's name. A list of these, or of tuples of name and port,
+            is tried until one accepts.
+        port: The port of brokers that are listed without one; in memory and for a Unix
+            socket, ignored.
         username: The user name; ``None``: none.
         password: The password; ``None``: none.
         logger: The logger for the beginning and end of a connection (INFO) and for all
@@ -78,7 +89,8 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             ``asyncio.LifoQueue``; ``None``: first in, first out.
         protocol: The version of MQTT, `ProtocolVersion` or 3, 4, 5; ``None``: 3.1.1.
         will: The message that the broker publishes if the connection ends without a
-            DISCONNECT; ``None``: none.
+            DISCONNECT, or a callable that returns it for each attempt to connect;
+            ``None``: none.
         clean_session: Whether the broker forgets the session when the connection
             ends (3.1 and 3.1.1 only); ``None``: it does.
         transport: "tcp"; "websockets", which requires
@@ -88,13 +100,14 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         timeout: How many seconds any operation may take; ``None``: 10;
             ``math.inf``: forever.
         keepalive: The keep alive interval in seconds, 0 to 65535; 0: none.
-        bind_address: The local address to connect from; "": any.
+        bind_address: The local address to connect from, to a proxy too; "": any.
         bind_port: The local port to connect from; 0: any.
         clean_start: Whether the broker starts a new session (5.0 only): ``True``,
             ``False``, or 3 for "only until a connection was accepted".
         max_queued_incoming_messages: How many messages may wait for the program;
-            further ones are discarded with a warning. ``None`` or 0: nothing is
-            discarded; while very many wait, reading from the broker pauses.
+            further ones are discarded with a warning, unless `overflow` or `ack` says
+            otherwise. ``None`` or 0: nothing is discarded; while 65,536 wait, reading
+            from the broker pauses.
         max_queued_outgoing_messages: How many publishes with QoS 1 and 2 may be
             unfinished; further ones raise. ``None`` or 0: any number.
         max_inflight_messages: How many publishes with QoS 1 and 2 may be in flight at
@@ -103,12 +116,16 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         max_concurrent_outgoing_calls: How many calls of `publish`, `subscribe` and
             `unsubscribe` may run at once; the others wait; ``None`` or 0: any number.
         properties: The properties of the CONNECT (5.0 only); ``None``: none.
-        tls_context: The context for TLS; ``None``: see `tls_params`.
+        tls_context: The context for TLS, or a callable that is called for each
+            connection and returns it: a plain function in a thread, a coroutine
+            function in the event loop. ``None``: see `tls_params`.
         tls_params: The parameters for a new context; ``None``, and no `tls_context`: no
             TLS.
         tls_insecure: Whether to accept a certificate for another name. It also changes
             a given `tls_context`.
-        proxy: Not implemented yet.
+        proxy: The proxy to connect through, which requires
+            ``pip install "aiomqtt[proxy]"``; ``None``: none, whatever the environment
+            says; see `ProxySettings.from_environment`.
         socket_options: Arguments of ``socket.setsockopt``, one tuple for each call.
         websocket_path: The path of the WebSocket, with its query; ``None``: "/mqtt".
             Other transports ignore it.
@@ -118,6 +135,57 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             returns all headers; ``None``: the default ones. Other transports ignore it.
         server_hostname: The name that the broker's certificate must have, and that is
             sent to the broker (SNI); ``None``: the `hostname`.
+        address_order: In which order each entry tries a list of brokers: "listed";
+            "random"; or "round_robin", which begins one further each time.
+        attempt_timeout: How many seconds connecting to one broker of a list may take;
+            ``None``: its share of what is left of `timeout`.
+        srv: Whether `hostname` is a domain whose brokers the DNS names with SRV records
+            (RFC 2782), which requires ``pip install "aiomqtt[srv]"``; only for TCP,
+            with or without TLS, and without `port`.
+        redirect: What to do if the broker names another server (5.0 only): "raise";
+            "follow", to the same port or the default one; or a callable that takes a
+            `Redirect` and returns the addresses to follow.
+        credentials: A callable that returns user name and password for each attempt to
+            connect, within the `timeout`; instead of `username` and `password`.
+            A coroutine function does not block the event loop.
+        authenticator: Authenticates the client by AUTH packets (5.0 only; MQTT 5.0
+            §4.12), such as `ScramSha256`; see `Authenticator`. ``None``: none.
+        ack: When received messages with QoS 1 and 2 are acknowledged. "receive": when
+            they come, before the program has them. "processed": when the ``async for``
+            that returned the message comes back for the next one, so after its body; if
+            it ends by an exception or ``break``, the message stays unacknowledged.
+            "manual": when the program calls `Message.ack`, which it may in "processed",
+            too. The broker sends unacknowledged messages again on the next connection,
+            if the session lasts. With a bound in `max_queued_incoming_messages`, it
+            sends at most as many before it gets acknowledgements (5.0 only; a
+            `receive_maximum` in `properties` takes precedence).
+        max_queued_incoming_bytes: How much memory they may use, in bytes, about.
+            ``None`` or 0: 64 MiB, and any number where `overflow` is left out and
+            further messages are discarded.
+        overflow: What happens to messages above these bounds. "pause": reading from the
+            broker pauses, and goes on at half of the bound; nothing is lost, TCP makes
+            the broker wait, and answers and pings that the client waits for are still
+            read. "drop_oldest": those that have waited longest are discarded.
+            "drop_newest": those that come are. What is discarded is counted in
+            `messages.discarded`, with a warning, and acknowledged. ``None``:
+            "drop_newest" if `max_queued_incoming_messages` is set and `ack` is
+            "receive", as in aiomqtt 2; otherwise "pause".
+        reconnect: Whether to connect again when the connection is lost: ``True``, or
+            a `Reconnect` that says how. Calls, iterators and subscriptions then go on
+            with the next connection. ``False``: calls and iterators raise `MqttError`.
+        birth: A message that the client publishes first on each connection, or a
+            callable that returns it for each attempt to connect; only with `reconnect`.
+            If the callable fails, there is no such message, and a line in the log.
+            ``None``: none.
+        offline: What publishing does while there is no connection; only with
+            `reconnect`. "wait": it waits for the next one, within the timeout. "queue",
+            or an `OfflineQueue` with limits of its own: messages wait in a queue.
+            "fail": it raises. ``None``: "wait".
+        session: Where the session is kept, so that it survives the process, such as
+            `SQLiteSession`. It needs an `identifier`, and a session that lasts: with it
+            ``clean_session=None`` means ``False``, and in 5.0 a session that has no
+            `session_expiry_interval` in `properties` never expires. ``None``: in
+            memory, as long as the client.
 
     Attributes:
         timeout: The default timeout of operations, in seconds.
@@ -127,7 +195,6 @@ class Client(Publisher, LegacyAttributes, OtherNames):
     Raises:
         ValueError: An argument violates a rule; the message names both.
         TypeError: An argument has a wrong type; the message names it.
-        NotImplementedError: There is a `proxy`: it is not implemented yet.
     """
 
     # On the class as well, for mocks with `spec=Client`.
@@ -136,7 +203,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
 
     def __init__(
         self,
-        hostname: str,
+        hostname: str | Sequence[str | tuple[str, int]],
         port: int = 1883,
         *,
         username: str | None = None,
@@ -145,7 +212,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         identifier: str | bytes | None = None,
         queue_type: type[asyncio.Queue[Message]] | None = None,
         protocol: ProtocolVersion | int | None = None,
-        will: Will | None = None,
+        will: WillSource | None = None,
         clean_session: bool | None = None,
         transport: Literal["tcp", "websockets", "unix", "memory"] = "tcp",
         timeout: float | None = None,
@@ -158,7 +225,7 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         max_inflight_messages: int | None = None,
         max_concurrent_outgoing_calls: int | None = None,
         properties: PropertiesLike | None = None,
-        tls_context: ssl.SSLContext | None = None,
+        tls_context: TLSContextLike | None = None,
         tls_params: TLSParameters | None = None,
         tls_insecure: bool | None = None,
         proxy: ProxySettings | None = None,
@@ -166,25 +233,80 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         websocket_path: str | None = None,
         websocket_headers: WebSocketHeaders | None = None,
         server_hostname: str | None = None,
+        address_order: Literal["listed", "random", "round_robin"] = "listed",
+        attempt_timeout: float | None = None,
+        srv: bool = False,
+        redirect: "Literal['raise', 'follow'] | RedirectFunction" = "raise",
+        credentials: CredentialsSource | None = None,
+        authenticator: "Authenticator | None" = None,
+        ack: Literal["receive", "processed", "manual"] = "receive",
+        max_queued_incoming_bytes: int | None = None,
+        overflow: Literal["pause", "drop_oldest", "drop_newest"] | None = None,
+        reconnect: "bool | Reconnect" = False,
+        birth: WillSource | None = None,
+        offline: "OfflineMode | OfflineQueue | None" = None,
+        session: "DurableSession | None" = None,
     ) -> None:
         """Check the arguments; nothing is connected yet."""
         given = locals()
         # Valid as long as the client.
-        self._target = to_target(given)
-        self._engine = Engine(to_settings(given))
+        self._addresses = to_addresses(given)
+        self._renewal = to_renewal(given)
+        self._engine, self._keeper = to_engine(given)
+        self._authenticator = authenticator
         self._logger = to_logger(logger, LOGGER)
-        self._stream = to_stream(queue_type, max_queued_incoming_messages, self._logger)
+        self._stream = to_stream(given, self._engine, self._logger)
         self._maximum_calls = to_bound(
             "max_concurrent_outgoing_calls", max_concurrent_outgoing_calls
         )
         self.timeout = check_timeout(DEFAULT_TIMEOUT if timeout is None else timeout)
-        self.pending_calls_threshold = 10
-        # Valid for the event loop that the client is entered in.
-        self._entered_loop: asyncio.AbstractEventLoop | None = None
-        self._call_slots: asyncio.Semaphore | None = None
-        # Valid from entering to leaving.
-        self._is_entered = False
-        self._calls: Calls | None = None
+        self._set_reconnection(given)
+        self._set_left()
+
+    @classmethod
+    def from_url(cls, url: str, **arguments: object) -> Self:
+        """Return a client for a URL, such as ``mqtts://user:password@host:8883``.
+
+        The schemes are mqtt, mqtts, ws, wss, unix and memory; the query can have the
+        arguments that are plain values, as in ``?keepalive=30&identifier=me``. See
+        docs/connecting.md. No error has a part of the URL.
+
+        Args:
+            url: The URL; user name, password and query are percent-encoded.
+            **arguments: Further arguments of the client, by name. They take precedence
+                over those of the URL.
+
+        Raises:
+            ValueError: The URL is malformed, or one of its arguments violates a rule.
+            TypeError: The URL is no str, or an argument has a wrong type.
+        """
+        # Most programs have no URL.
+        from .url import to_arguments
+
+        found = to_arguments(url, arguments)
+        # A traceback that shows local variables must not show a password.
+        del url
+        if isinstance(found, ValueError):
+            raise found
+        return cls(**found)
+
+    @classmethod
+    def from_env(cls, **arguments: object) -> Self:
+        """Return a client for the URL in the environment variable ``MQTT_URL``.
+
+        Args:
+            **arguments: As those of `from_url`.
+
+        Raises:
+            ValueError: The variable is missing or empty; or as `from_url`.
+            TypeError: As `from_url`.
+        """
+        from .url import read_environment
+
+        found = read_environment(arguments)
+        if isinstance(found, ValueError):
+            raise found
+        return cls(**found)
 
     # --- state --------------------------------------------------------------------
 
@@ -213,6 +335,30 @@ class Client(Publisher, LegacyAttributes, OtherNames):
         connack = self._engine.connack
         return None if connack is None else connack.properties
 
+    @derived
+    def capabilities(self) -> "Capabilities | None":
+        """What the broker offers (MQTT 5.0 §3.2.2.3), with the standard's defaults.
+
+        It belongs to the last accepted connection, even after that has ended; ``None``
+        before the first.
+        """
+        from .capabilities import to_capabilities
+
+        return to_capabilities(self._engine)
+
+    @derived
+    def statistics(self) -> "ClientStatistics":
+        """The counts since the client was created, and how much it holds now."""
+        from .statistics import to_statistics
+
+        return to_statistics(
+            self._engine,
+            self._calls,
+            self._stream,
+            self._router,
+            self._response_topics,
+        )
+
     @property
     def messages(self) -> MessagesIterator:
         """The incoming messages, to iterate over."""
@@ -232,9 +378,13 @@ class Client(Publisher, LegacyAttributes, OtherNames):
             password: The password; ``None``: none.
 
         Raises:
-            ValueError: There is a password without a user name below 5.0.
+            ValueError: There is a password without a user name below 5.0, or the client
+                has `credentials`, which are called instead.
             TypeError: An argument is neither a str nor ``None``.
         """
+        if self._renewal is not None and self._renewal.has_credentials:
+            msg = "the client has credentials, a callable that is called instead"
+            raise ValueError(msg)
         settings = self._engine.settings
         name, word = to_credentials(settings.version, username, password)
         self._engine.settings = settings._replace(username=name, password=word)
@@ -253,228 +403,8 @@ class Client(Publisher, LegacyAttributes, OtherNames):
                 transport.
             TypeError: An argument has a wrong type.
         """
-        self._target = with_websocket_options(self._target, path, headers)
-
-    # --- subscriptions ------------------------------------------------------------
-
-    async def subscribe(
-        self,
-        topic: SubscribeTopic,
-        qos: int = 0,
-        options: SubscribeOptionsLike | None = None,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> tuple[int, ...] | list[ReasonCode]:
-        """Subscribe to one or several topic filters (MQTT 5.0 §3.8).
-
-        Returns when the broker has answered. After a cancellation or a timeout the
-        subscription may still come into effect. Filters that the broker refuses are
-        logged as a warning, and are no error.
-
-        Args:
-            topic: A topic filter; a tuple of a filter and its QoS or its
-                SubscribeOptions; or a list of either.
-            qos: The maximum QoS for filters that come without one.
-            options: The options (5.0 only) for filters that come without; ``None``:
-                the defaults, with `qos`.
-            properties: The properties (5.0 only); ``None``: none.
-            timeout: How many seconds to wait; ``None``: the client's timeout;
-                ``math.inf``: forever.
-
-        Returns:
-            One answer for each filter, in their order: a tuple of granted QoS below
-            5.0, a list of reason codes in 5.0. 0x80 and above is a refusal.
-
-        Raises:
-            ValueError: An argument violates a rule; nothing was sent.
-            TypeError: An argument has a wrong type; nothing was sent.
-            MqttCodeError: There is no connection, or the broker does not offer it.
-            MqttError: The connection ended, or the call timed out.
-        """
-        subscriptions = to_subscriptions(topic, qos, options)
-        properties = to_properties("properties", properties)
-        codes = await self._request(
-            lambda: self._engine.subscribe(subscriptions, properties), timeout
-        )
-        if self._engine.version >= ProtocolVersion.V5:
-            return codes
-        return tuple(codes)
-
-    async def unsubscribe(
-        self,
-        topic: UnsubscribeTopic,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> list[ReasonCode] | None:
-        """Unsubscribe from one or several topic filters (MQTT 5.0 §3.10).
-
-        Returns when the broker has answered. After a cancellation or a timeout the
-        subscription may still end. Filters that the broker refuses are logged as a
-        warning.
-
-        Args:
-            topic: A topic filter, or a list of them.
-            properties: The properties (5.0 only); ``None``: none.
-            timeout: How many seconds to wait; ``None``: the client's timeout;
-                ``math.inf``: forever.
-
-        Returns:
-            In 5.0 the reason codes, one for each filter, in their order; 0x80 and above
-            is a refusal. ``None`` below 5.0, where the broker can't refuse.
-
-        Raises:
-            ValueError: An argument violates a rule; nothing was sent.
-            TypeError: An argument has a wrong type; nothing was sent.
-            MqttCodeError: There is no connection.
-            MqttError: The connection ended, or the call timed out.
-        """
-        topics = topic if isinstance(topic, list | tuple) else [topic]
-        filters = [to_text("topic", item) for item in topics]
-        properties = to_properties("properties", properties)
-        codes = await self._request(
-            lambda: self._engine.unsubscribe(filters, properties), timeout
-        )
-        return codes if self._engine.version >= ProtocolVersion.V5 else None
-
-    async def _request(
-        self, make: Callable[[], Request], timeout: float | None
-    ) -> list[ReasonCode]:
-        """Send a request, and return the reason codes of its answer."""
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
-        slots = self._call_slots
-        if slots is not None:
-            await slots.acquire()
-        try:
-            return await request(
-                self._calls, make, seconds, self.pending_calls_threshold
-            )
-        finally:
-            if slots is not None:
-                slots.release()
-
-    # --- entering and leaving ---------------------------------------------------
-
-    async def __aenter__(self) -> Self:
-        """Connect to the broker (MQTT 5.0 §3.1); returns when it has accepted.
-
-        After a cancellation or an error nothing is left behind, and the client can be
-        entered again.
-
-        Raises:
-            MqttReentrantError: The client is entered already.
-            MqttConnectError: The broker refused the connection, with its code.
-            MqttError: The broker could not be reached, the connection ended, or the
-                timeout.
-        """
-        self._belong_to(asyncio.get_running_loop())
-        if self._is_entered:
-            msg = "The client context manager is reusable, but not reentrant"
-            raise MqttReentrantError(msg)
-        self._is_entered = True
-        self._stream.expect()
-        calls = self._calls = Calls(
-            self._engine, self._stream, self._logger, str(self._target), self.timeout
-        )
-        try:
-            await connect(calls, self._engine, self._target, self.timeout)
-        except BaseException as error:
-            self._calls = None
-            self._is_entered = False
-            calls.driver.abort()
-            self._stream.close(error if isinstance(error, MqttError) else None)
-            raise
-        return self
-
-    def _belong_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Use this event loop from now on, if the client is not entered in another."""
-        if loop is self._entered_loop:
-            return
-        self._forget_closed_loop()
-        if not self._is_entered:
-            self._entered_loop = loop
-            if self._maximum_calls is not None:
-                self._call_slots = asyncio.Semaphore(self._maximum_calls)
-
-    def _forget_closed_loop(self) -> None:
-        """Leave the client if the event loop that it was entered in was closed."""
-        if self._entered_loop is not None and self._entered_loop.is_closed():
-            # The waiting tasks ended with the loop.
-            calls, self._calls = self._calls, None
-            self._is_entered = False
-            self._stream.abandon()
-            if calls is not None:
-                calls.abandon()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Disconnect from the broker (MQTT 5.0 §3.14); returns when that is done.
-
-        Everything that was published is written first; from now on `publish` raises.
-        Without an exception, calls that still wait for the broker's answer in other
-        tasks get it, within the timeout. Harmless when the client is not entered.
-        A cancellation cuts the connection.
-        """
-        self._forget_closed_loop()
-        if self._calls is not None:
-            await self._leave(self._calls, flush=exc_type is None)
-
-    async def disconnect(
-        self,
-        reason_code: int = 0,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Leave the client, and tell the broker why (MQTT 5.0 §3.14).
-
-        The same as leaving `async with`, but with a reason code and properties:
-        everything that was published is written first, calls that wait for the
-        broker's answer get it, and no new ones are accepted. Returns when the
-        connection is closed. It is harmless to leave the context afterwards, to call
-        this again, or to call it while the client is not entered. A cancellation cuts
-        the connection.
-
-        Args:
-            reason_code: 0: the broker discards the will. 0x04: it publishes the will
-                (Disconnect with Will Message). See MQTT 5.0 §3.14.2.1; 0 below 5.0.
-            properties: The properties of the DISCONNECT (5.0 only), such as
-                `session_expiry_interval`: 0 ends a session that would last; more
-                than 0 needs a CONNECT that said more than 0. ``None``: none.
-            timeout: How many seconds to wait for unfinished calls, and again for
-                the connection to close; ``None``: the client's timeout;
-                ``math.inf``: forever.
-
-        Raises:
-            ValueError: An argument violates a rule, or this version does not have it;
-                the connection goes on.
-            TypeError: An argument has a wrong type; the connection goes on.
-        """
-        check_type("reason_code", reason_code, int)
-        properties = to_properties("properties", properties)
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
-        self._engine.check_disconnect(reason_code, properties)
-        self._forget_closed_loop()
-        if self._calls is not None:
-            self._calls.set_timeout(seconds)
-            await self._leave(self._calls, True, reason_code, properties)
-
-    async def _leave(
-        self,
-        calls: Calls,
-        flush: bool,
-        reason_code: int = 0,
-        properties: Properties | None = None,
-    ) -> None:
-        try:
-            await close(calls, flush, reason_code, properties)
-        finally:
-            calls.driver.abort()
-            if self._calls is calls:
-                self._calls = None
-                self._is_entered = False
+        addresses = self._addresses
+        addresses.targets = [
+            with_websocket_options(target, path, headers)
+            for target in addresses.targets
+        ]

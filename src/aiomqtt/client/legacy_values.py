@@ -101,9 +101,9 @@ def read(client: "Client", name: str) -> Any:
     _warn(name)
     match name:
         case "_hostname":
-            return client._target.hostname
+            return client._addresses.targets[0].hostname
         case "_port":
-            return client._target.port
+            return client._addresses.targets[0].port
         case "_properties":
             return client._engine.settings.properties
         case "_client":

@@ -25,9 +25,8 @@ _INSTEAD: Final = {
     # paho-mqtt and gmqtt
     "connect": _ENTER,
     "connect_async": _ENTER,
-    "reconnect": "enter the client again, in a loop around `async with client:`",
-    "reconnect_delay_set": "enter the client again, in a loop around"
-    " `async with client:`",
+    "reconnect": "use `Client(reconnect=True)`",
+    "reconnect_delay_set": "use `Client(reconnect=aiomqtt.Reconnect(min_delay=...))`",
     "set_auth_credentials": "use `client.set_credentials(username, password)`",
     "username_pw_set": "use `client.set_credentials(username, password)`",
     "on_connect": "put it first within `async with client:`",

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
+from aiomqtt.argument_checks import check_type
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.delivery import QUEUED, SENT, Delivery
 from aiomqtt.topic import Topic
-
-from .arguments import check_type
 
 PendingState: TypeAlias = Literal["queued", "sent", "released"]
 

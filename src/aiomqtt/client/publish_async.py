@@ -1,27 +1,32 @@
 """Publishing: the methods of the client, receipts, and many messages in a window."""
 
-import asyncio
 import math
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.argument_checks import check_range, check_type
+from aiomqtt.exceptions import MqttError
 from aiomqtt.payload import PayloadType
 from aiomqtt.properties import ReasonCode
-from aiomqtt.protocol.delivery import DONE, LOST, Delivery
-from aiomqtt.protocol.engine import NOT_CONNECTED, Engine
+from aiomqtt.protocol.delivery import DONE, Delivery, Origin
+from aiomqtt.protocol.engine_calls import not_connected
 from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.topic import TopicLike
 from aiomqtt.types import PropertiesLike, PublicationLike
 
-from .arguments import check_range, check_timeout, check_type
+from .arguments import check_timeout
 from .calls import Calls
 from .calls_async import wait_for_answer, wait_for_room
+from .fields import ClientFields
 from .publication import to_publication
 from .window import Batch, ReceiptWaiters, give_up, refusal
 
 if TYPE_CHECKING:
+    from .offline import OfflineMode
+    from .outcomes import Outcome
     from .pending import PendingMessage
+else:  # so that annotations can be read without importing these
+    OfflineMode = Outcome = PendingMessage = Any
 
 # A batch takes its next message when there is room, and has no size to wait for until
 # then: this stands for it, in bytes.
@@ -38,7 +43,8 @@ class Receipt:
         MqttCodeError: The broker refused the message; or there is no connection.
         MqttError: The connection ended, or the session. Where `is_in_session` is
             ``True``, await again when the client is entered again; otherwise the
-            message is lost, unless it was on its way at that moment.
+            message is lost, unless it was on its way at that moment. Or the message
+            expired, was dropped or was withdrawn: see `outcome`.
     """
 
     __slots__ = ("_current", "_delivery", "_waiters")
@@ -71,6 +77,22 @@ class Receipt:
             return None
         return self._delivery.reason_code
 
+    @property
+    def outcome(self) -> "Outcome | None":
+        """How the message has ended; ``None``: it has not yet.
+
+        "delivered": its flow is complete, at QoS 0 it was sent. "refused": the broker
+        refused it, see `reason_code`. "session lost": the session ended before that.
+        "dropped": by `Client.drop`, or by the limits of an `OfflineQueue`. "expired":
+        its Message Expiry Interval passed before it was sent.
+        "withdrawn": it was taken back before it was sent.
+        """
+        if self._delivery is None:
+            return "delivered"
+        from .outcomes import to_outcome
+
+        return to_outcome(self._delivery)
+
     def __await__(self) -> Generator[object, object, None]:
         """Wait until the flow is complete (MQTT 5.0 §4.3)."""
         return self._wait().__await__()
@@ -81,20 +103,16 @@ class Receipt:
             return
         if delivery.state < DONE:
             await self._wait_for_settlement(delivery)
-        if delivery.state == LOST:
-            msg = "The session ended before the message was acknowledged"
-            raise MqttError(msg)
-        if delivery.reason_code >= FIRST_FAILURE:
+        if delivery.state > DONE or delivery.reason_code >= FIRST_FAILURE:
             raise refusal(delivery)
 
     async def _wait_for_settlement(self, delivery: Delivery) -> None:
         calls = self._current()
         if calls is not None:
             calls.check_loop()
-        if calls is None or calls.is_over:
-            msg = "The client is not currently connected."
+        if calls is None or calls.has_ended:
             why = None if calls is None else calls.error
-            error = MqttCodeError(NOT_CONNECTED, msg)
+            error = not_connected()
             error.is_in_session = delivery.state < DONE
             raise error from why
         waiter = calls.waiter(math.inf)
@@ -122,12 +140,18 @@ async def publish_all(batch: Batch) -> int:
     try:
         while True:
             batch.fill()
-            if batch.is_full:
+            if batch.mode != "wait" and batch.calls.is_waiting_for_connection:
+                from .offline_async import go_offline
+
+                await go_offline(batch)
+                if batch.is_done:
+                    break
+            elif batch.is_full:
                 await wait_for_answer(batch.calls, batch.waiter(), what)
             elif batch.is_done:
                 break
             else:
-                await wait_for_room(batch.calls, NEXT_SIZE, batch.timeout)
+                await wait_for_room(batch.calls, NEXT_SIZE, batch.timeout, batch.mode)
     except MqttError as error:
         batch.end(error)
     finally:
@@ -135,17 +159,8 @@ async def publish_all(batch: Batch) -> int:
     return batch.result()
 
 
-class Publisher:
-    """Publishes the messages of a client.
-
-    `Client` creates the fields, and documents their lifetimes.
-    """
-
-    timeout: float
-    pending_calls_threshold: int
-    _engine: Engine
-    _call_slots: asyncio.Semaphore | None
-    _calls: Calls | None
+class Publisher(ClientFields):
+    """Publishes the messages of a client."""
 
     async def publish(
         self,
@@ -156,6 +171,8 @@ class Publisher:
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
+        offline: "OfflineMode | None" = None,
+        id: str | None = None,  # noqa: A002 - the word that programs use
     ) -> None:
         """Publish a message (MQTT 5.0 §3.3).
 
@@ -179,18 +196,29 @@ class Publisher:
             properties: The properties (5.0 only); ``None``: none.
             timeout: How many seconds to wait; ``None``: the client's timeout;
                 ``math.inf``: forever.
+            offline: What to do without a connection, if the client reconnects: "wait"
+                for the next one, within the timeout; "queue" the message, and return;
+                or "fail", also if the connection ends meanwhile. ``None``: as the
+                client's `offline` says.
+            id: A name of the message that is kept with it in a session that is stored:
+                `DurableSession.receipt` tells by it how far the message has come, also
+                in a later process. At QoS 1 and 2. ``None``: none.
 
         Raises:
             ValueError: An argument violates a rule; nothing was sent.
             TypeError: An argument has a wrong type; nothing was sent.
             MqttCodeError: The broker refused the message; there is no connection; or
-                `max_queued_outgoing_messages` are unfinished.
-            MqttError: The connection ended, or the call timed out. Its `is_in_session`
-                says whether the message is in the session.
+                `max_queued_outgoing_messages` are unfinished; or the queue is full.
+            MqttError: The connection ended, the call timed out, or the message expired
+                before it was sent. Its `is_in_session` says whether the message is in
+                the session.
         """
+        mode = self._offline if offline is None else self._to_mode(offline)
         name, data, qos, given = to_publication(topic, payload, qos, properties)
         seconds = self.timeout if timeout is None else check_timeout(timeout)
-        retain = bool(retain)
+        if retain is not False:
+            # Not called for nothing: a call of a type costs 1 %.
+            retain = bool(retain)
         slots = self._call_slots
         if slots is not None:
             await slots.acquire()
@@ -199,15 +227,20 @@ class Publisher:
             if calls is None:
                 self._engine.prepare(name, data, qos, retain, given)
                 calls = self._entered_calls()
-            if calls.is_congested:
+            if calls.is_congested or id is not None:
                 prepared = self._engine.prepare(name, data, qos, retain, given)
-                await wait_for_room(calls, prepared.size, seconds)
+                if id is not None:
+                    prepared.origin = self._to_origin(id, qos)
+                if not await self._wait_to_send(calls, prepared, mode, seconds):
+                    return
                 delivery = calls.send(prepared)
             else:
                 delivery = calls.publish(name, data, qos, retain, given)
             if delivery is None:
                 return
             delivery.observer = waiter = calls.waiter(seconds)
+            if mode != "wait":
+                calls.hurry(waiter, mode == "fail")
             calls.warn_if_many(self.pending_calls_threshold)
             # The same as `wait_for_answer`, whose coroutine would cost 2 %.
             try:
@@ -225,6 +258,43 @@ class Publisher:
             if slots is not None:
                 slots.release()
 
+    async def _wait_to_send(
+        self, calls: Calls, prepared: Delivery, mode: "OfflineMode", timeout: float
+    ) -> bool:
+        """Wait until a message may be sent; False: it waits in the queue instead."""
+        if not calls.is_congested:
+            return True
+        if calls.offline is None:
+            return await wait_for_room(calls, prepared.size, timeout)
+        # Most programs never need it.
+        from .offline_async import wait_to_send
+
+        return await wait_to_send(calls, self._engine, prepared, mode, timeout)
+
+    def _to_origin(self, receipt_id: str, qos: int) -> Origin:
+        """Return what the store keeps of a message that has an ``id``; see there."""
+        # Most programs never need it.
+        from .receipt_ids import to_origin
+
+        outbound = self._engine.session.outbound
+        return to_origin(receipt_id, qos, outbound, self._keeper is not None)
+
+    def _to_mode(self, offline: "OfflineMode | None") -> "OfflineMode":
+        """Return what to do without a connection.
+
+        Raises:
+            ValueError: It is no mode, or the client does not reconnect.
+            TypeError: It is no string.
+        """
+        if offline is None:
+            return self._offline
+        from .offline import NEEDS_RECONNECT, to_mode
+
+        mode = to_mode(offline)
+        if self._queued_messages is None:
+            raise ValueError(NEEDS_RECONNECT)
+        return mode
+
     def publish_nowait(
         self,
         topic: TopicLike,
@@ -232,6 +302,9 @@ class Publisher:
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
+        *,
+        offline: "OfflineMode | None" = None,
+        id: str | None = None,  # noqa: A002 - the word that programs use
     ) -> Receipt:
         """Publish a message without waiting for anything (MQTT 5.0 §3.3).
 
@@ -244,6 +317,10 @@ class Publisher:
             qos: 0, 1 or 2.
             retain: Whether the broker retains the message.
             properties: The properties (5.0 only); ``None``: none.
+            offline: What to do without a connection, if the client reconnects: "queue"
+                the message; "fail" and "wait" raise. ``None``: as the client's
+                `offline` says.
+            id: As for `publish`.
 
         Returns:
             A receipt: await it until the flow is complete, or ignore it.
@@ -252,12 +329,23 @@ class Publisher:
             ValueError: An argument violates a rule; nothing was sent.
             TypeError: An argument has a wrong type; nothing was sent.
             MqttCodeError: There is no connection; or too much is unfinished:
-                `max_queued_outgoing_messages`, or 65,536 messages or 64 MiB.
+                `max_queued_outgoing_messages`, or 65,536 messages or 64 MiB, or without
+                a connection the limits of the queue.
         """
+        mode = self._to_mode(offline)
         name, data, qos, given = to_publication(topic, payload, qos, properties)
         calls = self._entered_calls()
         waiters = ReceiptWaiters()
-        delivery = calls.publish_observed(name, data, qos, bool(retain), given, waiters)
+        origin = None if id is None else self._to_origin(id, qos)
+        arguments = name, data, qos, bool(retain), given, waiters, origin
+        delivery: Delivery | None
+        if calls.offline is not None and calls.is_waiting_for_connection:
+            calls.check_loop()
+            if mode != "queue":
+                raise calls.offline.refuse()
+            delivery = calls.offline.publish(*arguments)
+        else:
+            delivery = calls.publish_observed(*arguments)
         return Receipt(delivery, waiters, lambda: self._calls)
 
     async def publish_many(
@@ -266,6 +354,7 @@ class Publisher:
         *,
         window: int = 100,
         timeout: float | None = None,
+        offline: "OfflineMode | None" = None,
     ) -> int:
         """Publish messages in order, several at a time (MQTT 5.0 §4.4).
 
@@ -283,6 +372,9 @@ class Publisher:
             window: How many may be unfinished at a time.
             timeout: How many seconds may pass without any of them finishing;
                 ``None``: the client's timeout; ``math.inf``: forever.
+            offline: What to do without a connection, if the client reconnects: "wait"
+                for the next one, within the timeout; "queue" the messages, and return;
+                or "fail". ``None``: as the client's `offline` says.
 
         Returns:
             The number of messages.
@@ -299,6 +391,7 @@ class Publisher:
         """
         check_type("messages", messages, Iterable)
         check_range("window", window, 1)
+        mode = self._to_mode(offline)
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         bound = self._engine.settings.maximum_queued
         slots = self._call_slots
@@ -310,6 +403,7 @@ class Publisher:
                 iter(messages),
                 window if bound is None else min(window, bound),
                 seconds,
+                mode,
             )
             return await publish_all(batch)
         finally:
@@ -358,11 +452,14 @@ class Publisher:
 
     def _drop(self, deliveries: list[Delivery]) -> int:
         count = sum(map(self._engine.drop, deliveries))
-        if self._calls is not None and not self._calls.is_over:
-            self._calls.driver.flush()
-        else:
+        calls = self._calls
+        if calls is None or calls.has_ended:
             # Nobody waits any more: the end of the connection resolved all calls.
             self._engine.take()
+        elif calls.is_connected:
+            calls.driver.flush()
+        else:
+            calls.settle()
         return count
 
     def _entered_calls(self) -> Calls:
@@ -372,6 +469,5 @@ class Publisher:
             MqttCodeError: The client is not entered.
         """
         if self._calls is None:
-            msg = "The client is not currently connected."
-            raise MqttCodeError(NOT_CONNECTED, msg)
+            raise not_connected()
         return self._calls

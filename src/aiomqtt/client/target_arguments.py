@@ -8,11 +8,17 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any, Final
 
+from aiomqtt.argument_checks import check_range, check_type
 from aiomqtt.net.connect import TRANSPORTS
-from aiomqtt.net.target import Target, WebSocketTarget
-from aiomqtt.types import SocketOption, TLSParameters, WebSocketHeaders
-
-from .arguments import check_range, check_type
+from aiomqtt.net.target import Proxy, ServiceTarget, Target, WebSocketTarget
+from aiomqtt.proxy_settings import HTTP, SOCKS4, SOCKS5
+from aiomqtt.types import (
+    ProxySettings,
+    SocketOption,
+    TLSContextLike,
+    TLSParameters,
+    WebSocketHeaders,
+)
 
 # The arguments that a transport may not take. `Client` takes them all.
 _OPTIONAL: Final = (
@@ -26,6 +32,16 @@ _OPTIONAL: Final = (
     "proxy",
 )
 
+# The ports that a program may give where the DNS says them: the default ones.
+DEFAULT_PORTS: Final = (1883, 8883)
+
+# By the type of a proxy: its scheme, and its default port, which is that of PySocks.
+PROXY_SCHEMES: Final = {
+    SOCKS4: ("socks4", 1080),
+    SOCKS5: ("socks5", 1080),
+    HTTP: ("http", 8080),
+}
+
 
 def to_target(given: Mapping[str, Any]) -> Target:
     """Return the target for the arguments of a client.
@@ -33,7 +49,6 @@ def to_target(given: Mapping[str, Any]) -> Target:
     Raises:
         ValueError: The transport does not take an argument, or a value is wrong.
         TypeError: An argument has a wrong type.
-        NotImplementedError: The proxy is not implemented yet.
     """
     transport: str = given["transport"]
     kind = _to_kind(transport)
@@ -46,9 +61,6 @@ def to_target(given: Mapping[str, Any]) -> Target:
                 f" {kind.missing}"
             )
             raise ValueError(msg)
-    if options.pop("proxy") is not None:
-        msg = "proxy is not implemented yet"
-        raise NotImplementedError(msg)
     _check_tls(
         options["tls_context"],
         options["tls_params"],
@@ -64,12 +76,35 @@ def to_target(given: Mapping[str, Any]) -> Target:
     _check_hostname(hostname, kind.place, has_port)
     if has_port:
         check_range("port", port, 1)
+    options["proxy"] = _to_proxy(options["proxy"], hostname)
     if issubclass(kind, WebSocketTarget):
         options["websocket_path"], options["websocket_headers"] = to_websocket_options(
             given["websocket_path"], given["websocket_headers"]
         )
     taken = {name: options[name] for name in options if name in kind.arguments}
+    if given["srv"]:
+        _check_domain(transport, hostname, port)
+        uses_tls = options["tls_context"] or options["tls_params"]
+        return ServiceTarget(hostname, 8883 if uses_tls else 1883, **taken)
     return kind(hostname, port, **taken)
+
+
+def _check_domain(transport: str, hostname: str, port: int) -> None:
+    """Refuse what has no SRV records of MQTT."""
+    from ipaddress import ip_address
+
+    if transport != "tcp":
+        msg = f"srv can't be combined with transport {transport!r}: it needs 'tcp'"
+        raise ValueError(msg)
+    if port not in DEFAULT_PORTS:
+        msg = f"srv can't be combined with port {port}: the DNS says the ports"
+        raise ValueError(msg)
+    try:
+        ip_address(hostname)
+    except ValueError:
+        return
+    msg = f"with srv=True hostname must be a domain, not the address {hostname!r}"
+    raise ValueError(msg)
 
 
 def _to_kind(transport: str) -> type[Target]:
@@ -110,13 +145,36 @@ def with_websocket_options(
     return changed
 
 
+def _to_proxy(settings: ProxySettings | None, hostname: str) -> Proxy | None:
+    """Return the proxy of the arguments, which may not be for this host."""
+    check_type("proxy", settings, ProxySettings, type(None))
+    if settings is None:
+        return None
+    given: dict[str, Any] = settings.proxy_args
+    scheme, default_port = PROXY_SCHEMES[given["proxy_type"]]
+    proxy = Proxy(
+        scheme,
+        given["proxy_addr"],
+        given["proxy_port"] or default_port,
+        given["proxy_username"] or "",
+        given["proxy_password"] or "",
+        bool(given["proxy_rdns"]),
+        settings.no_proxy,
+    )
+    if scheme == "socks4" and ":" in hostname and proxy.is_for(hostname):
+        msg = f"SOCKS4 has no IPv6, so no proxy of it can reach {hostname}: use SOCKS5"
+        raise ValueError(msg)
+    return proxy
+
+
 def _check_tls(
-    context: ssl.SSLContext | None,
+    context: TLSContextLike | None,
     params: TLSParameters | None,
     insecure: bool | None,
     server_hostname: str | None,
 ) -> None:
-    check_type("tls_context", context, ssl.SSLContext, type(None))
+    if not callable(context):
+        check_type("tls_context", context, ssl.SSLContext, type(None))
     check_type("tls_params", params, TLSParameters, type(None))
     if context is not None and params is not None:
         msg = "tls_context and tls_params can't be combined: pass one of them"
@@ -143,7 +201,22 @@ def _check_hostname(hostname: str, place: str, is_host: bool) -> None:
     if not is_host:
         return
     if "://" in hostname:
-        raise ValueError(_not_a_url(hostname))
+        # It may have a password, so the message has nothing of it.
+        msg = (
+            "hostname must be a host name or an address, not a URL: use"
+            " Client.from_url(url)"
+        )
+        raise ValueError(msg)
+    if hostname.startswith("["):
+        msg = f"hostname must be {place}, without brackets, not {hostname!r}"
+        raise ValueError(msg)
+    if not hostname.isascii():
+        # DNS has no other characters, so they have to be encoded.
+        try:
+            hostname.encode("idna")
+        except UnicodeError as error:
+            msg = f"hostname must be {place}, not {hostname!r}, which DNS can't have"
+            raise ValueError(msg) from error
     name, separator, port = hostname.partition(":")
     if separator and port.isdecimal():
         msg = (
@@ -151,28 +224,6 @@ def _check_hostname(hostname: str, place: str, is_host: bool) -> None:
             f" hostname={name!r}, port={port}"
         )
         raise ValueError(msg)
-
-
-def _not_a_url(url: str) -> str:
-    """Return the error for a URL: how to pass its parts, without its password."""
-    from urllib.parse import urlsplit
-
-    msg = "hostname must be a host name or an address, not a URL"
-    try:
-        parts = urlsplit(url)
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        return msg
-    if not name:
-        return msg
-    said = f"{msg}: pass hostname={name!r}"
-    if port:
-        said += f", port={port}"
-    if parts.username is not None:
-        said += ", username= and password="
-    if parts.scheme in ("mqtts", "ssl", "tls"):
-        said += ", and for TLS tls_params=aiomqtt.TLSParameters()"
-    return said
 
 
 def _to_socket_options(

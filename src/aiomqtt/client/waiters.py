@@ -27,6 +27,20 @@ class DeliveryObserver:
         raise NotImplementedError
 
 
+class Unwatched(DeliveryObserver):
+    """Stands for callers that do not learn how a message ends."""
+
+    def settle(self, delivery: Delivery) -> bool:
+        """No caller learns of it."""
+        return False
+
+    def abandon(self) -> None:
+        """There is no caller to forget."""
+
+
+UNWATCHED: Final = Unwatched()
+
+
 def resolve(waiter: Waiter, error: MqttError | None) -> None:
     """Resolve a waiter, unless it has been resolved or cancelled."""
     if not waiter.done():
@@ -48,4 +62,6 @@ def copy_error(error: MqttError) -> MqttError:
     """Copy an error that several calls raise: each has its own traceback."""
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
+    if hasattr(error, "__notes__"):
+        copied.__notes__ = [*error.__notes__]
     return copied

@@ -1,16 +1,19 @@
 """Observers of deliveries: the callers of a receipt, and a window of messages."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aiomqtt.exceptions import MqttCodeError, MqttError
-from aiomqtt.protocol.delivery import DONE, DROPPED, LOST, Delivery
+from aiomqtt.exceptions import MqttError
+from aiomqtt.protocol.delivery import DONE, LOST, WITHDRAWN, Delivery
 from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.types import Publication
 
 from .calls import Calls
 from .publication import to_publication
-from .waiters import DeliveryObserver, Waiter, explain_timeout
+from .waiters import UNWATCHED, DeliveryObserver, Waiter, explain_timeout
+
+if TYPE_CHECKING:
+    from .offline_calls import OfflineCalls
 
 # Marks the end of an iterator.
 _END: Final = object()
@@ -46,6 +49,7 @@ class Batch(DeliveryObserver):
         messages: The messages.
         window: How many may be unfinished.
         timeout: How many seconds may pass without any progress.
+        mode: What to do without a connection: "wait", "queue" or "fail".
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class Batch(DeliveryObserver):
         messages: Iterator[object],
         window: int,
         timeout: float,
+        mode: str = "wait",
     ) -> None:
         self.calls = calls
+        self.mode: str = mode
         self._messages = messages
         self._window = window
         self.timeout = timeout
@@ -98,22 +104,36 @@ class Batch(DeliveryObserver):
             and len(pending) < self._window
             and not calls.is_congested
         ):
-            try:
-                message = next(self._messages, _END)
-                if message is _END:
-                    self._is_exhausted = True
-                    break
-                delivery = self._publish(message)
-            # An error of the iterator is a failure too: earlier messages still finish.
-            except Exception as error:  # noqa: BLE001
-                self._fail(error, self._count)
-                break
-            if delivery is not None:
-                pending[delivery] = self._count
-            self._count += 1
+            self._publish_next(None)
         calls.driver.flush()
 
-    def _publish(self, message: object) -> Delivery | None:
+    def enqueue(self, count: int, offline: "OfflineCalls") -> None:
+        """Queue so many messages, or all, without a connection."""
+        for _ in range(count):
+            if self._is_exhausted:
+                break
+            self._publish_next(offline)
+
+    def _publish_next(self, offline: "OfflineCalls | None") -> None:
+        """Take a message, and publish it; note a failure."""
+        try:
+            message = next(self._messages, _END)
+            if message is _END:
+                self._is_exhausted = True
+                return
+            delivery = self._publish(message, offline)
+        # An error of the iterator is a failure too: earlier messages still finish.
+        except Exception as error:  # noqa: BLE001
+            self._fail(error, self._count)
+            return
+        if delivery is not None:
+            self._pending[delivery] = self._count
+        self._count += 1
+
+    def _publish(
+        self, message: object, offline: "OfflineCalls | None"
+    ) -> Delivery | None:
+        """Publish a message, and return the delivery to wait for, if any."""
         if not isinstance(message, tuple) or not 1 <= len(message) <= len(_DEFAULTS):
             msg = f"must be a Publication or such a tuple, not {message!r:.80}"
             raise TypeError(msg)
@@ -121,6 +141,9 @@ class Batch(DeliveryObserver):
             message += _DEFAULTS[len(message) :]
         topic, payload, qos, retain, properties = message
         name, data, qos, given = to_publication(topic, payload, qos, properties)
+        if offline is not None:
+            offline.publish(name, data, qos, bool(retain), given, UNWATCHED)
+            return None
         delivery = self.calls.publish(name, data, qos, bool(retain), given)
         if delivery is not None:
             delivery.observer = self
@@ -156,6 +179,8 @@ class Batch(DeliveryObserver):
     def waiter(self) -> Waiter:
         """Return a future that resolves when the next message finishes."""
         self._waiter = self.calls.waiter(self.timeout)
+        if self.mode != "wait":
+            self.calls.hurry(self._waiter, self.mode == "fail")
         return self._waiter
 
     def end(self, error: MqttError) -> None:
@@ -172,6 +197,12 @@ class Batch(DeliveryObserver):
             elif position < error.accepted:
                 error.accepted = position
 
+    def release(self) -> None:
+        """Wait no longer for the messages that are unfinished: they are kept."""
+        for delivery in self._pending:
+            self.calls.observe(delivery, UNWATCHED)
+        self._pending.clear()
+
     def withdraw(self) -> None:
         """Withdraw the messages that have not been sent; the session keeps the rest."""
         for delivery in self._pending:
@@ -182,9 +213,9 @@ class Batch(DeliveryObserver):
 def give_up(calls: Calls, delivery: Delivery, failure: MqttError) -> None:
     """Withdraw a message and raise the failure, which says whether it is still sent.
 
-    Returns normally if the message was acknowledged or dropped before its caller ran.
+    Returns normally if the message ended for another reason before its caller ran.
     """
-    if delivery.state in (DONE, DROPPED):
+    if delivery.state >= DONE and delivery.state not in (LOST, WITHDRAWN):
         return
     calls.withdraw(delivery)
     failure.is_in_session = delivery.state < DONE
@@ -196,13 +227,8 @@ def give_up(calls: Calls, delivery: Delivery, failure: MqttError) -> None:
 
 
 def refusal(delivery: Delivery) -> MqttError:
-    """Return the error for a publish that the broker refused or the program dropped."""
-    if delivery.state == DROPPED:
-        return MqttError("The message was dropped from the session")
-    from aiomqtt.protocol.problem import add_properties, describe_problem
+    """Return the error for a message that has ended otherwise than delivered."""
+    # Most programs never need it.
+    from .outcomes import to_failure
 
-    code, properties = delivery.reason_code, delivery.answer
-    told = describe_problem(code, properties)
-    error = MqttCodeError(code, f"Could not publish message: {told}")
-    add_properties(error, properties)
-    return error
+    return to_failure(delivery)

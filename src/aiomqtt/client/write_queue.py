@@ -23,21 +23,35 @@ class WriteQueue:
         self.is_paused: bool = False
         # In order, with the approximate number of bytes that each will write.
         self.waiters: dict[Waiter, int] = {}
+        # The same, until `resume`: those that were admitted, but found no connection.
+        self._returned: dict[Waiter, int] = {}
         self._is_admitting = False
 
-    def add(self, size: int) -> Waiter:
+    def __len__(self) -> int:
+        """Return the number of publishers that wait."""
+        return len(self.waiters) + len(self._returned)
+
+    def add(self, size: int, is_back: bool = False) -> Waiter:
         """Return a future that resolves when there is room; `remove` gives it up.
 
         Args:
             size: About how many bytes the caller will write.
+            is_back: Whether it was admitted, and the connection ended before it wrote:
+                it comes before all that were not.
         """
         waiter: Waiter = self._loop.create_future()
-        self.waiters[waiter] = size
+        (self._returned if is_back else self.waiters)[waiter] = size
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
         """Remove a waiter that `add` returned: its caller no longer waits."""
         self.waiters.pop(waiter, None)
+        if self._returned:
+            self._returned.pop(waiter, None)
+
+    def all(self) -> list[Waiter]:
+        """Return all waiters, in order."""
+        return [*self._returned, *self.waiters]
 
     def pause(self) -> None:
         """Admit no publisher until `resume`."""
@@ -46,6 +60,9 @@ class WriteQueue:
     def resume(self) -> None:
         """Admit the waiting publishers, from the next turn of the loop on."""
         self.is_paused = False
+        if self._returned:
+            self.waiters = {**self._returned, **self.waiters}
+            self._returned = {}
         self._admit_soon()
 
     def admit(self) -> None:

@@ -73,5 +73,6 @@ async def open_connection(target: Target, factory: Factory) -> None:
 
     Raises:
         MqttError: The connection failed; the message names the target and the reason.
+        CallableError: A callable of the program raised an exception.
     """
     await TRANSPORTS[target.transport].open(target, factory)

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from aiomqtt.types import SocketOption
 
 from .explain import explain
+from .interruption import waiting
 
 # The seconds after which the next attempt starts while one is running (RFC 8305 §5).
 ATTEMPT_DELAY: Final = 0.25
@@ -74,7 +75,8 @@ async def resolve(hostname: str, port: int) -> list[Address]:
             continue
         return [Address(family, (hostname, port))]
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
+    with waiting(f"the host name {hostname!r} was not resolved"):
+        found = await loop.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
     if not found:
         msg = f"the name {hostname!r} has no address"
         raise OSError(msg)
@@ -141,15 +143,15 @@ async def _connect(
 async def race(
     addresses: Sequence[Address],
     attempt: Callable[[Address], Coroutine[Any, Any, socket.socket]],
-    delay: float,
+    delay: float | None,
 ) -> socket.socket:
     """Return the socket of the first attempt that succeeds, and end the others.
 
     Args:
         addresses: At least two addresses, in the order in which to try them.
         attempt: Connects to one; it leaves no socket behind when it fails.
-        delay: The seconds after which the next attempt starts while one is running. If
-            an attempt fails, the next one starts at once.
+        delay: The seconds after which the next attempt starts while one is running;
+            None: never. If an attempt fails, the next one starts at once.
 
     Raises:
         OSError: All attempts failed.

@@ -10,16 +10,18 @@ from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import SafeLogger
 from aiomqtt.properties import Properties
+from aiomqtt.protocol.counts import Counts
 from aiomqtt.protocol.engine import Engine
-from aiomqtt.protocol.output import Closed, Connected, Happening
+from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening, Output
 
 from .closing import LINGER, Closing
 from .coalescing import Coalescer
+from .commits import HELD_LIMIT, CommitQueue, size_of
 from .owner import CLOSED, CLOSING, CONNECTED, LEAVING, OPENING, DriverState, Owner
 from .packet_log import PacketLog
 from .progress import Progress
 from .sink import Room
-from .writing import write_pieces
+from .writing import LARGEST_WRITE, NO_LIMIT, write_pieces
 
 ENOUGH: Final = Room.ENOUGH
 
@@ -37,6 +39,7 @@ class Driver:
         logger: Where packets are logged.
         target: Host and port, for messages.
         timeout: Seconds that the broker has to take what is written last.
+        commits: Stores the changes of the session; None: it is not stored.
     """
 
     def __init__(
@@ -46,14 +49,23 @@ class Driver:
         logger: SafeLogger,
         target: str,
         timeout: float,
+        commits: CommitQueue | None = None,
     ) -> None:
         # All fields are valid for the connection.
         self._engine = engine
+        self._counts: Counts = engine.counts
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self.state: DriverState = OPENING
+        # The time at which the broker accepted the connection.
+        self._connected_at = 0.0
         self._target = target
         self.timeout: float = timeout
+        self._commits: CommitQueue | None = commits
+        # The number of bytes that wait until changes are stored, in both directions,
+        # and whether they are so many that nothing more is accepted.
+        self._held = 0
+        self._is_held_up = False
         self.transport: asyncio.Transport | None = None
         # Resolves when the transport is closed.
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -67,7 +79,9 @@ class Driver:
         self._happenings: list[Happening] = []
         # The last request to the transport, and its last notification.
         self.is_reading_paused: bool = False
-        self._is_writing_paused = False
+        self.is_writing_paused: bool = False
+        # The largest number of bytes that the transport takes in one write.
+        self._largest_write: int = LARGEST_WRITE
         self._progress = Progress()
         self._packet_log = PacketLog(logger, engine.version)
 
@@ -83,6 +97,7 @@ class Driver:
         if self.is_over:
             return
         self.coalescer.start_turn()
+        self._counts.bytes_received += len(data)
         now = self._loop.time()
         self._packet_log.received(data, self._engine.is_inside_packet, now)
         self._engine.receive(data, now)
@@ -113,15 +128,16 @@ class Driver:
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""
-        self._is_writing_paused = True
+        self.is_writing_paused = True
         if not self.is_over:
             self._owner.on_pause_writing()
 
     def resume_writing(self) -> None:
         """The transport's buffer has drained."""
-        self._is_writing_paused = False
+        self.is_writing_paused = False
         if not self.is_over:
-            self._owner.on_resume_writing()
+            if not self._is_held_up:
+                self._owner.on_resume_writing()
         elif self.state is LEAVING:
             self._loop.call_soon(self._half_close)
 
@@ -131,6 +147,13 @@ class Driver:
     def is_over(self) -> bool:
         """Whether the connection has ended."""
         return self.state is not CONNECTED and self.state is not OPENING
+
+    @property
+    def seconds_connected(self) -> float | None:
+        """The duration of the connection in seconds; None: there is none."""
+        if self.state is not CONNECTED or self._loop.is_closed():
+            return None
+        return self._loop.time() - self._connected_at
 
     def push(self, size: int) -> None:
         """Send the last packet, now or with others: see `Coalescer.add`."""
@@ -144,8 +167,9 @@ class Driver:
 
     def flush(self) -> None:
         """Send the gathered packets now."""
-        self.coalescer.reset()
-        self.process()
+        if not self.is_over:
+            self.coalescer.reset()
+            self.process()
 
     def disconnect(self, reason_code: int, properties: Properties | None) -> None:
         """Send the DISCONNECT, and close the connection when it is written."""
@@ -159,6 +183,7 @@ class Driver:
         if not self.is_over:
             self._engine.connection_lost(MqttError("The connection was cut"))
             self.process()
+            self.state = CLOSED
         if transport is not None:
             transport.abort()
 
@@ -183,8 +208,10 @@ class Driver:
         if transport is None or transport.is_closing() or self.is_over:
             return
         room = self._owner.check_room()
-        pause = room is Room.USED_UP or (
-            room is not ENOUGH and not self._engine.keep_alive.is_awaited
+        pause = (
+            room is Room.USED_UP
+            or self._is_held_up
+            or (room is not ENOUGH and not self._engine.keep_alive.is_awaited)
         )
         if pause and not self.is_reading_paused:
             self.is_reading_paused = True
@@ -195,19 +222,68 @@ class Driver:
 
     def process(self) -> None:
         """Write the output of the engine, then report the happenings."""
-        if self.is_over:
+        if self.is_over or (self.transport is None and not self._engine.is_closed):
+            # Without a transport, the CONNECT would be lost: it waits for one.
             return
         output = self._engine.take()
-        if output.data:
-            self._write(output.data)
-        if output.happenings:
-            self._report(output.happenings)
+        if self._commits is not None and self._commits.holds(output):
+            self._hold(output, self._commits)
+        else:
+            if output.data:
+                self._write(output.data)
+            if output.happenings:
+                self._report(output.happenings)
         self._arm()
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Check what depends on the messages and calls that are handled now."""
         owner = self._owner
         if owner.room is not ENOUGH or self.is_reading_paused:
             self.pause_or_resume_reading()
         if owner.follows_progress:
             owner.on_progress()
+
+    # --- a session that is stored -----------------------------------------------------
+
+    def _hold(self, output: Output, commits: CommitQueue) -> None:
+        """Let an output wait until its changes are stored."""
+        if self._engine.is_closed:
+            # The owner learns it later, in order, but nothing may be sent any more.
+            self.state = LEAVING
+            self._cancel_timer()
+            self._owner.on_pause_writing()
+        self._held += size_of(output)
+        commits.add(output, self._release)
+        if self._held > HELD_LIMIT and not self._is_held_up:
+            self._is_held_up = True
+            self._owner.on_pause_writing()
+            self.pause_or_resume_reading()
+
+    def _release(self, output: Output, is_stored: bool) -> None:
+        """Write an output whose changes are stored, and report its happenings.
+
+        If they are not, nothing leaves that depends on them, and no message is
+        delivered: the broker sends those with QoS 1 and 2 again.
+        """
+        self._held -= size_of(output)
+        happenings = output.happenings
+        if is_stored:
+            if output.data:
+                self._write(output.data)
+        else:
+            happenings = [
+                happening
+                for happening in happenings
+                if not isinstance(happening, Arrived)
+            ]
+        if happenings:
+            self._report(happenings)
+        if self._is_held_up and self._held <= HELD_LIMIT // 2:
+            self._is_held_up = False
+            if not self.is_over and not self.is_writing_paused:
+                self._owner.on_resume_writing()
+        self._look_around()
 
     # --- between the engine and the transport ---------------------------------------
 
@@ -216,13 +292,26 @@ class Driver:
         if transport is None or transport.is_closing():
             return
         progress = self._progress
-        progress.add(write_pieces(transport, data))
+        size = write_pieces(transport, data, self._largest_write)
+        if not size:
+            size = self._write_in_parts(transport, data)
+        progress.add(size)
+        self._counts.bytes_sent += size
         # Not before: a handler that publishes would overtake them.
         self._packet_log.sent(data)
-        if self._is_writing_paused and progress.check_acks(
+        if self.is_writing_paused and progress.check_acks(
             self._engine, transport, data
         ):
             self._loop.call_soon(self.process)
+
+    def _write_in_parts(self, transport: asyncio.Transport, data: list[bytes]) -> int:
+        """Write many bytes; return their number."""
+        # Most programs need it never.
+        from .large_writes import with_parts
+
+        transport = self.transport = with_parts(transport, self.is_writing_paused)
+        self._largest_write = NO_LIMIT
+        return write_pieces(transport, data, NO_LIMIT)
 
     def _report(self, happenings: list[Happening]) -> None:
         if self._happenings:
@@ -234,7 +323,9 @@ class Driver:
             # The list may grow meanwhile.
             for happening in happenings:
                 if isinstance(happening, Connected):
-                    self.state = CONNECTED
+                    if self.state is OPENING:
+                        self.state = CONNECTED
+                    self._connected_at = self._loop.time()
                 elif isinstance(happening, Closed):
                     self._end(happening)
                     continue
@@ -243,12 +334,14 @@ class Driver:
             self._happenings = []
 
     def _end(self, event: Closed) -> None:
-        self.state = LEAVING
+        if self.state is not CLOSED:
+            self.state = LEAVING
         self._cancel_timer()
         self._owner.handle(event)
         transport = self.transport
         if transport is None or transport.is_closing():
-            self.state = CLOSING
+            if self.state is not CLOSED:
+                self.state = CLOSING
             return
         if self.is_reading_paused:
             self.is_reading_paused = False

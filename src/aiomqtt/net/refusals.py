@@ -1,11 +1,13 @@
 """Refusals by the broker: the error of a connection, and lines for the log."""
 
+from logging import WARNING
 from typing import Final
 
-from aiomqtt.escaping import quote
+from aiomqtt.escaping import escape, quote
 from aiomqtt.exceptions import MqttConnectError
 from aiomqtt.log import SafeLogger
-from aiomqtt.protocol.delivery import DROPPED, Delivery
+from aiomqtt.properties import ReasonCode
+from aiomqtt.protocol.delivery import DONE, Delivery
 from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.problem import add_properties, describe_problem
 from aiomqtt.protocol.requests import Request
@@ -40,13 +42,9 @@ def refused_connection(
     return error
 
 
-def log_refused_filters(logger: SafeLogger, request: Request) -> None:
-    """Log each topic filter of a request that the broker refused, with the reason.
-
-    The reason string of the SUBACK or UNSUBACK is about all of its codes (MQTT 5.0
-    §3.9.2.1.2), so each line has it.
-    """
-    refused = [
+def refused_filters(request: Request) -> list[tuple[str, ReasonCode]]:
+    """Return the topic filters of a request that the broker refused, with the codes."""
+    return [
         (topic_filter, code)
         # An UNSUBACK below 5.0 has no codes.
         for topic_filter, code in zip(
@@ -54,23 +52,37 @@ def log_refused_filters(logger: SafeLogger, request: Request) -> None:
         )
         if code >= FIRST_FAILURE
     ]
-    does = "subscribe to" if request.answer is PacketType.SUBACK else "unsubscribe from"
+
+
+def log_refused_filters(logger: SafeLogger, request: Request) -> None:
+    """Log each topic filter of a request that the broker refused, with the reason.
+
+    The reason string of the SUBACK or UNSUBACK is about all of its codes (MQTT 5.0
+    §3.9.2.1.2), so each line has it.
+    """
+    refused = refused_filters(request)
+    event, does = "subscription_refused", "subscribe to"
+    if request.answer is not PacketType.SUBACK:
+        event, does = "unsubscription_refused", "unsubscribe from"
     for topic_filter, code in refused[:MAXIMUM_LINES]:
-        logger.warning(
-            "The broker refused to %s %s: %s",
-            does,
-            quote(topic_filter),
-            describe_problem(code, request.properties),
-        )
+        fields = {"topic_filter": escape(topic_filter), "reason_code": int(code)}
+        told = describe_problem(code, request.properties)
+        form = "The broker refused to %s %s: %s"
+        logger.event(WARNING, event, fields, form, does, quote(topic_filter), told)
     further = len(refused) - MAXIMUM_LINES
     if further > 0:
-        logger.warning("The broker refused to %s %d more", does, further)
+        form = "The broker refused to %s %d more"
+        logger.event(WARNING, event, {"count": further}, form, does, further)
 
 
 def log_refused_message(logger: SafeLogger, delivery: Delivery) -> None:
     """Log that the broker refused a message that no caller waits for."""
-    if delivery.state != DROPPED:
-        logger.warning(
+    # Of any other end, the program or its queue was the cause.
+    if delivery.state == DONE:
+        logger.event(
+            WARNING,
+            "message_refused",
+            {"reason_code": int(delivery.reason_code)},
             "The broker refused a message that nobody waits for any more: %s",
             describe_problem(delivery.reason_code, delivery.answer),
         )

@@ -40,5 +40,8 @@ class Sink(Protocol):
     def overflow(self) -> MqttError:
         """Return the error of a connection that ends because there is no room."""
 
+    def forget_repeated(self) -> None:
+        """Forget unacknowledged messages of the last connection: they come again."""
+
     def close(self, error: MqttError | None) -> None:
         """End the connection, with the reason; called once."""

@@ -1,19 +1,32 @@
 """The TLS context of a connection."""
 
 import asyncio
+import inspect
 import ssl
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from aiomqtt.types import TLSParameters
+from aiomqtt.types import TLSContextLike, TLSParameters
 
-# The versions that the deprecated constants stand for; creating the context does not
-# use the constants. For TLS 1.0 and 1.1 `ssl` warns all the same.
+from .callables import CallableError
+from .cancellation import tell_cancellations_apart
+from .explain import explain
+from .interruption import waiting
+
+# The versions that the deprecated constants PROTOCOL_TLSv1, TLSv1_1 and TLSv1_2 stand
+# for; creating the context does not use the constants. For TLS 1.0 and 1.1 `ssl` warns
+# all the same.
 _ONE_VERSION: Final = {
-    "PROTOCOL_TLSv1": ssl.TLSVersion.TLSv1,
-    "PROTOCOL_TLSv1_1": ssl.TLSVersion.TLSv1_1,
-    "PROTOCOL_TLSv1_2": ssl.TLSVersion.TLSv1_2,
+    3: ssl.TLSVersion.TLSv1,
+    4: ssl.TLSVersion.TLSv1_1,
+    5: ssl.TLSVersion.TLSv1_2,
 }
+# OpenSSL's reasons to refuse a certificate of the client itself.
+_TOO_WEAK: Final = ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK")
+
+
+class UnusableFileError(ssl.SSLError):
+    """A file or another parameter for TLS has contents that can't be used."""
 
 
 def make_context(parameters: TLSParameters) -> ssl.SSLContext:
@@ -24,9 +37,9 @@ def make_context(parameters: TLSParameters) -> ssl.SSLContext:
             message names the argument.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    version = getattr(parameters.tls_version, "name", None)
-    if version in _ONE_VERSION:
-        context.minimum_version = context.maximum_version = _ONE_VERSION[version]
+    version = _ONE_VERSION.get(parameters.tls_version or 0)
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
     if parameters.cert_reqs is not None:
         context.check_hostname = parameters.cert_reqs != ssl.CERT_NONE
         context.verify_mode = parameters.cert_reqs
@@ -41,7 +54,13 @@ def make_context(parameters: TLSParameters) -> ssl.SSLContext:
     elif context.verify_mode != ssl.CERT_NONE:
         context.load_default_certs()
     if parameters.ciphers is not None:
-        context.set_ciphers(parameters.ciphers)
+        try:
+            context.set_ciphers(parameters.ciphers)
+        except ssl.SSLError as error:
+            msg = f"ciphers {parameters.ciphers!r} has no cipher that OpenSSL knows"
+            raise UnusableFileError(error.errno, msg) from error
+    if parameters.alpn_protocols:
+        context.set_alpn_protocols(list(parameters.alpn_protocols))
     return context
 
 
@@ -65,38 +84,47 @@ def _load_certificate(
         was_asked = True
         if parameters.keyfile_password is None:
             msg = f"the key in {key!r} is encrypted: pass its keyfile_password"
-            raise OSError(msg)
+            raise UnusableFileError(ssl.SSL_ERROR_SSL, msg)
         return parameters.keyfile_password
 
     try:
         # Without a password, OpenSSL would ask for one on the terminal, and wait.
         context.load_cert_chain(certfile, keyfile, password)
+    except UnusableFileError:
+        raise
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
+            # Perhaps just one of the two files has been renewed: no final error.
             msg = f"the key in {key!r} does not belong to certfile {certfile!r}"
+            raise ssl.SSLError(error.errno, msg) from error
+        if error.reason in _TOO_WEAK:
+            msg = (
+                f"certfile {certfile!r} is too weak for OpenSSL ({error.reason}): renew"
+                " it with a longer key and a newer signature"
+            )
         elif was_asked:
             msg = f"the key in {key!r} can't be decrypted: is keyfile_password right?"
         else:
             msg = f"certfile {certfile!r} holds no certificate, or {key!r} no key"
-        raise ssl.SSLError(error.errno, msg) from error
+        raise UnusableFileError(error.errno, msg) from error
 
 
 def _check_readable(argument: str, path: str) -> None:
     """Raise OSError for a file that can't be read: `ssl` does not name the file."""
     try:
-        with Path(path).open("rb"):
+        with open(path, "rb"):  # noqa: PTH123 - importing pathlib is slow
             pass
     except OSError as error:
         said = f"the file of {argument} can't be read: {error.strerror}"
         raise type(error)(error.errno, said, path) from error
 
 
-def _unusable(argument: str, path: str, error: ssl.SSLError) -> ssl.SSLError:
-    return ssl.SSLError(error.errno, f"{argument} {path!r} holds no certificate")
+def _unusable(argument: str, path: str, error: ssl.SSLError) -> UnusableFileError:
+    return UnusableFileError(error.errno, f"{argument} {path!r} holds no certificate")
 
 
 async def load_context(
-    context: ssl.SSLContext | None,
+    context: TLSContextLike | None,
     parameters: TLSParameters | None,
     insecure: bool,
 ) -> ssl.SSLContext | None:
@@ -105,14 +133,53 @@ async def load_context(
     Files are read outside the event loop, for each connection again.
 
     Args:
-        context: A context from the program, or None.
+        context: A context from the program, a callable that returns one, or None.
         parameters: The parameters for a new context, or None.
         insecure: Whether to skip the check of the broker's name in its certificate. It
             also changes the program's own context.
+
+    Raises:
+        OSError: A file can't be read, or has the wrong contents.
+        CallableError: The callable raised an exception.
+        TypeError: The callable returned something else than a context.
     """
-    if context is None and parameters is not None:
-        loop = asyncio.get_running_loop()
-        context = await loop.run_in_executor(None, make_context, parameters)
-    if context is not None and insecure:
-        context.check_hostname = False
-    return context
+    if context is None:
+        if parameters is None:
+            return None
+        found = await asyncio.to_thread(make_context, parameters)
+    elif isinstance(context, ssl.SSLContext):
+        found = context
+    else:
+        found = await _call(context)
+    if insecure:
+        found.check_hostname = False
+    return found
+
+
+async def _call(function: Callable[[], Any]) -> ssl.SSLContext:
+    """Return the context from a callable of the program.
+
+    A plain function runs in a thread: creating a context reads files.
+    """
+    try:
+        missing = "the callable for tls_context did not return"
+        with waiting(missing), tell_cancellations_apart():
+            if inspect.iscoroutinefunction(function):
+                made = await function()
+            else:
+                made = await asyncio.to_thread(function)
+                if inspect.isawaitable(made):
+                    made = await made
+    except Exception as error:
+        msg = f"the callable for tls_context raised {type(error).__name__}"
+        # Other texts may hold a secret, such as a token for the certificates' server.
+        if isinstance(error, OSError):
+            msg += f": {explain(error)}"
+        raise CallableError(msg) from error
+    if not isinstance(made, ssl.SSLContext):
+        msg = (
+            "the callable for tls_context must return an SSLContext, not"
+            f" {type(made).__name__}"
+        )
+        raise TypeError(msg)
+    return made

@@ -1,12 +1,20 @@
 """Logging of the packets of one connection at DEBUG, of a client or a broker."""
 
+from logging import DEBUG, INFO
+from typing import Final
+
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import SafeLogger
+from aiomqtt.properties import ReasonCode
 from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.describe import describe
 from aiomqtt.protocol.packets import Connect
 from aiomqtt.standard.tables import ProtocolVersion, Role
+
+# The names of the events, and the words for them.
+RECEIVED: Final = ("packet_received", "Received")
+SENDING: Final = ("packet_sent", "Sending")
 
 
 class Trace:
@@ -54,33 +62,49 @@ class Trace:
             if isinstance(packet, Connect):
                 self.name = escape(packet.client_id) or self.name
                 self._version = packet.version
-            self._say("Received", "from", packet.kind.name, describe(packet))
+            self._say(RECEIVED, "from", packet.kind.name, describe(packet))
 
     def sent(self, pieces: list[bytes]) -> None:
         """Log complete packets that are sent to the other side."""
         for packet in Decoder(self._version, self._role).feed(b"".join(pieces)):
-            self._say("Sending", "to", packet.kind.name, describe(packet))
+            self._say(SENDING, "to", packet.kind.name, describe(packet))
 
-    def _say(self, verb: str, preposition: str, kind: str, rest: str) -> None:
+    def _say(
+        self, said: tuple[str, str], preposition: str, kind: str, rest: str
+    ) -> None:
+        event, verb = said
+        fields = {"packet": kind}
+        log = self._logger.event
         if self._role is Role.CLIENT:
-            self._logger.debug("%s %s%s", verb, kind, rest)
+            log(DEBUG, event, fields, "%s %s%s", verb, kind, rest)
         else:
-            name = self.name
-            self._logger.debug("%s %s %s %s%s", verb, kind, preposition, name, rest)
+            fields["client_id"] = name = self.name
+            form = "%s %s %s %s%s"
+            log(DEBUG, event, fields, form, verb, kind, preposition, name, rest)
 
 
-def log_connected(logger: SafeLogger, target: str, client_id: str) -> None:
+def log_connected(
+    logger: SafeLogger, target: str, client_id: str, session_present: bool
+) -> None:
     """Log that the broker accepted a connection."""
     name = f" as {escape(client_id)}" if client_id else ""
-    logger.info("Connected to %s%s", target, name)
+    fields = {"session_present": session_present}
+    logger.event(INFO, "connected", fields, "Connected to %s%s", target, name)
 
 
 def log_ended(logger: SafeLogger, target: str, error: MqttError | None) -> None:
     """Log the end of an accepted connection; without an error, the program left."""
     if error is None:
-        logger.info("Disconnected from %s", target)
+        logger.event(INFO, "disconnected", {}, "Disconnected from %s", target)
     else:
         # Some errors name the broker, others only its reason.
         text = str(error)
         where = "" if target in text else f" ({target})"
-        logger.info("Connection lost%s: %s", where, text)
+        fields = {"reason_code": to_number(error.reason_code)}
+        form = "Connection lost%s: %s"
+        logger.event(INFO, "connection_lost", fields, form, where, text)
+
+
+def to_number(code: ReasonCode | None) -> int | None:
+    """Return a reason code as a record has it."""
+    return None if code is None else int(code)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 
-from .delivery import QUEUED, RELEASED, SENT, Delivery
+from .delivery import QUEUED, RELEASED, SENT, Delivery, Origin
 from .packets import Shape
 
 
@@ -18,6 +18,8 @@ class StoredDelivery(Shape):
 
     Attributes:
         reason_code: The reason code of the PUBREC, once it has come.
+        receipt_id: The identifier that the program gave the message, for its receipt;
+            "": none.
     """
 
     __slots__ = (
@@ -28,6 +30,7 @@ class StoredDelivery(Shape):
         "properties",
         "qos",
         "reason_code",
+        "receipt_id",
         "retain",
         "sequence",
         "share",
@@ -48,6 +51,7 @@ class StoredDelivery(Shape):
         "packet_id",
         "state",
         "reason_code",
+        "receipt_id",
     )
 
     def __init__(
@@ -64,6 +68,7 @@ class StoredDelivery(Shape):
         packet_id: int,
         state: int,
         reason_code: int,
+        receipt_id: str = "",
     ) -> None:
         self.sequence: int = sequence
         self.topic: str = topic
@@ -71,13 +76,14 @@ class StoredDelivery(Shape):
         self.qos: int = qos
         self.retain: bool = retain
         self.properties: Properties | None = properties
-        # By the clock of the engine's caller.
+        # By the clock of the engine's caller; in a store, in seconds since the epoch.
         self.expires: float | None = expires
         self.identifiers: tuple[int, ...] = identifiers
         self.share: str = share
         self.packet_id: int = packet_id
         self.state: int = state
         self.reason_code: int = reason_code
+        self.receipt_id: str = receipt_id
 
 
 class StoredSubscription(Shape):
@@ -86,15 +92,20 @@ class StoredSubscription(Shape):
     Attributes:
         options: Its options.
         identifier: Its Subscription Identifier; 0: none.
+        is_confirmed: Whether the broker has it; False: the broker has lost it, and was
+            asked to restore it.
     """
 
-    __slots__ = ("identifier", "options")
+    __slots__ = ("identifier", "is_confirmed", "options")
 
-    FIELDS: ClassVar[tuple[str, ...]] = ("options", "identifier")
+    FIELDS: ClassVar[tuple[str, ...]] = ("options", "identifier", "is_confirmed")
 
-    def __init__(self, options: SubscribeOptions, identifier: int) -> None:
+    def __init__(
+        self, options: SubscribeOptions, identifier: int, is_confirmed: bool = True
+    ) -> None:
         self.options: SubscribeOptions = options
         self.identifier: int = identifier
+        self.is_confirmed: bool = is_confirmed
 
 
 class ChangeKind:
@@ -105,8 +116,10 @@ class ChangeKind:
     IDENTIFIED: Final = "identified"
     # Key: the sequence of a delivery.
     ADDED: Final = "added"  # Value: the StoredDelivery.
+    ADDED_FIRST: Final = "added first"  # Value: the same, before all that wait.
     SENT: Final = "sent"  # Value: its packet identifier.
     RELEASED: Final = "released"  # Value: the reason code of the PUBREC.
+    # Value: the state in which it ended and its reason code, if it has a receipt.
     ENDED: Final = "ended"
     # Every sent delivery waits in the queue again; no packet identifier is in use.
     REQUEUED: Final = "requeued"
@@ -123,6 +136,9 @@ class ChangeKind:
     # Key: a topic filter.
     SUBSCRIBED: Final = "subscribed"  # Value: the StoredSubscription.
     UNSUBSCRIBED: Final = "unsubscribed"
+    # Key: the number of a message that a transaction of the program has stored: the
+    # deliveries have it now.
+    UNSTAGED: Final = "unstaged"
 
 
 class Change(Shape):
@@ -242,6 +258,7 @@ def store(delivery: Delivery) -> StoredDelivery:
         delivery.packet_id,
         delivery.state,
         int(delivery.reason_code),
+        "" if delivery.origin is None else delivery.origin.receipt_id,
     )
 
 
@@ -262,6 +279,8 @@ def restore(stored: StoredDelivery) -> Delivery:
     delivery.packet_id = stored.packet_id
     delivery.state = stored.state
     delivery.reason_code = ReasonCode(stored.reason_code)
+    if stored.receipt_id:
+        delivery.origin = Origin(stored.receipt_id)
     return delivery
 
 
@@ -273,20 +292,29 @@ def _identify(state: SessionState, key: object, value: Any) -> None:
 
 
 def _add(state: SessionState, key: int, value: StoredDelivery) -> None:
-    state.deliveries[key] = _changed(value)
+    state.deliveries[key] = changed(value)
     state.last_sequence = key
     if value.packet_id:
         state.last_packet_id = value.packet_id
 
 
+def _add_first(state: SessionState, key: int, value: StoredDelivery) -> None:
+    before: dict[int, StoredDelivery] = {}
+    after: dict[int, StoredDelivery] = {}
+    for sequence, delivery in state.deliveries.items():
+        (after if delivery.state == QUEUED else before)[sequence] = delivery
+    state.deliveries = {**before, key: changed(value), **after}
+    state.last_sequence = key
+
+
 def _send(state: SessionState, key: int, value: int) -> None:
-    state.deliveries[key] = _changed(state.deliveries[key], state=SENT, packet_id=value)
+    state.deliveries[key] = changed(state.deliveries[key], state=SENT, packet_id=value)
     state.last_packet_id = value
 
 
 def _release(state: SessionState, key: int, value: int) -> None:
     # Move it to the end: the order is that of the PUBRECs. Keep only its identifier.
-    state.deliveries[key] = _changed(
+    state.deliveries[key] = changed(
         state.deliveries.pop(key),
         state=RELEASED,
         reason_code=value,
@@ -303,7 +331,7 @@ def _end(state: SessionState, key: int, value: object) -> None:
 def _requeue(state: SessionState, key: object, value: object) -> None:
     for sequence, delivery in state.deliveries.items():
         if delivery.state == SENT:
-            state.deliveries[sequence] = _changed(delivery, state=QUEUED, packet_id=0)
+            state.deliveries[sequence] = changed(delivery, state=QUEUED, packet_id=0)
     state.last_packet_id = 0
     state.blocked.clear()
 
@@ -346,7 +374,11 @@ def _unsubscribe(state: SessionState, key: str, value: object) -> None:
     del state.subscriptions[key]
 
 
-def _changed(stored: StoredDelivery, **values: object) -> StoredDelivery:
+def _do_nothing(state: SessionState, key: int, value: object) -> None:
+    """Such a change affects what a store keeps besides the state."""
+
+
+def changed(stored: StoredDelivery, **values: object) -> StoredDelivery:
     """Return a copy with other values: states must not share mutable values."""
     fields = {name: getattr(stored, name) for name in stored.FIELDS}
     return StoredDelivery(**{**fields, **values})
@@ -355,6 +387,7 @@ def _changed(stored: StoredDelivery, **values: object) -> StoredDelivery:
 _APPLY: Final[dict[str, Callable[[SessionState, Any, Any], None]]] = {
     ChangeKind.IDENTIFIED: _identify,
     ChangeKind.ADDED: _add,
+    ChangeKind.ADDED_FIRST: _add_first,
     ChangeKind.SENT: _send,
     ChangeKind.RELEASED: _release,
     ChangeKind.ENDED: _end,
@@ -368,4 +401,5 @@ _APPLY: Final[dict[str, Callable[[SessionState, Any, Any], None]]] = {
     ChangeKind.INBOUND_CLEARED: _clear_inbound,
     ChangeKind.SUBSCRIBED: _subscribe,
     ChangeKind.UNSUBSCRIBED: _unsubscribe,
+    ChangeKind.UNSTAGED: _do_nothing,
 }

@@ -1,9 +1,13 @@
-"""One outgoing message with QoS 1 or 2, from publishing to its end."""
+"""One outgoing message that is kept, from publishing to its end."""
 
+from collections.abc import Callable
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode
+
+# The memory that an unfinished message takes besides its packet, in bytes.
+DELIVERY_SIZE: Final = 512
 
 # The states of a delivery.
 QUEUED: Final = 0  # not written yet: it has no packet identifier
@@ -14,17 +18,36 @@ LOST: Final = 4  # its session ended before it was done
 DROPPED: Final = 5  # the program has dropped it
 WITHDRAWN: Final = 6  # the program has taken it back before it was written
 EXPIRED: Final = 7  # its Message Expiry Interval passed before it was written
+DISPLACED: Final = 8  # a newer one took its place in the caller's queue, which was full
+OUTDATED: Final = 9  # it waited in the caller's queue for longer than that allows
+OMITTED: Final = 10  # the caller's queue takes no message with QoS 0
+
+
+class Origin:
+    """What a store has to know of a message besides the message.
+
+    Attributes:
+        receipt_id: The identifier that the program gave it, for its receipt; "": none.
+        staged: The number under which a transaction of the program has stored it; 0:
+            none has.
+    """
+
+    __slots__ = ("receipt_id", "staged")
+
+    def __init__(self, receipt_id: str = "", staged: int = 0) -> None:
+        self.receipt_id: str = receipt_id
+        self.staged: int = staged
 
 
 class Delivery:
-    """One PUBLISH with QoS 1 or 2 on its way to the peer.
+    """One PUBLISH on its way to the peer; with QoS 0 only while it has to wait.
 
     Attributes:
         sequence: Its number in the session, in the order in which they are sent.
         topic: The topic name; like the payload and the properties it is kept until the
             peer has the message.
         payload: The payload.
-        qos: 1 or 2.
+        qos: 0, 1 or 2.
         retain: The RETAIN flag.
         properties: Its properties (5.0), without a topic alias; None: there are none.
             They belong to the delivery and never change.
@@ -34,7 +57,8 @@ class Delivery:
         size: The size of its packet in bytes, as first encoded.
         packet_id: Its packet identifier; 0 while it has none.
         state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED,
-            WITHDRAWN or EXPIRED.
+            WITHDRAWN, EXPIRED, DISPLACED, OUTDATED or OMITTED. With QoS 0 it is QUEUED,
+            or it has ended.
         reason_code: The reason code of its end; 0x80 and above: the peer refused it.
         alias: The topic alias to use on this connection; 0: none.
         head: The first part of its packet, encoded for this connection, up to the
@@ -42,6 +66,7 @@ class Delivery:
         tail: The second part, after the packet identifier.
         answer: The properties of the acknowledgement that ended it, or None.
         observer: An object of the caller, for use when it is done.
+        origin: What a store has to know of it besides the message; None: nothing.
     """
 
     __slots__ = (
@@ -51,6 +76,7 @@ class Delivery:
         "head",
         "identifiers",
         "observer",
+        "origin",
         "packet_id",
         "payload",
         "properties",
@@ -91,6 +117,7 @@ class Delivery:
         self.expires: float | None = expires
         self.identifiers: tuple[int, ...] = identifiers
         self.share: str = share
+        self.origin: Origin | None = None
         self.size: int = size
         self.packet_id: int = 0
         self.state: int = QUEUED
@@ -109,6 +136,21 @@ class Delivery:
             interval = self.properties.message_expiry_interval
             if interval is not None:
                 self.expires = now + interval
+
+
+# Encodes a delivery for a connection, at a given time, in two parts.
+Encode: TypeAlias = Callable[[Delivery, float], tuple[bytes, bytes]]
+
+
+def packet_size(qos: int, head: bytes, tail: bytes) -> int:
+    """Return the size of a PUBLISH in bytes, with the packet identifier if it has one.
+
+    Args:
+        qos: Its QoS.
+        head: The first part of it.
+        tail: The second part of it.
+    """
+    return len(head) + len(tail) + (2 if qos else 0)
 
 
 def remaining(interval: int, expires: float, now: float) -> int:

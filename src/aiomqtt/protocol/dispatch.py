@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TypeVar
 
+from aiomqtt.standard.names import PROTOCOL_ERROR
 from aiomqtt.standard.tables import PacketType
+
+from .wire import PacketError
 
 S = TypeVar("S", bound=Enum)
 H = TypeVar("H")
@@ -15,6 +18,8 @@ class State(Enum):
 
     CLOSED = "closed"
     CONNECTING = "connecting"
+    # The broker has accepted the connection, and the authenticator not yet the broker.
+    VERIFYING = "verifying"
     CONNECTED = "connected"
 
 
@@ -32,3 +37,16 @@ def by_packet_type(
         ]
         for state in states
     }
+
+
+def find_handler(handlers: list[H | None], kind: PacketType, state: Enum) -> H:
+    """Return the handler of a packet.
+
+    Raises:
+        PacketError: This state does not accept the packet.
+    """
+    handler = handlers[kind]
+    if handler is None:
+        msg = f"{kind.name} while {state.value}"
+        raise PacketError(PROTOCOL_ERROR, msg)
+    return handler

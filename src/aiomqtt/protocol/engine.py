@@ -8,17 +8,11 @@ latest. No method blocks, sleeps or calls back.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aiomqtt.exceptions import MqttCodeError, MqttError, MqttLimitError
-from aiomqtt.properties import (
-    PlainCode,
-    Properties,
-    ReasonCode,
-    SubscribeOptions,
-)
+from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.standard.names import (
-    DEFAULT_RECEIVE_MAXIMUM,
     KEEP_ALIVE_TIMEOUT,
     PROTOCOL_ERROR,
     V5,
@@ -26,29 +20,24 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, Role
 
+from .changes import SessionState
 from .codec.encode import encode
-from .codec.fast import encode_publish
 from .codec.framing import Decoder
-from .delivery import Delivery, copied_properties
-from .dispatch import State, by_packet_type
+from .counts import Counts
+from .delivery import Delivery
+from .dispatch import State, by_packet_type, find_handler
+from .engine_calls import EngineCalls
 from .keepalive import KeepAlive
 from .negotiated import Negotiated, check_expiry
-from .output import Closed, Connected, Output, PendingOutput
-from .packets import (
-    Ack,
-    Connack,
-    Connect,
-    Ping,
-    Publish,
-    Signal,
-    Suback,
-    Subscribe,
-    Unsubscribe,
-)
-from .requests import Request, Requests
+from .output import Closed, Connected, Happening, Output, PendingOutput
+from .packets import Ack, Connack, Connect, Packet, Ping, Publish, Signal, Suback
+from .requests import Requests
 from .session import Session
 from .settings import Settings
 from .wire import PacketError
+
+if TYPE_CHECKING:
+    from .authentication import Authentication
 
 # Members of enumerations that every message needs: looking one up is slow.
 PUBREL: Final = PacketType.PUBREL
@@ -56,20 +45,28 @@ CLIENT: Final = Role.CLIENT
 SERVER: Final = Role.SERVER
 CLOSED: Final = State.CLOSED
 CONNECTING: Final = State.CONNECTING
+VERIFYING: Final = State.VERIFYING
 CONNECTED: Final = State.CONNECTED
-# The codes of aiomqtt 2 for a call without a connection and for a full queue.
-NOT_CONNECTED: Final = PlainCode(4, "Not connected")
-QUEUE_FULL: Final = PlainCode(15, "Queue full")
 
 _PINGREQ: Final = b"\xc0\x00"
 
 
-class Engine:
+class Engine(EngineCalls):
     """The client's side of one connection after the other, with one session.
 
     Args:
         settings: The contents of every CONNECT, and the bounds of publishing.
         session: The session to resume; None: a new one, whose changes are not recorded.
+
+    Attributes:
+        is_continuous: Whether the next connection continues with what this one leaves:
+            unanswered requests, unfinished deliveries and granted subscriptions,
+            whether or not the broker keeps the session. `give_up` ends it.
+        keeps_messages: Whether unfinished deliveries outlast the session at the broker,
+            and go on with the next one.
+        birth: The message that is published first on the next connection that the
+            broker accepts, after lost subscriptions were restored and unacknowledged
+            messages were sent again; None: there is none.
 
     Raises:
         ValueError: A setting violates the standard.
@@ -77,16 +74,28 @@ class Engine:
 
     def __init__(self, settings: Settings, session: Session | None = None) -> None:
         """Start without a connection."""
-        self.settings = settings
+        self.settings: Settings = settings
         self.version: ProtocolVersion = settings.version
+        self.counts: Counts = Counts()
         # Valid for the session.
         self.session: Session = session or Session(settings.client_id)
+        # Valid until the caller changes it.
+        self.is_continuous: bool = False
+        self.keeps_messages: bool = False
+        # None: there was no need for it yet.
+        self._continuation = None
+        # Valid until the broker accepts the next connection.
+        self.birth: Delivery | None = None
+        # The one of the last connection.
+        self._last_birth: Delivery | None = None
         # Valid for the connection.
         self._enter(CLOSED)
         self._negotiated = Negotiated(Connect(settings.version))
         self.session.outbound.measure(self._negotiated.encode)
         self._decoder = Decoder(settings.version, SERVER)
-        self._requests: Requests = Requests()
+        self._requests = Requests()
+        # None: the CONNECT had no Authentication Method, or there is no connection.
+        self.authentication: Authentication | None = None
         # The time when bytes last came.
         self._received_at = 0.0
         # Valid until the broker accepts the next connection.
@@ -94,18 +103,33 @@ class Engine:
         # The number of bytes that the program's last call added, written or not.
         self.added_size: int = 0
         # Valid until the caller takes it.
-        self._pending: PendingOutput = PendingOutput()
-        encode(self._make_connect(), self.version, CLIENT)
+        self._pending = PendingOutput()
+        encode(settings.to_connect(settings.client_id, False), self.version, CLIENT)
+
+    def restore(self, state: SessionState) -> None:
+        """Continue from a stored state of the session; there is no connection."""
+        self.session.load(state)
+        self.session.outbound.measure(self._negotiated.encode)
 
     # --- the life of a connection -------------------------------------------------
 
-    def connect(self) -> None:
-        """Begin a new connection with a CONNECT (§3.1)."""
+    def connect(self, authentication_data: bytes | None = None) -> None:
+        """Begin a connection with a CONNECT (§3.1); a ValueError changes nothing.
+
+        Args:
+            authentication_data: The data of the authenticator; None: there are none.
+        """
         session = self.session
-        connect = self._make_connect()
-        if connect.clean_start:
+        connect = self.settings.to_connect(
+            session.client_id, session.connected_before, authentication_data
+        )
+        data = encode(connect, self.version, CLIENT)
+        goes_on = self.is_continuous or self.keeps_messages
+        if goes_on and (connect.clean_start or not session.exists):
+            self._pending.add_all(session.begin_anew())
+        elif connect.clean_start:
             self._end_session()
-        elif not session.connected_before:
+        if not connect.clean_start and not session.connected_before:
             # The program says that there is a session, from an earlier process: we
             # know of nothing in flight.
             session.identify(session.client_id, True)
@@ -113,17 +137,19 @@ class Engine:
         maximum_size = self._negotiated.announced.maximum_packet_size
         self._decoder = Decoder(self.version, SERVER, maximum_size)
         self._pending.data.clear()
-        self._pending.data.append(encode(connect, self.version, CLIENT))
+        self._pending.data.append(data)
+        if self._negotiated.announced.authentication_method is not None:
+            from .authentication import Authentication
+
+            self.authentication = Authentication(
+                self._negotiated, self._pending, self.settings.has_authenticator
+            )
         self._enter(CONNECTING)
 
     def _enter(self, state: State) -> None:
         self.state = state
         self._is_connected = state is CONNECTED
         self._handlers = _HANDLERS_OF[state]
-
-    def _make_connect(self) -> Connect:
-        session = self.session
-        return self.settings.to_connect(session.client_id, session.connected_before)
 
     def disconnect(
         self, reason_code: int = 0, properties: Properties | None = None
@@ -135,11 +161,10 @@ class Engine:
         """
         if self.state is CLOSED:
             return
+        self.session.inbound.write_decided(self._pending.data)
         self._pending.data.append(self._encode_disconnect(reason_code, properties))
-        if properties is not None and properties.session_expiry_interval is not None:
-            session = self.session
-            is_kept = properties.session_expiry_interval > 0
-            session.identify(session.client_id, is_kept)
+        if properties is not None:
+            self.session.set_expiry(properties.session_expiry_interval)
         self._close(None)
 
     def check_disconnect(self, reason_code: int, properties: Properties | None) -> None:
@@ -151,7 +176,7 @@ class Engine:
         """
         size = len(self._encode_disconnect(reason_code, properties))
         if self._is_connected:
-            self._check_limits(0, size)
+            self._negotiated.limits.check(0, size)
 
     def _encode_disconnect(
         self, reason_code: int, properties: Properties | None
@@ -175,30 +200,49 @@ class Engine:
 
     def _close(self, error: MqttError | None, connack: Connack | None = None) -> None:
         self._enter(CLOSED)
+        self.authentication = None
         self._pending.add(Closed(error, connack))
-        for request in self._requests.end():
-            self._pending.add(request)
-        self.session.outbound.close()
-        if not self.session.exists:
+        unanswered = self._requests.end()
+        if self._continuation is not None or self.is_continuous:
+            unanswered = self._continued().interrupt(unanswered)
+        self._pending.add_all(unanswered)
+        self.session.close()
+        if not self.is_continuous:
+            self._end_kept()
+
+    def give_up(self) -> None:
+        """End what is kept for the next connection: there is none.
+
+        Requests end without an answer, and deliveries are lost unless the session
+        exists. If there is a connection, this happens when it ends.
+        """
+        self.is_continuous = False
+        if self.state is CLOSED:
+            self._end_kept()
+
+    def _end_kept(self) -> None:
+        if self._continuation is not None:
+            self._pending.add_all(self._continuation.give_up())
+        if not self.session.exists and not self.keeps_messages:
             self._end_session()
 
     def _end_session(self) -> None:
-        for delivery in self.session.clear():
-            self._pending.add(delivery)
+        self._pending.add_all(self.session.clear())
 
-    def fail(self, reason_code: int, text: str) -> None:
-        """End the connection for a reason that the caller has found (§4.13)."""
-        if self.state is not CLOSED:
-            self._fail(reason_code, text)
-
-    def _fail(self, reason_code: int, text: str) -> None:
-        """End the connection because the broker violated the standard (§4.13)."""
+    def fail(
+        self, reason_code: int, text: str, cause: BaseException | None = None
+    ) -> None:
+        """End the connection for a reason that engine or caller have found (§4.13)."""
+        if self.state is CLOSED:
+            return
         if self.version >= V5:
             packet = Signal(PacketType.DISCONNECT, reason_code)
             self._pending.data.append(encode(packet, self.version, CLIENT))
         name = REASON_NAMES[reason_code]
         code = ReasonCode(reason_code)
-        self._close(MqttCodeError(code, f"Disconnected with {name}: {text}"))
+        error = MqttCodeError(code, f"Disconnected with {name}: {text}")
+        error.__cause__ = cause
+        self._close(error)
 
     # --- time ---------------------------------------------------------------------
 
@@ -207,9 +251,7 @@ class Engine:
 
         Every other call may change it, so check it after each.
         """
-        if not self._is_connected:
-            return None
-        return self._negotiated.keep_alive.due
+        return self._negotiated.keep_alive.due if self._is_connected else None
 
     @property
     def is_closed(self) -> bool:
@@ -232,201 +274,11 @@ class Engine:
             return
         clock = self._negotiated.keep_alive
         if clock.is_over(now, self._received_at):
-            self._close(
-                MqttCodeError(
-                    ReasonCode(KEEP_ALIVE_TIMEOUT),
-                    "Disconnected: Keep Alive timeout: no PINGRESP came in time",
-                )
-            )
+            text = "Disconnected: Keep Alive timeout: no PINGRESP came in time"
+            self._close(MqttCodeError(ReasonCode(KEEP_ALIVE_TIMEOUT), text))
         elif clock.next_ping is not None and now >= clock.next_ping:
             self._pending.data.append(_PINGREQ)
             clock.on_pingreq(now)
-
-    # --- calls of the program -----------------------------------------------------
-
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int,
-        retain: bool,
-        properties: Properties | None,
-        now: float,
-    ) -> Delivery | None:
-        """Publish a message at once: `prepare` and `send` in one.
-
-        Returns and raises like `send`, and raises ValueError like `prepare`.
-        """
-        if qos or (properties is not None and properties.topic_alias is not None):
-            delivery = self.prepare(topic, payload, qos, retain, properties)
-            return self.send(delivery, now)
-        # The same for QoS 0, which needs no Delivery.
-        head, tail = encode_publish(
-            topic, payload, 0, retain, properties, self.version, CLIENT
-        )
-        size = len(head) + len(tail)
-        self._check_connected()
-        if not self._negotiated.limits.allow_any_publish:
-            self._check_limits(head[0], size)
-        self.added_size = size
-        self._pending.data.append(head)
-        self._pending.data.append(tail)
-        return None
-
-    def prepare(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int,
-        retain: bool,
-        properties: Properties | None,
-    ) -> Delivery:
-        """Check and encode a message, so that its size is known before `send`.
-
-        Raises:
-            MqttLimitError: The broker does not accept such a message.
-            ValueError: An argument violates the standard.
-        """
-        head, tail = encode_publish(
-            topic, payload, qos, retain, properties, self.version, CLIENT
-        )
-        size = len(head) + len(tail) + (2 if qos else 0)
-        if self._is_connected and not self._negotiated.limits.allow_any_publish:
-            self._check_limits(head[0], size)
-        delivery = Delivery(topic, payload, qos, retain, None, size, head, tail)
-        if properties is not None:
-            delivery.alias = properties.topic_alias or 0
-            delivery.properties = copied_properties(properties)
-        return delivery
-
-    def send(self, delivery: Delivery, now: float) -> Delivery | None:
-        """Publish a message that `prepare` returned (§3.3).
-
-        Args:
-            delivery: The message; it can be sent once.
-            now: The time, at which the Message Expiry Interval begins.
-
-        Returns:
-            None at QoS 0: the message is written. At QoS 1 and 2 the Delivery, which
-            becomes a happening when its flow is complete or its session ends;
-            `withdraw` takes it back as long as it has not been written.
-
-        Raises:
-            MqttCodeError: There is no connection, or too many are unfinished.
-            MqttLimitError: The broker does not accept such a message.
-            ValueError: Its topic alias has no topic, or exceeds the broker's maximum.
-        """
-        self._check_connected()
-        negotiated, qos, first = self._negotiated, delivery.qos, delivery.head[0]
-        if delivery.alias:
-            negotiated.resolve_alias(delivery, now)
-        if not negotiated.limits.allow_any_publish:
-            self._check_limits(first, delivery.size)
-        outbound, maximum = self.session.outbound, self.settings.maximum_queued
-        if qos and maximum is not None and len(outbound) >= maximum:
-            msg = f"Could not publish message: {maximum} are unfinished already"
-            raise MqttCodeError(QUEUE_FULL, msg)
-        delivery.start_expiry(now)
-        if delivery.alias:
-            negotiated.keep_alias(delivery)
-        self.added_size = delivery.size
-        if qos:
-            outbound.send(delivery, self._pending.data, now)
-            return delivery
-        if delivery.alias:
-            delivery.head, delivery.tail = negotiated.encode(delivery, now)
-        self._pending.data.append(delivery.head)
-        self._pending.data.append(delivery.tail)
-        return None
-
-    def withdraw(self, delivery: Delivery) -> bool:
-        """Withdraw a publish; False: its bytes may have left, so its flow continues."""
-        if not self.session.outbound.withdraw(delivery):
-            return False
-        self._pending.add(delivery)
-        return True
-
-    def drop(self, delivery: Delivery) -> bool:
-        """Forget an unfinished publish; False: it is done, or not of this session.
-
-        Its bytes may have left: see `Outbound.drop`.
-        """
-        outbound = self.session.outbound
-        if not outbound.drop(delivery):
-            return False
-        self._pending.add(delivery)
-        if self._is_connected:
-            # A packet identifier may be free again.
-            outbound.pump(self._pending.data, self._received_at)
-        return True
-
-    def subscribe(
-        self,
-        subscriptions: list[tuple[str, SubscribeOptions]],
-        properties: Properties | None,
-    ) -> Request:
-        """Subscribe to topic filters with one SUBSCRIBE (§3.8).
-
-        Returns:
-            The Request, which becomes a happening when the SUBACK comes or the
-            connection ends.
-
-        Raises:
-            MqttCodeError: There is no connection.
-            MqttLimitError: The broker does not support such a subscription.
-            ValueError: An argument violates the standard. Nothing has changed.
-        """
-        packet = Subscribe(1, subscriptions, properties)
-        size = len(encode(packet, self.version, CLIENT))
-        self._check_connected()
-        filters = [topic_filter for topic_filter, _ in subscriptions]
-        identified = () if properties is None else properties.subscription_identifier
-        code = self._negotiated.limits.refusal_to_subscribe(filters, bool(identified))
-        if code:
-            raise _limit_error(code)
-        request = self._request(packet, PacketType.SUBACK, filters, size)
-        request.options = [options for _, options in subscriptions]
-        if identified:
-            request.identifier = identified[0]
-        return request
-
-    def unsubscribe(self, filters: list[str], properties: Properties | None) -> Request:
-        """Unsubscribe from topic filters with one UNSUBSCRIBE (§3.10).
-
-        Returns and raises like `subscribe`.
-        """
-        packet = Unsubscribe(1, filters, properties)
-        size = len(encode(packet, self.version, CLIENT))
-        self._check_connected()
-        return self._request(packet, PacketType.UNSUBACK, filters, size)
-
-    def _request(
-        self,
-        packet: Subscribe | Unsubscribe,
-        answer: PacketType,
-        filters: list[str],
-        size: int,
-    ) -> Request:
-        self._check_limits(0, size)
-        packet.packet_id = self.session.outbound.reserve()
-        if not packet.packet_id:
-            msg = "All 65535 packet identifiers are in use"
-            raise MqttError(msg)
-        request = Request(answer, packet.packet_id, filters)
-        self._requests.add(request)
-        self.added_size = size
-        self._pending.data.append(encode(packet, self.version, CLIENT))
-        return request
-
-    def _check_connected(self) -> None:
-        if not self._is_connected:
-            msg = "The client is not currently connected."
-            raise MqttCodeError(NOT_CONNECTED, msg)
-
-    def _check_limits(self, first: int, size: int) -> None:
-        code = self._negotiated.limits.refusal(first, size)
-        if code:
-            raise _limit_error(code)
 
     # --- packets from the broker ----------------------------------------------------
 
@@ -442,6 +294,10 @@ class Engine:
         self._received_at = now
         packets = self._decoder.feed(data)
         self._pending.size += self._decoder.kept
+        self._handle(packets, now, data)
+
+    def _handle(self, packets: list[Packet], now: float, data: bytes) -> None:
+        """Handle decoded packets, and then what could not be decoded."""
         try:
             for packet in packets:
                 # A fast path for the two rows of the table that every message needs.
@@ -452,12 +308,7 @@ class Engine:
                     if isinstance(packet, Ack):
                         self._on_ack(packet, now)
                         continue
-                handler = self._handlers[packet.kind]
-                if handler is None:
-                    raise PacketError(
-                        PROTOCOL_ERROR,
-                        f"{packet.kind.name} while {self.state.value}",
-                    )
+                handler = find_handler(self._handlers, packet.kind, self.state)
                 handler(self, packet, now)
                 if self.state is CLOSED:
                     return
@@ -469,12 +320,22 @@ class Engine:
                 from .foreign import foreign_protocol
 
                 text = foreign_protocol(data) or text
-            self._fail(error.reason_code, text)
+            self.fail(error.reason_code, text)
 
     def take(self) -> Output:
         """Return everything that the caller has to do now."""
+        self.session.inbound.write_decided(self._pending.data)
         changes = self.session.take_changes() if self.session.has_changes else None
         return self._pending.take(changes)
+
+    def take_without_connection(self) -> Output:
+        """Return the changes, and what has happened; the CONNECT stays, if any."""
+        changes = self.session.take_changes() if self.session.has_changes else None
+        return Output(changes, [], self._pending.take_happenings())
+
+    def take_happenings(self) -> list[Happening]:
+        """Return only what has happened, as `take` does: there is no connection."""
+        return self._pending.take_happenings()
 
     def _on_connack(self, connack: Connack, now: float) -> None:
         negotiated, session = self._negotiated, self.session
@@ -482,40 +343,53 @@ class Engine:
         if code:
             self._close(MqttCodeError(code), connack)
             return
-        negotiated.check_authentication(connack.properties)
-        if self.version < V5 and negotiated.connect.clean_start:
-            # The broker has discarded the session, whatever it says (decision 0008).
-            connack.session_present = False
+        negotiated.check_connack(connack)
         if connack.session_present and not session.exists:
             # Request a new session next time: [MQTT-3.2.2-4] ends this connection.
             session.identify(session.client_id, session.exists, False)
             raise PacketError(PROTOCOL_ERROR, "the broker has a session that we lack")
+        if self.authentication is not None and self.settings.has_authenticator:
+            self._pending.add(self.authentication.on_connack(connack))
+            self._enter(VERIFYING)
+        else:
+            self._accept(connack, now)
+
+    def _accept(self, connack: Connack, now: float) -> None:
+        negotiated, session = self._negotiated, self.session
         negotiated.accept(connack, now)
         self.connack = connack
-        client_id = session.client_id
-        properties = connack.properties
-        if not client_id and properties is not None:
-            client_id = properties.assigned_client_identifier or ""
+        client_id = session.client_id or negotiated.assigned_client_id
         limit = negotiated.send_quota(self.settings.maximum_in_flight)
         session.outbound.open(self.version, negotiated.encode, limit)
-        session.inbound.open(
-            self.version,
-            negotiated.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM,
-        )
+        session.inbound.open(self.version, negotiated.receive_maximum)
         self._enter(CONNECTED)
         self._pending.add(Connected(connack))
         # 3.1 has no Session Present: assume that the request was granted.
         present = connack.session_present or (self.version < V311 and session.exists)
         session.identify(client_id, negotiated.persists(connack), True)
-        if present:
-            ended = session.outbound.resume(self._pending.data, negotiated.refusal, now)
-        else:
+        out = self._pending.data
+        if not present:
             session.inbound.clear()
-            ended = session.outbound.restart(
-                self._pending.data, negotiated.refusal, now
-            )
-        for delivery in ended:
-            self._pending.add(delivery)
+            self._pending.add_all(session.outbound.requeue())
+        if self.is_continuous or self.keeps_messages:
+            is_kept = connack.session_present and self.version >= V311
+            self._pending.add_all(self._continued().resume(is_kept, negotiated, out))
+        if self.birth is not None:
+            self._put_birth_first(self.birth, now)
+        self._pending.add_all(session.outbound.resume(out, negotiated.refusal, now))
+        self._pending.add_all(session.outbound.take_ended())
+
+    def _put_birth_first(self, birth: Delivery, now: float) -> None:
+        outbound, last = self.session.outbound, self._last_birth
+        if last is not None and outbound.withdraw(last):
+            # The broker has not got it: it would come after the new one.
+            self._pending.add(last)
+        self.birth, self._last_birth = None, birth
+        # It was encoded for no connection in particular.
+        birth.head = birth.tail = b""
+        birth.start_expiry(now)
+        self.counts.messages_published += 1
+        outbound.put_first(birth)
 
     def _on_publish(self, packet: Publish, now: float) -> None:
         if packet.carried is not None:
@@ -529,54 +403,58 @@ class Engine:
         if ack.kind is PUBREL:
             self.session.inbound.release(ack, self._pending.data)
             return
-        outbound = self.session.outbound
-        delivery = outbound.acknowledge(ack, self._pending.data, now)
+        delivery = self.session.outbound.acknowledge(ack, self._pending.data, now)
         if delivery is not None:
             self._pending.add(delivery)
-            outbound.pump(self._pending.data, now)
+        self._pump(now)
 
     def _on_suback(self, packet: Suback, now: float) -> None:
         self._negotiated.check_problem_information(packet.properties)
         outbound = self.session.outbound
-        request = self._requests.answer(packet, self.version)
-        if request is None:
-            if outbound.is_used(packet.packet_id):
-                raise PacketError(
-                    PROTOCOL_ERROR,
-                    f"{packet.kind.name} for the identifier of a PUBLISH",
-                )
-            # No request has this identifier; the broker's fault and harmless: ignored.
-            return
-        outbound.unreserve(packet.packet_id)
-        self._pending.add(request)
-        self.session.on_answer(request)
-        # A packet identifier is free again, and a publish may be waiting for one.
-        outbound.pump(self._pending.data, now)
+        request = self._requests.answer(packet, self.version, outbound)
+        if request is not None:
+            self._pending.add(request)
+            self.session.on_answer(request)
+            if self._continuation is not None:
+                self._continuation.pump(self._pending.data)
+            # A packet identifier is free, and a publish may be waiting for one.
+            self._pump(now)
 
     def _on_pingresp(self, packet: Ping, now: float) -> None:
-        self._negotiated.keep_alive.on_pingresp()
+        self._negotiated.keep_alive.on_pingresp(now)
 
     def _on_disconnect(self, packet: Signal, now: float) -> None:
         from .problem import disconnected_error
 
         self._close(disconnected_error(packet, self.version))
 
+    # --- authentication: its other calls are those of `authentication` ----------------
+
     def _on_auth(self, packet: Signal, now: float) -> None:
-        self._negotiated.refuse_auth(packet)
+        if self.authentication is None:
+            raise PacketError(PROTOCOL_ERROR, "AUTH without an authentication method")
+        self._pending.add(self.authentication.on_auth(packet, self._is_connected))
 
+    def _hold(self, packet: Packet, now: float) -> None:
+        assert self.authentication is not None
+        self.authentication.hold(packet)
 
-def _limit_error(code: int) -> MqttLimitError:
-    return MqttLimitError(
-        ReasonCode(code), f"Refused by the broker's limits: {REASON_NAMES[code]}"
-    )
+    def accept_broker(self, now: float) -> None:
+        """Accept the broker after the last `Challenge`: the connection goes on."""
+        assert self.authentication is not None
+        connack, held = self.authentication.complete()
+        if connack is not None:
+            self._accept(connack, now)
+            self._handle(held, now, b"")
 
 
 # The packets that each state accepts; any other packet is a protocol error.
 _Handler = Callable[[Engine, Any, float], None]
-_HANDLERS: Final[dict[tuple[State, PacketType], _Handler]] = {
+_ROWS: Final[dict[tuple[State, PacketType], _Handler]] = {
     (State.CONNECTING, PacketType.CONNACK): Engine._on_connack,
     (State.CONNECTING, PacketType.AUTH): Engine._on_auth,
     (State.CONNECTING, PacketType.DISCONNECT): Engine._on_disconnect,
+    (State.VERIFYING, PacketType.DISCONNECT): Engine._on_disconnect,
     (State.CONNECTED, PacketType.PUBLISH): Engine._on_publish,
     (State.CONNECTED, PacketType.PUBACK): Engine._on_ack,
     (State.CONNECTED, PacketType.PUBREC): Engine._on_ack,
@@ -585,6 +463,13 @@ _HANDLERS: Final[dict[tuple[State, PacketType], _Handler]] = {
     (State.CONNECTED, PacketType.SUBACK): Engine._on_suback,
     (State.CONNECTED, PacketType.UNSUBACK): Engine._on_suback,
     (State.CONNECTED, PacketType.PINGRESP): Engine._on_pingresp,
+    (State.CONNECTED, PacketType.AUTH): Engine._on_auth,
     (State.CONNECTED, PacketType.DISCONNECT): Engine._on_disconnect,
 }
-_HANDLERS_OF: Final = by_packet_type(_HANDLERS, State)
+# A broker that has accepted the client need not wait until the client accepts it.
+_HELD: Final[dict[tuple[State, PacketType], _Handler]] = {
+    (VERIFYING, kind): Engine._hold
+    for state, kind in _ROWS
+    if state is CONNECTED and kind is not PacketType.AUTH
+}
+_HANDLERS_OF: Final = by_packet_type(_HELD | _ROWS, State)

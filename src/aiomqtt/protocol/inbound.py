@@ -1,8 +1,11 @@
 """The receiver's half of QoS 1 and 2 (MQTT 5.0 §4.3.2, §4.3.3), the same in both roles.
 
 Messages are accepted and acknowledged in the order in which they came. At QoS 2 an
-identifier is remembered from PUBLISH to PUBREL, and the message is delivered once.
+identifier is remembered from PUBLISH to PUBREL, and the message is delivered once. In
+a client the program may decide on the acknowledgements: see `acknowledgements.py`.
 """
+
+from typing import TYPE_CHECKING
 
 from aiomqtt.standard.names import (
     DEFAULT_RECEIVE_MAXIMUM,
@@ -20,21 +23,34 @@ from .codec.fast import encode_ack, encode_not_found
 from .packets import Ack, Publish
 from .wire import PacketError
 
+if TYPE_CHECKING:
+    from .acknowledgements import Acknowledgements, AckTicket
+
 
 class Inbound:
     """All incoming messages of a session whose flow is not complete.
 
     Args:
         changes: The list for the changes of the session; None: they are not recorded.
+
+    Attributes:
+        is_manual: Whether the program decides when to acknowledge; see `set_manual`.
+        acknowledgements: Those that it decides on; None: `accept` acknowledges.
     """
 
     def __init__(self, changes: list[Change] | None = None) -> None:
         self._changes = changes
         # Valid for the session: QoS 2, from PUBLISH to PUBREL.
         self._received: set[int] = set()
+        # The number of sessions that have ended.
+        self._epoch = 0
+
+        # Valid as long as the client.
+        self.is_manual: bool = False
 
         # Valid for the connection.
-        self._version: int = V5
+        self._version: ProtocolVersion = ProtocolVersion.V5
+        self.acknowledgements: Acknowledgements | None = None
         self._receive_maximum = DEFAULT_RECEIVE_MAXIMUM
         # The identifiers received on this connection: the peer's quota is reset for
         # each connection (§4.9).
@@ -51,6 +67,32 @@ class Inbound:
         self._version = version
         self._receive_maximum = receive_maximum
         self._counted.clear()
+        if self.is_manual:
+            self._expect_decisions()
+
+    def close(self) -> None:
+        """End a connection: what is not acknowledged may come again."""
+        if self.acknowledgements is not None:
+            self.acknowledgements.end()
+            self.acknowledgements = None
+
+    def set_manual(self, is_connected: bool) -> None:
+        """Let the program decide on the messages that come from now on.
+
+        Each message with QoS 1 or 2 that `accept` returns then has a ticket.
+
+        Args:
+            is_connected: Whether there is a connection that was accepted.
+        """
+        self.is_manual = True
+        if is_connected and self.acknowledgements is None:
+            self._expect_decisions()
+
+    def _expect_decisions(self) -> None:
+        # Most programs leave it to the client.
+        from .acknowledgements import Acknowledgements
+
+        self.acknowledgements = Acknowledgements(self._version, epoch=self._epoch)
 
     def clear(self) -> None:
         """Forget all state of the session."""
@@ -58,6 +100,10 @@ class Inbound:
             self._changes.append(Change(ChangeKind.INBOUND_CLEARED))
         self._received.clear()
         self._counted.clear()
+        self._epoch += 1
+        if self.acknowledgements is not None:
+            # It has none yet: a broker says first that it has lost the session.
+            self.acknowledgements.epoch = self._epoch
 
     def save(self, state: SessionState) -> None:
         """Save its part in the state of a session."""
@@ -73,7 +119,7 @@ class Inbound:
         self._received.add(packet_id)
 
     def accept(self, packet: Publish, out: list[bytes]) -> bool:
-        """Handle a PUBLISH with QoS 1 or 2 and acknowledge it.
+        """Handle a PUBLISH with QoS 1 or 2 and acknowledge it, unless `is_manual`.
 
         Returns:
             Whether to deliver it; False for a repetition.
@@ -81,18 +127,99 @@ class Inbound:
         Raises:
             PacketError: It exceeds the Receive Maximum (0x93).
         """
+        if self.acknowledgements is not None:
+            return self._accept_undecided(packet, self.acknowledgements)
         packet_id = packet.packet_id
         if packet.qos == 1:
             # It is acknowledged at once, so it never counts against the maximum.
             out.append(encode_ack(PUBACK_FIRST_BYTE, packet_id))
             return True
         is_new = packet_id not in self._received
-        self._counted.add(packet_id)
-        if len(self._counted) > self._receive_maximum:
-            raise _exceeded(self._receive_maximum)
+        self._count(packet_id)
         self._remember(packet_id)
         out.append(encode_ack(PUBREC_FIRST_BYTE, packet_id))
         return is_new
+
+    # The same, if the program decides on the acknowledgements.
+
+    def _accept_undecided(
+        self, packet: Publish, acknowledgements: "Acknowledgements"
+    ) -> bool:
+        packet_id = packet.packet_id
+        if packet.qos == 1:
+            # At QoS 1, only DUP tells a repetition from another message.
+            if packet.dup and acknowledgements.expects(packet_id):
+                return False
+            packet.ticket = acknowledgements.expect(packet_id, 1)
+            if acknowledgements.pubacks + len(self._counted) > self._receive_maximum:
+                raise _exceeded(self._receive_maximum)
+            return True
+        if packet_id in self._received:
+            self._count(packet_id)
+            acknowledgements.repeat(packet_id)
+            return False
+        if packet_id in self._counted:
+            # It is undecided: the acknowledgement is that of both.
+            return False
+        self._count(packet_id)
+        packet.ticket = acknowledgements.expect(packet_id, 2)
+        return True
+
+    def _count(self, packet_id: int) -> None:
+        self._counted.add(packet_id)
+        count = len(self._counted)
+        if self.acknowledgements is not None:
+            count += self.acknowledgements.pubacks
+        if count > self._receive_maximum:
+            raise _exceeded(self._receive_maximum)
+
+    def write_decided(self, out: list[bytes]) -> None:
+        """Write the acknowledgements that the program has decided on, in order."""
+        acknowledgements = self.acknowledgements
+        if acknowledgements is None or not acknowledgements.is_due:
+            return
+        for ticket in acknowledgements.take_pubacks():
+            if ticket.reason_code:
+                self._answer(ticket.packet_id, 1, ticket.reason_code, out)
+            else:
+                out.append(encode_ack(PUBACK_FIRST_BYTE, ticket.packet_id))
+        for ticket in acknowledgements.take_pubrecs():
+            self._answer(ticket.packet_id, 2, ticket.reason_code, out)
+
+    # The same for a program that stores by itself which messages of QoS 2 it received.
+
+    def has_received(self, ticket: "AckTicket") -> bool:
+        """Whether a message of QoS 2 was received before, and came again."""
+        return ticket.epoch == self._epoch and ticket.packet_id in self._received
+
+    def receive(self, ticket: "AckTicket") -> bool:
+        """Note that the program stores that it has received a message of QoS 2.
+
+        If the broker sends it again from now on, it is a repetition.
+
+        Returns:
+            Whether to store it; False: the broker has lost the session, and does not
+            send the message again.
+        """
+        if ticket.epoch != self._epoch:
+            return False
+        self._received.add(ticket.packet_id)
+        return True
+
+    def take_back(self, packet_id: int) -> None:
+        """Note that it was not stored, after `receive`."""
+        self._received.discard(packet_id)
+
+    def finish(self, ticket: "AckTicket") -> None:
+        """Acknowledge a message that the program has processed and stored.
+
+        If its connection has ended, that is the answer to its repetition.
+        """
+        acknowledgements = self.acknowledgements
+        if not ticket.is_void:
+            ticket.finish()
+        elif acknowledgements is not None and self.has_received(ticket):
+            acknowledgements.finish_received(ticket.packet_id)
 
     # The same in two steps, for a caller that decides on the answer in between.
 
@@ -107,9 +234,7 @@ class Inbound:
         """
         if packet.qos == 1:
             return True
-        self._counted.add(packet.packet_id)
-        if len(self._counted) > self._receive_maximum:
-            raise _exceeded(self._receive_maximum)
+        self._count(packet.packet_id)
         return packet.packet_id not in self._received
 
     def answer(self, packet: Publish, reason_code: int, out: list[bytes]) -> None:
@@ -121,14 +246,18 @@ class Inbound:
                 (§4.3.3). Below 5.0 no code is sent.
             out: The buffer to write to.
         """
-        packet_id = packet.packet_id
-        first = PUBACK_FIRST_BYTE if packet.qos == 1 else PUBREC_FIRST_BYTE
+        self._answer(packet.packet_id, packet.qos, reason_code, out)
+
+    def _answer(
+        self, packet_id: int, qos: int, reason_code: int, out: list[bytes]
+    ) -> None:
+        first = PUBACK_FIRST_BYTE if qos == 1 else PUBREC_FIRST_BYTE
         if self._version < V5 or not reason_code:
             ack = encode_ack(first, packet_id)
         else:
             ack = bytes((first, 3, packet_id >> 8, packet_id & 0xFF, reason_code))
         out.append(ack)
-        if packet.qos == 2:
+        if qos == 2:
             if self._version >= V5 and reason_code >= FIRST_FAILURE:
                 self._counted.discard(packet_id)
             else:

@@ -30,6 +30,8 @@ class KeepAlive:
         now: The time.
 
     Attributes:
+        round_trip: The time from the last answered PINGREQ to its PINGRESP, in seconds;
+            None: none was answered.
         due: When the next action is due; None: never. It stays the same object until it
             changes, so an identity check is enough to see a change.
     """
@@ -48,6 +50,9 @@ class KeepAlive:
         self._life = 0.0
         self._limit = 0.0
         self._is_last_look = False
+        # When the PINGREQ that is unanswered was written, or left.
+        self._asked = 0.0
+        self.round_trip: float | None = None
         # When to check whether the PINGREQ has left; None: it has, or there is none.
         self._next_look: float | None = None
         self.due: float | None = self.next_ping
@@ -85,14 +90,16 @@ class KeepAlive:
 
     def _start_waiting(self, now: float) -> None:
         self._next_look = None
-        self._life = now
+        self._life = self._asked = now
         self._limit = now + self._keep_alive * MAXIMUM_WAIT
         self._is_last_look = False
         self.deadline = now + self._keep_alive * SILENCE
         self._find_due()
 
-    def on_pingresp(self) -> None:
+    def on_pingresp(self, now: float) -> None:
         """Record that a PINGRESP came."""
+        if self.deadline is not None:
+            self.round_trip = now - self._asked
         self.deadline = None
         self._next_look = None
         self._find_due()

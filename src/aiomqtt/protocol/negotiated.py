@@ -2,12 +2,11 @@
 
 from typing import Any, Final
 
+from aiomqtt.exceptions import MqttLimitError
 from aiomqtt.message import NO_PROPERTIES
-from aiomqtt.properties import Properties
+from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.standard.names import (
-    CONTINUE_AUTHENTICATION,
     DEFAULT_RECEIVE_MAXIMUM,
-    IMPLEMENTATION_SPECIFIC_ERROR,
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     QOS_NOT_SUPPORTED,
@@ -17,14 +16,15 @@ from aiomqtt.standard.names import (
     V5,
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
-from aiomqtt.standard.tables import ProtocolVersion, Role
+from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, Role
 from aiomqtt.topic import is_shared
 
 from .aliases import InboundAliases, OutboundAliases
 from .codec.fast import encode_publish
-from .delivery import Delivery, remaining
+from .delivery import Delivery, packet_size, remaining
 from .keepalive import KeepAlive
-from .packets import Connack, Connect, Signal
+from .packets import Connack, Connect
+from .requests import Request
 from .wire import PacketError
 
 CLIENT: Final = Role.CLIENT
@@ -72,6 +72,35 @@ class ServerLimits:
             return PACKET_TOO_LARGE
         return 0
 
+    def check(self, first: int, size: int) -> None:
+        """Check a packet of the program, as `refusal` does.
+
+        Raises:
+            MqttLimitError: The broker does not accept it.
+        """
+        code = self.refusal(first, size)
+        if code:
+            raise _limit_error(code)
+
+    def check_request(self, request: Request) -> None:
+        """Check a request of the program, as `refusal_of_request` does.
+
+        Raises:
+            MqttLimitError: The broker does not accept it.
+        """
+        code = self.refusal_of_request(request)
+        if code:
+            raise _limit_error(code)
+
+    def refusal_of_request(self, request: Request) -> int:
+        """Return the reason code that forbids a SUBSCRIBE or UNSUBSCRIBE, or 0."""
+        code = 0
+        if request.answer is PacketType.SUBACK:
+            # A restoration is without the identifier where that is not available.
+            is_identified = request.identifier > 0 and not request.is_restoration
+            code = self.refusal_to_subscribe(request.filters, is_identified)
+        return code or self.refusal(0, len(request.packet))
+
     def refusal_to_subscribe(self, filters: list[str], is_identified: bool) -> int:
         """Return the reason code that forbids a SUBSCRIBE, or 0.
 
@@ -93,7 +122,9 @@ class Negotiated:
 
     Attributes:
         connect: The CONNECT that was sent.
+        receive_maximum: How many messages the client takes at once (§4.9).
         limits: The broker's limits.
+        assigned_client_id: The client identifier that the broker assigned, or "".
         keep_alive: The ping clock; it starts with the CONNACK.
         inbound_aliases: The broker's topic aliases.
         outbound_aliases: The program's topic aliases.
@@ -104,8 +135,12 @@ class Negotiated:
         self.connect = connect
         self.version: ProtocolVersion = connect.version
         self.announced: Properties = connect.properties or NO_PROPERTIES
+        self.receive_maximum: int = (
+            self.announced.receive_maximum or DEFAULT_RECEIVE_MAXIMUM
+        )
         self.limits: ServerLimits = ServerLimits()
         self.keep_alive: KeepAlive = KeepAlive(0, 0.0)
+        self.assigned_client_id: str = ""
         maximum = self.announced.topic_alias_maximum or 0
         self.inbound_aliases: InboundAliases = InboundAliases(maximum)
         self.outbound_aliases: OutboundAliases = OutboundAliases(0)
@@ -115,6 +150,7 @@ class Negotiated:
         self.limits = ServerLimits(connack)
         self.outbound_aliases = OutboundAliases(self.limits.topic_alias_maximum)
         properties = connack.properties or NO_PROPERTIES
+        self.assigned_client_id = properties.assigned_client_identifier or ""
         keep_alive = properties.server_keep_alive
         if keep_alive is None:
             keep_alive = self.connect.keep_alive
@@ -181,7 +217,7 @@ class Negotiated:
         if not delivery.topic:
             delivery.topic = topic
             head, tail = self._encode_as(topic, delivery, now)
-            delivery.size = len(head) + len(tail) + (2 if delivery.qos else 0)
+            delivery.size = packet_size(delivery.qos, head, tail)
 
     def keep_alias(self, delivery: Delivery) -> None:
         """Keep the topic of a delivery's alias: it was accepted."""
@@ -196,7 +232,18 @@ class Negotiated:
             return 0
         head, tail = self.encode(delivery, now)
         delivery.head, delivery.tail = head, tail
-        return limits.refusal(head[0], len(head) + 2 + len(tail))
+        return limits.refusal(head[0], packet_size(delivery.qos, head, tail))
+
+    def check_connack(self, connack: Connack) -> None:
+        """Check a CONNACK that accepts, and correct its Session Present flag.
+
+        Raises:
+            PacketError: Its authentication method is not that of the CONNECT.
+        """
+        self.check_authentication(connack.properties)
+        if self.version < V5 and self.connect.clean_start:
+            # The broker has discarded the session, whatever it says (decision 0008).
+            connack.session_present = False
 
     def check_authentication(self, properties: Properties | None) -> None:
         """Check that the authentication method is that of the CONNECT (§4.12).
@@ -209,22 +256,6 @@ class Negotiated:
             raise PacketError(
                 PROTOCOL_ERROR, "the authentication method is not that of the CONNECT"
             )
-
-    def refuse_auth(self, packet: Signal) -> None:
-        """Refuse an AUTH (§4.12): there is no authenticator to ask.
-
-        Raises:
-            PacketError: Always, with what the broker did wrong if it did.
-        """
-        if self.announced.authentication_method is None:
-            raise PacketError(PROTOCOL_ERROR, "AUTH without an authentication method")
-        self.check_authentication(packet.properties)
-        self.check_problem_information(packet.properties)
-        if packet.reason_code != CONTINUE_AUTHENTICATION:
-            raise PacketError(PROTOCOL_ERROR, "AUTH does not continue")
-        raise PacketError(
-            IMPLEMENTATION_SPECIFIC_ERROR, "the authentication takes more than one step"
-        )
 
     def check_problem_information(self, properties: Properties | None) -> None:
         """Refuse reason strings that were not requested (§3.1.2.11.7).
@@ -249,6 +280,12 @@ class Negotiated:
         if interval is None:
             interval = self.announced.session_expiry_interval
         return bool(interval)
+
+
+def _limit_error(code: int) -> MqttLimitError:
+    return MqttLimitError(
+        ReasonCode(code), f"Refused by the broker's limits: {REASON_NAMES[code]}"
+    )
 
 
 def check_expiry(properties: Properties | None, announced: Properties | None) -> None:

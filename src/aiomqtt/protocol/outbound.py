@@ -2,7 +2,8 @@
 
 It owns the packet identifiers of its direction. A packet gets an identifier when it is
 written, and the identifier is free again only after the last acknowledgement. Messages
-that are not written yet wait in order, without one.
+that are not written yet wait in order, without one. Messages with QoS 0 are here only
+while they have to wait: for a connection, or for other messages that wait.
 """
 
 from collections import OrderedDict
@@ -21,20 +22,20 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
-from .changes import Change, ChangeKind, SessionState, restore, store
+from .changes import Change, ChangeKind, store
 from .codec.fast import encode_ack, encode_not_found, with_dup
+from .deliveries import Deliveries
 from .delivery import (
     DONE,
     DROPPED,
     EXPIRED,
-    LOST,
     QUEUED,
     RELEASED,
     SENT,
     WITHDRAWN,
     Delivery,
+    Encode,
 )
-from .dropped import DroppedIds
 from .packets import Ack
 from .wire import PacketError
 
@@ -43,8 +44,6 @@ PUBREC: Final = PacketType.PUBREC
 # Publishing leaves some identifiers for SUBSCRIBE and UNSUBSCRIBE.
 MAXIMUM_IN_FLIGHT: Final = 65_000
 
-# Encodes a delivery for a connection, at a given time, in two parts.
-Encode: TypeAlias = Callable[[Delivery, float], tuple[bytes, bytes]]
 # Returns the reason code with which a connection forbids a delivery; 0: it does not.
 Refusal: TypeAlias = Callable[[Delivery, float], int]
 
@@ -53,37 +52,25 @@ def _encode_nothing(delivery: Delivery, now: float) -> tuple[bytes, bytes]:
     raise AssertionError
 
 
-class Outbound:
-    """All outgoing deliveries of a session.
+class Outbound(Deliveries):
+    """Sends the deliveries of a session.
 
     Args:
-        role: The role of this side. A broker does not send messages that expired while
-            they waited ([MQTT-3.3.2-5]); a client leaves that to the broker.
+        role: The role of this side.
         changes: The list for the changes of the session; None: they are not recorded.
 
     Attributes:
-        size: The total size of the kept PUBLISH packets, in bytes.
-        expired: The deliveries that have expired, until the caller removes them.
+        drops_expired: Whether messages that expired while they waited are not sent. A
+            broker must not send them ([MQTT-3.3.2-5]); a client leaves that to the
+            broker, unless its caller sets this.
     """
 
     def __init__(
         self, role: Role = Role.CLIENT, changes: list[Change] | None = None
     ) -> None:
-        self._drops_expired = role is Role.SERVER
-        self._changes = changes
-        # Valid for the session.
-        # PUBLISH written and not acknowledged, in the order they were first
-        # written; PUBREL written and not completed, in the order of the PUBRECs.
-        self._sent: dict[int, Delivery] = {}
-        self._released: dict[int, Delivery] = {}
-        self._queued: OrderedDict[Delivery, None] = OrderedDict()
-        self._last_id = 0
-        self._last_sequence = 0
-        self.size: int = 0
-        self._dropped = DroppedIds()
-        # Valid until the caller takes them.
-        self.expired: list[Delivery] = []
-
+        super().__init__(changes)
+        # Valid until the caller changes it.
+        self.drops_expired: bool = role is Role.SERVER
         # Valid for the connection.
         # The sent deliveries that have not been written on this connection yet.
         self._resend: OrderedDict[Delivery, None] = OrderedDict()
@@ -93,20 +80,11 @@ class Outbound:
         self._limit = 0
         self._encode: Encode = _encode_nothing
 
-    def __len__(self) -> int:
-        """Return the number of deliveries that are not done."""
-        return len(self._sent) + len(self._released) + len(self._queued)
-
     @property
     def in_flight(self) -> int:
         """The number of deliveries written on this connection and not done."""
         written = len(self._sent) + len(self._released) - len(self._resend)
         return written + self._dropped.in_flight
-
-    @property
-    def queued(self) -> int:
-        """The number of deliveries that have not been written yet."""
-        return len(self._queued)
 
     def open(
         self,
@@ -133,57 +111,8 @@ class Outbound:
 
     def clear(self) -> list[Delivery]:
         """Forget all state of the session; return the unfinished deliveries."""
-        lost = [*self._released.values(), *self._sent.values(), *self._queued]
-        for delivery in lost:
-            delivery.state = LOST
-            _forget_packet(delivery)
-        self.size = 0
-        self._sent.clear()
-        self._released.clear()
-        self._queued.clear()
         self._resend.clear()
-        self._dropped.clear()
-        self._last_id = 0
-        if self._changes is not None:
-            self._changes.append(Change(ChangeKind.OUTBOUND_CLEARED))
-        return lost
-
-    # --- storing ------------------------------------------------------------------
-
-    def save(self, state: SessionState) -> None:
-        """Save its part in the state of a session."""
-        for delivery in [*self.unreceived(), *self._released.values()]:
-            state.deliveries[delivery.sequence] = store(delivery)
-        state.blocked.update(self._dropped.lasting())
-        state.last_packet_id = self._last_id
-        state.last_sequence = self._last_sequence
-
-    def load(self, state: SessionState) -> list[Delivery]:
-        """Load its part from the state of a session, and return the deliveries.
-
-        Call `measure` next.
-        """
-        for stored in state.deliveries.values():
-            delivery = restore(stored)
-            if delivery.state == RELEASED:
-                self._released[delivery.packet_id] = delivery
-            elif delivery.state == SENT:
-                self._sent[delivery.packet_id] = delivery
-            else:
-                self._queued[delivery] = None
-        for packet_id in state.blocked:
-            self._dropped.add(packet_id, 2, False)
-        self._last_id = state.last_packet_id
-        self._last_sequence = state.last_sequence
-        return self.unfinished()
-
-    def measure(self, encode: Encode) -> None:
-        """Set the sizes of the loaded packets, which depend on the encoding."""
-        for delivery in self.unreceived():
-            if not delivery.size:
-                head, tail = encode(delivery, 0.0)
-                delivery.size = len(head) + 2 + len(tail)
-                self.size += delivery.size
+        return super().clear()
 
     # --- packet identifiers -----------------------------------------------------
 
@@ -226,35 +155,68 @@ class Outbound:
     # --- sending ----------------------------------------------------------------
 
     def send(self, delivery: Delivery, out: list[bytes], now: float) -> None:
-        """Accept a delivery and write it as soon as the quota allows, in order."""
-        self._last_sequence = delivery.sequence = self._last_sequence + 1
-        self.size += delivery.size
+        """Accept a delivery and write it as soon as the quota allows, in order.
+
+        One with QoS 0 always waits: pass it only while there is no connection, or while
+        `queued_qos0` is not 0.
+        """
+        self._add(delivery)
         packet_id = 0
         # Deliveries in the queue wait for the quota, and go first.
-        if not self._queued and not self._resend and self.in_flight < self._limit:
+        if (
+            delivery.qos
+            and not self._queued
+            and not self._resend
+            and self.in_flight < self._limit
+        ):
             packet_id = self._allocate()
         if packet_id:
             self._send_first(delivery, packet_id, out, now)
         else:
-            self._queued[delivery] = None
+            self._queue(delivery)
+        self._record_added(delivery)
+
+    def _record_added(self, delivery: Delivery) -> None:
         if self._changes is not None:
             change = Change(ChangeKind.ADDED, delivery.sequence, store(delivery))
             self._changes.append(change)
+            if delivery.origin is not None and delivery.origin.staged:
+                staged = delivery.origin.staged
+                self._changes.append(Change(ChangeKind.UNSTAGED, staged))
 
-    def unfinished(self) -> list[Delivery]:
-        """Return all unfinished deliveries, the most advanced first."""
-        return [*self._released.values(), *self._sent.values(), *self._queued]
+    def refuse(self, delivery: Delivery, reason_code: ReasonCode) -> Delivery:
+        """End a delivery that was never accepted, with a reason code; return it."""
+        self._add(delivery)
+        self._queue(delivery)
+        self._record_added(delivery)
+        return self._finish(delivery, reason_code)
 
-    def unreceived(self) -> list[Delivery]:
-        """Return the deliveries that the peer has not acknowledged at all, in order."""
-        return [*self._sent.values(), *self._queued]
+    def put_first(self, delivery: Delivery) -> None:
+        """Accept a delivery that goes before all that wait; call `resume` next."""
+        self._add(delivery)
+        self._queue(delivery)
+        self._queued.move_to_end(delivery, last=False)
+        if self._changes is not None:
+            sequence = delivery.sequence
+            self._changes.append(
+                Change(ChangeKind.ADDED_FIRST, sequence, store(delivery))
+            )
 
-    def withdraw(self, delivery: Delivery) -> bool:
-        """Withdraw a delivery that has not been written; False: it has been written."""
+    def withdraw(self, delivery: Delivery, state: int = WITHDRAWN) -> bool:
+        """End a delivery that has not been written; False: it may have left.
+
+        Its flow then continues. Others with QoS 0 may have waited for it alone: call
+        `pump` next.
+
+        Args:
+            delivery: The delivery.
+            state: The state in which it ends. WITHDRAWN is no failure.
+        """
         if delivery.state != QUEUED:
             return False
-        self._finish(delivery, SUCCESS)
-        delivery.state = WITHDRAWN
+        code = SUCCESS if state == WITHDRAWN else ReasonCode(UNSPECIFIED_ERROR)
+        self._finish(delivery, code, state=state)
+        self.count_end(state)
         return True
 
     def drop(self, delivery: Delivery) -> bool:
@@ -277,37 +239,58 @@ class Outbound:
             self._dropped.add(packet_id, delivery.qos, is_in_flight)
             if self._changes is not None and delivery.qos == 2:
                 self._changes.append(Change(ChangeKind.BLOCKED, packet_id))
-        self._finish(delivery, ReasonCode(UNSPECIFIED_ERROR))
-        delivery.state = DROPPED
+        self._finish(delivery, ReasonCode(UNSPECIFIED_ERROR), state=DROPPED)
+        self.count_end(DROPPED)
         return True
 
     def pump(self, out: list[bytes], now: float) -> None:
-        """Write deliveries as the send quota allows (§4.9), those sent before first."""
-        if not self._resend and not self._queued:
+        """Write deliveries as the send quota allows (§4.9), those sent before first.
+
+        The quota does not count QoS 0, but the order is kept.
+        """
+        if (not self._resend and not self._queued) or not self._limit:
             return
         room = self._limit - self.in_flight
         while room > 0 and self._resend:
             delivery, _ = self._resend.popitem(last=False)
             self._send_again(delivery, out, now)
             room -= 1
-        while room > 0 and self._queued:
-            last_id = self._last_id
-            packet_id = self._allocate()
+        if self._resend:
+            return
+        while self._queued and (room > 0 or self.queued_qos0):
+            delivery = next(iter(self._queued))
+            if self.drops_expired and delivery.expires is not None:
+                if now >= delivery.expires:
+                    self.withdraw(delivery, EXPIRED)
+                    self.ended.append(delivery)
+                    continue
+                # Its packet has the interval that remained when it was encoded.
+                delivery.head = delivery.tail = b""
+            if not delivery.qos:
+                self._send_qos0(delivery, out, now)
+                continue
+            packet_id = self._allocate() if room > 0 else 0
             if not packet_id:
                 return
-            delivery, _ = self._queued.popitem(last=False)
-            if self._drops_expired and _is_expired(delivery, now):
-                self._last_id = last_id
-                self._drop_packet(delivery)
-                delivery.state = EXPIRED
-                self.expired.append(delivery)
-                self._record_end(delivery)
-            else:
-                self._send_first(delivery, packet_id, out, now)
-                room -= 1
-                if self._changes is not None:
-                    sequence = delivery.sequence
-                    self._changes.append(Change(ChangeKind.SENT, sequence, packet_id))
+            self._leave_queue(delivery)
+            self._send_first(delivery, packet_id, out, now)
+            room -= 1
+            if self._changes is not None:
+                sequence = delivery.sequence
+                self._changes.append(Change(ChangeKind.SENT, sequence, packet_id))
+
+    def _send_qos0(self, delivery: Delivery, out: list[bytes], now: float) -> None:
+        """Write a delivery with QoS 0 from the queue: it is done."""
+        head, tail = delivery.head, delivery.tail
+        if not head:
+            head, tail = self._encode(delivery, now)
+        out.append(head)
+        out.append(tail)
+        self._leave_queue(delivery)
+        self._drop_packet(delivery)
+        delivery.state = DONE
+        self.ended.append(delivery)
+        self._record_end(delivery)
 
     def _send_first(
         self, delivery: Delivery, packet_id: int, out: list[bytes], now: float
@@ -360,17 +343,12 @@ class Outbound:
         self.pump(out, now)
         return refused
 
-    def restart(self, out: list[bytes], refusal: Refusal, now: float) -> list[Delivery]:
-        """Start again: the peer has lost the session (§3.2.2.1.1).
+    def requeue(self) -> list[Delivery]:
+        """Prepare to start again: the peer has lost the session (§3.2.2.1.1).
 
-        Messages that it never acknowledged are sent again as new ones. Messages that it
-        had received (PUBREC came) are done: sending them again could deliver them
-        twice.
-
-        Args:
-            out: The buffer to write to.
-            refusal: As for `resume`.
-            now: The time.
+        Messages that it never acknowledged wait in the queue, to be sent as new ones.
+        Messages that it had received (PUBREC came) are done: sending them again could
+        deliver them twice.
 
         Returns:
             The deliveries that ended.
@@ -378,17 +356,18 @@ class Outbound:
         ended = [
             self._finish(delivery, SUCCESS) for delivery in [*self._released.values()]
         ]
+        has_changed = self._last_id > 0 or len(self._dropped) > 0
         for delivery in reversed(self._sent.values()):
             delivery.state = QUEUED
             delivery.packet_id = 0
-            self._queued[delivery] = None
+            self._queue(delivery)
             self._queued.move_to_end(delivery, last=False)
         self._sent.clear()
         self._dropped.clear()
         self._last_id = 0
-        if self._changes is not None:
+        if self._changes is not None and has_changed:
             self._changes.append(Change(ChangeKind.REQUEUED))
-        return ended + self.resume(out, refusal, now)
+        return ended
 
     # --- acknowledgements -------------------------------------------------------
 
@@ -480,6 +459,7 @@ class Outbound:
         delivery: Delivery,
         reason_code: ReasonCode,
         ack: Ack | None = None,
+        state: int = DONE,
     ) -> Delivery:
         if delivery.state == RELEASED:
             del self._released[delivery.packet_id]
@@ -490,36 +470,24 @@ class Outbound:
                     self._resend.pop(delivery, None)
                 del self._sent[delivery.packet_id]
             else:
-                del self._queued[delivery]
+                self._leave_queue(delivery)
             self._drop_packet(delivery)
         # The code of a PUBREC, "no matching subscribers", is kept until PUBCOMP.
         if reason_code:
             delivery.reason_code = reason_code
         if ack is not None:
             delivery.answer = ack.properties
-        delivery.state = DONE
+        delivery.state = state
         self._record_end(delivery)
         return delivery
 
     def _record_end(self, delivery: Delivery) -> None:
         if self._changes is not None:
-            self._changes.append(Change(ChangeKind.ENDED, delivery.sequence))
-
-    def _drop_packet(self, delivery: Delivery) -> None:
-        self.size -= delivery.size
-        _forget_packet(delivery)
-
-
-def _forget_packet(delivery: Delivery) -> None:
-    delivery.topic = ""
-    delivery.payload = delivery.head = delivery.tail = b""
-    delivery.properties = None
-    delivery.size = 0
-
-
-def _is_expired(delivery: Delivery, now: float) -> bool:
-    expires = delivery.expires
-    return expires is not None and now >= expires
+            end: tuple[int, int] | None = None
+            if delivery.origin is not None and delivery.origin.receipt_id:
+                self.receipt_ids.discard(delivery.origin.receipt_id)
+                end = delivery.state, int(delivery.reason_code)
+            self._changes.append(Change(ChangeKind.ENDED, delivery.sequence, end))
 
 
 def _write(head: bytes, tail: bytes, packet_id: int, out: list[bytes]) -> None:

@@ -1,5 +1,7 @@
 """The output of the engine: changes, bytes and happenings."""
 
+from collections.abc import Iterable
+
 from aiomqtt.exceptions import MqttError
 
 from .changes import Change
@@ -33,6 +35,25 @@ class Connected:
         self.connack: Connack = connack
 
 
+class Challenge:
+    """The broker sent the next step of an authentication (§4.12).
+
+    The answer is `Authentication.answer`, to the last one `Engine.accept_broker`.
+
+    Attributes:
+        data: The Authentication Data, or None.
+        is_last: Whether the broker accepts the client; its data may prove who the
+            broker is. After a CONNACK, `Connected` comes when the caller has accepted
+            the broker.
+    """
+
+    __slots__ = ("data", "is_last")
+
+    def __init__(self, data: bytes | None, is_last: bool) -> None:
+        self.data: bytes | None = data
+        self.is_last: bool = is_last
+
+
 class Closed:
     """The connection is over: write the remaining bytes, and close it.
 
@@ -53,7 +74,7 @@ class Closed:
 
 # A Delivery or a Request becomes a happening when it ends, however it ends: each of
 # them exactly once.
-Happening = Arrived | Connected | Delivery | Request | Closed
+Happening = Arrived | Challenge | Connected | Delivery | Request | Closed
 
 
 class Output:
@@ -99,11 +120,21 @@ class PendingOutput:
             self._add_messages()
         self._happenings.append(happening)
 
+    def add_all(self, happenings: Iterable[Delivery | Request]) -> None:
+        """Add the happenings that another one caused."""
+        for happening in happenings:
+            self.add(happening)
+
     def _add_messages(self) -> None:
         size = self.size + MESSAGE_SIZE * len(self.messages)
         self._happenings.append(Arrived(self.messages, size))
         self.messages = []
         self.size = 0
+
+    def take_happenings(self) -> list[Happening]:
+        """Return the happenings; the bytes stay."""
+        happenings, self._happenings = self._happenings, []
+        return happenings
 
     def take(self, changes: list[Change] | None) -> Output:
         """Return all of it, with the changes of the session, and start again."""

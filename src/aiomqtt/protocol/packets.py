@@ -6,7 +6,7 @@ package, and be slower when compiled.
 
 from typing import ClassVar
 
-from aiomqtt.message import EncodedProperties, Message
+from aiomqtt.message import EncodedProperties, Message, PendingAck
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode, SubscribeOptions
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
 from aiomqtt.topic import Topic
@@ -142,7 +142,7 @@ class Publish(Message):
     `NO_TOPIC` until the alias is resolved.
     """
 
-    __slots__ = ("dup",)
+    __slots__ = ()
 
     kind: ClassVar[PacketType] = PacketType.PUBLISH
 
@@ -156,6 +156,7 @@ class Publish(Message):
         properties: Properties | None,
         dup: bool,
         encoded: EncodedProperties | None = None,
+        ticket: PendingAck | None = None,
     ) -> None:
         self.topic = topic
         self.payload = payload
@@ -164,7 +165,8 @@ class Publish(Message):
         self.packet_id = mid
         self.carried = properties
         self.encoded = encoded
-        self.dup: bool = dup
+        self.ticket = ticket
+        self.dup = dup
 
     def _copied_as(self) -> type[Message]:
         return Message

@@ -4,7 +4,7 @@ from aiomqtt.standard.names import FIRST_FAILURE
 from aiomqtt.standard.tables import PacketType
 
 from .changes import Change, ChangeKind, SessionState, StoredSubscription, take
-from .delivery import Delivery
+from .delivery import LOST, Delivery
 from .inbound import Inbound
 from .outbound import Outbound
 from .requests import Request
@@ -42,12 +42,35 @@ class Session:
     def restore(cls, state: SessionState, is_durable: bool = False) -> "Session":
         """Create a session that continues from a state."""
         session = cls(state.client_id, is_durable)
-        session.exists = state.exists
-        session.connected_before = state.connected_before
-        session.outbound.load(state)
-        session.inbound.load(state)
-        session.subscriptions.update(state.subscriptions)
+        session.load(state)
         return session
+
+    def load(self, state: SessionState) -> None:
+        """Continue from a state; what was here before is forgotten."""
+        self.outbound.clear()
+        self.inbound.clear()
+        self.client_id = state.client_id
+        self.exists = state.exists
+        self.connected_before = state.connected_before
+        self.outbound.load(state)
+        self.inbound.load(state)
+        self.subscriptions = {**state.subscriptions}
+        # What was forgotten is no change.
+        take(self._changes)
+
+    def forget_unstored(self, changes: list[Change]) -> None:
+        """Note that changes could not be stored: messages that they added are lost.
+
+        Load a stored state before the session is used again.
+        """
+        added = {
+            change.key
+            for change in changes
+            if change.kind in (ChangeKind.ADDED, ChangeKind.ADDED_FIRST)
+        }
+        for delivery in self.outbound.unfinished():
+            if delivery.sequence in added:
+                delivery.state = LOST
 
     def snapshot(self) -> SessionState:
         """Return its state as plain values."""
@@ -81,32 +104,93 @@ class Session:
         if self._changes is not None:
             self._changes.append(Change(ChangeKind.IDENTIFIED, None, values))
 
+    def set_expiry(self, interval: int | None) -> None:
+        """Set how many seconds the session outlives the connection; None: as before."""
+        if interval is not None:
+            self.identify(self.client_id, interval > 0)
+
     def on_answer(self, request: Request) -> None:
         """Record the subscriptions that the broker has granted or ended."""
         codes = request.reason_codes
         for index, topic_filter in enumerate(request.filters):
             if codes and codes[index] >= FIRST_FAILURE:
+                # The broker may have lost a subscription that it does not restore.
+                known = self.subscriptions.get(topic_filter)
+                if known is not None and not known.is_confirmed:
+                    self.forget_subscription(topic_filter)
                 continue
             if request.answer is PacketType.SUBACK:
                 options = request.options[index]
                 subscription = StoredSubscription(options, request.identifier)
-                self.subscriptions[topic_filter] = subscription
-                if self._changes is not None:
-                    change = Change(ChangeKind.SUBSCRIBED, topic_filter, subscription)
-                    self._changes.append(change)
+                self._set_subscription(topic_filter, subscription)
             else:
-                self._unsubscribe(topic_filter)
+                self.forget_subscription(topic_filter)
 
-    def _unsubscribe(self, topic_filter: str) -> None:
+    def lose_subscription(self, topic_filter: str) -> None:
+        """Note that the broker has lost a subscription, and is asked to restore it."""
+        old = self.subscriptions[topic_filter]
+        if old.is_confirmed:
+            lost = StoredSubscription(old.options, old.identifier, is_confirmed=False)
+            self._set_subscription(topic_filter, lost)
+
+    def _set_subscription(
+        self, topic_filter: str, subscription: StoredSubscription
+    ) -> None:
+        self.subscriptions[topic_filter] = subscription
+        if self._changes is not None:
+            change = Change(ChangeKind.SUBSCRIBED, topic_filter, subscription)
+            self._changes.append(change)
+
+    def forget_subscription(self, topic_filter: str) -> None:
+        """Note that there is no subscription with this topic filter."""
         if self.subscriptions.pop(topic_filter, None) is None:
             return
         if self._changes is not None:
             self._changes.append(Change(ChangeKind.UNSUBSCRIBED, topic_filter))
+
+    def enqueue(self, delivery: Delivery, now: float) -> None:
+        """Accept a message without a connection: it waits for the next one.
+
+        Args:
+            delivery: The message, as `Engine.prepare` returned it.
+            now: The time, at which the Message Expiry Interval begins, unless the
+                caller has begun it.
+
+        Raises:
+            ValueError: It has a topic alias and no topic. Nothing has changed.
+        """
+        if not delivery.topic:
+            msg = (
+                "a topic is needed without a connection: topic aliases end with a"
+                " connection (MQTT 5.0 §3.3.2.3.4)"
+            )
+            raise ValueError(msg)
+        # The packet depends on the connection on which it leaves.
+        delivery.alias = 0
+        delivery.head = delivery.tail = b""
+        if delivery.expires is None:
+            delivery.start_expiry(now)
+        self.outbound.send(delivery, [], now)
+
+    def close(self) -> None:
+        """End a connection: what belongs to it ends with it."""
+        self.inbound.close()
+        self.outbound.close()
+
+    def begin_anew(self) -> list[Delivery]:
+        """End the session at the broker, but keep what the program wants of the next.
+
+        Returns:
+            The deliveries that the broker has received: they are done.
+        """
+        self.identify(self.client_id, False)
+        self.inbound.clear()
+        return self.outbound.requeue()
 
     def clear(self) -> list[Delivery]:
         """End the session; return the deliveries that end with it."""
         self.identify(self.client_id, False)
         self.inbound.clear()
         for topic_filter in [*self.subscriptions]:
-            self._unsubscribe(topic_filter)
+            self.forget_subscription(topic_filter)
         return self.outbound.clear()

@@ -1,5 +1,6 @@
 """The settings of a client's connections."""
 
+from copy import copy
 from typing import NamedTuple
 
 from aiomqtt.properties import Properties
@@ -25,14 +26,27 @@ class Settings(NamedTuple):
     maximum_in_flight: int | None = None
     # The maximum number of unfinished QoS 1 and 2 publishes; None: no limit.
     maximum_queued: int | None = None
+    # Whether the caller answers the challenges of an authentication. The properties
+    # have its method.
+    has_authenticator: bool = False
 
-    def to_connect(self, client_id: str, connected_before: bool) -> Connect:
+    def to_connect(
+        self,
+        client_id: str,
+        connected_before: bool,
+        authentication_data: bytes | None = None,
+    ) -> Connect:
         """Return the CONNECT of a client.
 
         Args:
             client_id: Its identifier, which the broker may have assigned.
             connected_before: Whether a connection of it was ever accepted.
+            authentication_data: The data of the authenticator; None: there are none.
         """
+        properties = self.properties
+        if authentication_data is not None:
+            properties = copy(properties or Properties())
+            properties.authentication_data = authentication_data
         clean_start = self.clean_start
         if clean_start is None:
             # An empty identifier needs a clean session below 5.0 ([MQTT-3.1.3-7]).
@@ -46,7 +60,7 @@ class Settings(NamedTuple):
             self.username,
             self.password,
             self.will,
-            self.properties,
+            properties,
         )
 
     def __repr__(self) -> str:

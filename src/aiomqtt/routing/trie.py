@@ -235,6 +235,40 @@ class Trie(Generic[T]):
         search.go_on(ALL)
         return search.found
 
+    def overlapping(self, topic_filter: str) -> list[T]:
+        """Return the values of all filters that match a topic which this one matches.
+
+        It may take as many steps as there are levels in the tree.
+        """
+        found: list[T] = []
+        levels = topic_filter.split("/")
+        pending: list[tuple[_Node[T], int]] = [(self._root, 0)]
+        while pending:
+            node, depth = pending.pop()
+            level = levels[depth] if depth < len(levels) else ""
+            children = node.children or {}
+            if level == "#":
+                _add_below(node, depth == 0, found)
+                continue
+            # Wildcards at the first level don't match a leading $ ([MQTT-4.7.2-1]).
+            is_hidden = depth == 0 and level.startswith("$")
+            rest = children.get("#")
+            if rest is not None and rest.value is not None and not is_hidden:
+                found.append(rest.value)
+            if depth == len(levels):
+                if node.value is not None:
+                    found.append(node.value)
+            elif level == "+":
+                for name, child in children.items():
+                    if name != "#" and not (depth == 0 and name.startswith("$")):
+                        pending.append((child, depth + 1))
+            else:
+                for name in (level,) if is_hidden else (level, "+"):
+                    matching = children.get(name)
+                    if matching is not None:
+                        pending.append((matching, depth + 1))
+        return found
+
     def search_topics(self, topic_filter: str) -> "TopicSearch[T]":
         """Begin a search for all topic names that a filter matches."""
         return TopicSearch(self._root, topic_filter)
@@ -244,3 +278,16 @@ class Trie(Generic[T]):
         search = self.search_topics(topic_filter)
         search.go_on(ALL)
         return search.found
+
+
+def _add_below(node: _Node[T], is_first: bool, found: list[T]) -> None:
+    """Add the values of a node and of all below it that a # there overlaps."""
+    pending = [node]
+    while pending:
+        each = pending.pop()
+        if each.value is not None:
+            found.append(each.value)
+        for name, child in (each.children or {}).items():
+            if not (is_first and name.startswith("$")):
+                pending.append(child)
+        is_first = False

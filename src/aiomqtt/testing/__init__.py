@@ -3,7 +3,11 @@
 - `Script`: a scripted broker, packet by packet;
 - `serve`, `RawPeer` and `RawServer`: a scripted broker in raw bytes;
 - `check_transport`: checks for an implementation of a transport;
+- `check_store`: checks for an implementation of a store of sessions;
 - `FaultProxy` and `FaultOrder`: a network that fails at a chosen packet;
+- `NetworkConditions`: how fast and how steady that network is;
+- `RecordingBroker`: a broker that keeps the messages that were published;
+- `simulate`: tests that wait for hours in simulated time;
 - the fixtures `mqtt_broker` and `mqtt_client` for pytest, which need no import.
 """
 
@@ -13,10 +17,15 @@ from aiomqtt.standard.tables import PacketType
 
 if TYPE_CHECKING:
     from .checks import check_transport
-    from .direction import BROKER, CLIENT, Sender
-    from .fault_proxy import FaultOrder, FaultProxy
+    from .fault_order import FaultOrder
+    from .fault_proxy import FaultProxy
+    from .network_conditions import NetworkConditions
     from .raw_peer import RawPeer, RawServer, serve
+    from .recording_broker import RecordingBroker
     from .script import Script
+    from .sender import BROKER, CLIENT, Sender
+    from .simulation import simulate
+    from .store_checks import check_store
 
 CONNECT = PacketType.CONNECT
 CONNACK = PacketType.CONNACK
@@ -37,16 +46,20 @@ AUTH = PacketType.AUTH
 # The modules of the other names. They are imported on first use, because pytest imports
 # this package in order to load its plugin.
 _MODULES = {
-    "BROKER": "direction",
-    "CLIENT": "direction",
-    "FaultOrder": "fault_proxy",
+    "BROKER": "sender",
+    "CLIENT": "sender",
+    "FaultOrder": "fault_order",
     "FaultProxy": "fault_proxy",
+    "NetworkConditions": "network_conditions",
     "RawPeer": "raw_peer",
     "RawServer": "raw_peer",
+    "RecordingBroker": "recording_broker",
     "Script": "script",
-    "Sender": "direction",
+    "Sender": "sender",
+    "check_store": "store_checks",
     "check_transport": "checks",
     "serve": "raw_peer",
+    "simulate": "simulation",
 }
 
 __all__ = [
@@ -69,12 +82,16 @@ __all__ = [
     "UNSUBSCRIBE",
     "FaultOrder",
     "FaultProxy",
+    "NetworkConditions",
     "RawPeer",
     "RawServer",
+    "RecordingBroker",
     "Script",
     "Sender",
+    "check_store",
     "check_transport",
     "serve",
+    "simulate",
 ]
 
 

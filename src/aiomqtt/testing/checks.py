@@ -35,18 +35,18 @@ async def check_transport(connect: Connect, *, timeout: float = 5.0) -> None:
     """
     for rule, check in RULES.items():
         tasks = asyncio.all_tasks()
-        with _naming(rule):
+        with naming(rule):
             async with _connected(connect, timeout) as pair:
                 await check(pair)
             await _check_callbacks(pair)
             _check_tasks(tasks)
     for turns in range(TURNS_TO_CANCEL):
-        with _naming(f"connecting can be cancelled: after {turns} turns"):
+        with naming(f"connecting can be cancelled: after {turns} turns"):
             await _check_cancelling(connect, timeout, turns)
 
 
 @contextlib.contextmanager
-def _naming(rule: str) -> Iterator[None]:
+def naming(rule: str) -> Iterator[None]:
     """Raise any exception as an AssertionError that names the rule."""
     try:
         yield

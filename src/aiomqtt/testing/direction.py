@@ -4,27 +4,20 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
 from aiomqtt.standard.names import CONNECT_FIRST_BYTE
 from aiomqtt.standard.tables import PacketType
 
+from .link import Link
+from .sender import CLIENT, Sender
+
 # A direction that holds more bytes than this reads no more.
 HIGH_WATER: Final = 64 * 1024
+# uvloop rounds times to milliseconds: a shorter wait may end at once, many times.
+SHORTEST_WAIT: Final = 0.001
 # The size of the largest random piece, in bytes.
 LARGEST_PIECE: Final = 16
-
-
-class Sender(Enum):
-    """The two sides of a connection."""
-
-    CLIENT = "client"
-    BROKER = "broker"
-
-
-CLIENT: Final = Sender.CLIENT
-BROKER: Final = Sender.BROKER
 
 
 class PlannedFault(NamedTuple):
@@ -33,6 +26,16 @@ class PlannedFault(NamedTuple):
     # Whether it happens before the packet is forwarded, or after.
     is_before: bool
     trigger: Callable[[], None]
+
+
+class QueuedBytes(NamedTuple):
+    """Bytes that wait."""
+
+    # When they may leave.
+    due: float
+    # When they arrive through the network, without a delay that was ordered.
+    arrival: float
+    data: bytes
 
 
 class ConnectionState(Protocol):
@@ -72,6 +75,7 @@ class Direction:
         is_black_hole: Whether what comes is lost.
         seconds: The delay of everything that is forwarded.
         piece: The size of the pieces in bytes; 0: random; None: as it comes.
+        link: The network that the bytes go through; None: they arrive at once.
         source: The transport that is read from; None: not connected.
         target: The transport that is written to; None: not connected.
         is_at_end: Whether the sender has closed its side.
@@ -84,6 +88,7 @@ class Direction:
         self.is_black_hole: bool = False
         self.seconds: float = 0.0
         self.piece: int | None = None
+        self.link: Link | None = None
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self.source: asyncio.Transport | None = None
@@ -96,8 +101,8 @@ class Direction:
         # Left to do for that packet: the faults before it, itself, the faults after it.
         self._steps: deque[PlannedFault | bytes] = deque()
         self._is_busy = False
-        # Bytes to forward, each with the time from which on they may leave.
-        self._queue: deque[tuple[float, bytes]] = deque()
+        # Bytes to forward.
+        self._queue: deque[QueuedBytes] = deque()
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -111,10 +116,17 @@ class Direction:
         """Accept bytes from the sender; forward the packets that are complete."""
         if self._is_raw:
             self._forward(data)
-            return
-        self._partial += data
-        self._process()
+        else:
+            self._partial += data
+            self._process()
         self._update_reading()
+
+    def ended(self) -> None:
+        """Accept the end of what the sender sends; it travels like bytes."""
+        self.is_at_end = True
+        if self.link is not None:
+            self._enqueue(b"")
+        self.proceed()
 
     def _process(self) -> None:
         """Process packets until one is incomplete or a fault has to wait."""
@@ -183,19 +195,24 @@ class Direction:
     def _forward(self, data: bytes) -> None:
         if self.is_black_hole:
             return
-        due = self._loop.time() + self.seconds if self.seconds else 0.0
         for piece in self._cut(data):
-            self._queue.append((due, piece))
-            self._size += len(piece)
+            self._enqueue(piece)
         if self.piece is None:
             self.flush()
         else:
             # Each piece leaves in its own turn of the loop.
             self._schedule(0.0)
 
+    def _enqueue(self, data: bytes) -> None:
+        now = self._loop.time()
+        arrival = now if self.link is None else self.link.arrival(len(data), now)
+        self._queue.append(QueuedBytes(arrival + self.seconds, arrival, data))
+        self._size += len(data)
+
     def _cut(self, data: bytes) -> list[bytes]:
         if self.piece is None:
-            return [data]
+            size = len(data) if self.link is None else self.link.piece
+            return [data[at : at + size] for at in range(0, len(data), size)]
         pieces = []
         while data:
             size = self.piece or self._connection.random.randint(1, LARGEST_PIECE)
@@ -213,7 +230,9 @@ class Direction:
         self.is_stalled = self.is_black_hole = False
         self.seconds = 0.0
         self.piece = None
-        self._queue = deque((0.0, data) for _, data in self._queue)
+        self._queue = deque(
+            queued._replace(due=queued.arrival) for queued in self._queue
+        )
         self.proceed()
 
     def proceed(self) -> None:
@@ -225,16 +244,18 @@ class Direction:
     def flush(self) -> None:
         """Forward the bytes that are due."""
         while self._queue and not self.is_stalled and self.target is not None:
-            due, data = self._queue[0]
+            due, _, data = self._queue[0]
             wait = due - self._loop.time()
-            if due and wait > 0:
-                self._schedule(wait)
+            if wait > 0:
+                self._schedule(max(wait, SHORTEST_WAIT))
+                self._update_reading()
                 return
             self._queue.popleft()
             self._size -= len(data)
             self._write(data)
             if self.piece is not None and self._queue:
                 self._schedule(0.0)
+                self._update_reading()
                 return
         # A fault may have waited for the bytes to leave.
         self._process()
@@ -275,7 +296,8 @@ class Direction:
         size = self._size
         if self._steps or not self._connection.is_joined:
             size += len(self._partial)
-        wanted = size < HIGH_WATER and not self.is_target_full
+        window = 0 if self.link is None else self.link.window
+        wanted = size < HIGH_WATER + window and not self.is_target_full
         if wanted != self._is_reading:
             self._is_reading = wanted
             if wanted:

@@ -11,152 +11,36 @@ CONNECT, such as TLS, is forwarded byte for byte, without packets.
 """
 
 import asyncio
-import math
 import random
 from collections import Counter
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self
 
+from aiomqtt.argument_checks import check_finite
 from aiomqtt.standard.tables import PacketType
 
-from .direction import BROKER, CLIENT, Direction, Sender
+from .direction import Direction
+from .fault_order import Fault, FaultOrder, check_count, check_size
 from .forwarding import ProxiedConnection
+from .network_conditions import NetworkConditions
+from .sender import BROKER, CLIENT, Sender
 
 __all__ = ["BROKER", "CLIENT", "FaultProxy", "FaultOrder", "Sender"]
 
-Fault: TypeAlias = Callable[[ProxiedConnection], None]
 # The faults that `FaultProxy.order_random_faults` chooses from.
 FAULTS: Final = ("cut", "reset", "truncate", "fragment", "delay")
+# The maximum number of orders that the note of an error names.
+SHOWN_ORDERS: Final = 20
 
 
-class FaultOrder:
-    """A fault that waits for its packet; call one method to choose the fault.
-
-    Attributes:
-        fault: The fault, such as "reset"; "": not chosen yet.
-        triggered: Whether it has happened.
-    """
-
-    def __init__(
-        self, sender: Sender, kind: PacketType | None, number: int, is_before: bool
-    ) -> None:
-        self.sender = sender
-        self.kind = kind
-        self.number = number
-        self.is_before = is_before
-        self.fault: str = ""
-        self.triggered: bool = False
-        self._arguments = ""
-        self._trigger: Fault | None = None
-
-    def __repr__(self) -> str:
-        """Return the order as the test wrote it."""
-        when = "before" if self.is_before else "after"
-        kind = "None" if self.kind is None else self.kind.name
-        packet = f"{self.sender.name}, {kind}, {self.number}"
-        return f"{when}({packet}).{self.fault}{self._arguments}"
-
-    def cut(self) -> None:
-        """Close the connection on both sides, like a proxy that stops."""
-        self._set_fault("cut", (), ProxiedConnection.cut)
-
-    def reset(self) -> None:
-        """Reset the connection on both sides (RST)."""
-        self._set_fault("reset", (), ProxiedConnection.reset)
-
-    def truncate(self, size: int = 1) -> None:
-        """Forward the first bytes of the packet, then reset the connection.
-
-        Args:
-            size: How many bytes.
-
-        Raises:
-            ValueError: The size is negative, or the order was made by `after`.
-        """
-        if size < 0 or not self.is_before:
-            msg = "truncate needs a size of 0 or more bytes, and `before`"
-            raise ValueError(msg)
-        self._set_fault("truncate", (size,), lambda c: c.truncate(self.sender, size))
-
-    def stall(self, sender: Sender | None = None) -> None:
-        """Forward nothing until `resume`; reading stops when the buffer is full.
-
-        Args:
-            sender: The side whose bytes are affected; ``None``: both.
-        """
-        self._set_fault("stall", (sender,), lambda c: c.stall(sender))
-
-    def black_hole(self, sender: Sender | None = None) -> None:
-        """Read and discard everything, until `resume`.
-
-        Args:
-            sender: The side whose bytes are affected; ``None``: both.
-        """
-        self._set_fault("black_hole", (sender,), lambda c: c.black_hole(sender))
-
-    def delay(self, seconds: float, sender: Sender | None = None) -> None:
-        """Delay everything that follows, until `resume`.
-
-        Args:
-            seconds: The delay.
-            sender: The side whose bytes are affected; ``None``: both.
-
-        Raises:
-            ValueError: The seconds are negative.
-        """
-        check_seconds(seconds)
-        self._set_fault("delay", (seconds, sender), lambda c: c.delay(seconds, sender))
-
-    def fragment(self, size: int | None = 1, sender: Sender | None = None) -> None:
-        """Forward everything that follows in pieces, until `resume`.
-
-        Args:
-            size: The size of the pieces in bytes; ``None``: random, 1 to 16.
-            sender: The side whose bytes are affected; ``None``: both.
-
-        Raises:
-            ValueError: The size is below 1.
-        """
-        check_size(size)
-        self._set_fault("fragment", (size, sender), lambda c: c.fragment(size, sender))
-
-    def _set_fault(
-        self, fault: str, arguments: tuple[Any, ...], trigger: Fault
-    ) -> None:
-        if self.fault:
-            msg = f"this order already has a fault: {self!r}"
-            raise ValueError(msg)
-        if arguments and isinstance(arguments[-1], Sender):
-            shown = [*map(repr, arguments[:-1]), arguments[-1].name]
-        else:
-            # Of the arguments, the sender may be left out.
-            shown = [repr(value) for value in arguments if value is not None]
-            if fault == "fragment" and arguments[0] is None:
-                shown = ["None"]
-        self.fault = fault
-        self._arguments = f"({', '.join(shown)})"
-        self._trigger = trigger
-
-    def trigger(self, connection: ProxiedConnection) -> None:
-        """Make the fault happen to a connection."""
-        assert self._trigger is not None
-        self.triggered = True
-        self._trigger(connection)
-
-
-def check_seconds(seconds: float) -> None:
-    """Raise ValueError if a delay is negative or infinite."""
-    if not 0 <= seconds < math.inf:
-        msg = f"seconds must be 0 or more, not {seconds}"
-        raise ValueError(msg)
-
-
-def check_size(size: int | None) -> None:
-    """Raise ValueError if pieces would have no byte."""
-    if size is not None and size < 1:
-        msg = f"size must be 1 or more bytes, not {size}"
-        raise ValueError(msg)
+def check_conditions(conditions: object) -> None:
+    """Raise TypeError if these are not conditions of a network, or None."""
+    if conditions is not None and not isinstance(conditions, NetworkConditions):
+        msg = (
+            "conditions must be a NetworkConditions or None, not"
+            f" {type(conditions).__name__}"
+        )
+        raise TypeError(msg)
 
 
 class FaultProxy:
@@ -165,12 +49,19 @@ class FaultProxy:
     Args:
         broker_host: The broker's address.
         broker_port: Its port.
-        seed: The seed of random faults: the same seed orders the same faults.
+        seed: The seed of everything that happens by chance: the same seed makes the
+            same choices. ``None``: a new seed each time.
+        conditions: The conditions of the network; ``None``: bytes are forwarded at
+            once.
+
+    Raises:
+        TypeError: The conditions are not a `NetworkConditions`.
 
     Attributes:
         host: The address for the client to connect to.
         port: Its port.
-        seed: The seed.
+        seed: The seed, which is also in the notes of an error of the block.
+        conditions: The conditions of the network; change them by `set_conditions`.
         orders: The faults that were ordered, in the order of the calls.
         connections: How many connections there have been.
         packets: How many packets were received, by sender and kind.
@@ -179,9 +70,20 @@ class FaultProxy:
 
     host = "127.0.0.1"
 
-    def __init__(self, broker_host: str, broker_port: int, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        broker_host: str,
+        broker_port: int,
+        *,
+        seed: int | None = 0,
+        conditions: NetworkConditions | None = None,
+    ) -> None:
+        check_conditions(conditions)
         self.port: int = 0
-        self.seed = seed
+        if seed is None:
+            seed = random.SystemRandom().getrandbits(32)
+        self.seed: int = seed
+        self.conditions: NetworkConditions | None = conditions
         self.orders: list[FaultOrder] = []
         self.connections: int = 0
         self.packets: Counter[tuple[Sender, PacketType]] = Counter()
@@ -195,12 +97,31 @@ class FaultProxy:
 
     @property
     def triggered(self) -> int:
-        """The number of ordered faults that have happened."""
-        return sum(order.triggered for order in self.orders)
+        """The number of ordered faults that have happened, with their repetitions."""
+        return sum(order.count for order in self.orders)
 
     def __repr__(self) -> str:
-        """Return the seed and the orders, for the message of a failing test."""
-        return f"FaultProxy(seed={self.seed}, orders={self.orders})"
+        """Return the choices of a test, for the message when it fails."""
+        shown = f"seed={self.seed}, orders={self.orders}"
+        if self.conditions is not None:
+            shown += f", conditions={self.conditions}"
+        return f"FaultProxy({shown})"
+
+    def _describe(self) -> str:
+        lines = [
+            f"  {order!r} happened {order.count} times"
+            if order.count != 1
+            else f"  {order!r} happened once"
+            for order in self.orders
+            if order.count
+        ]
+        if len(lines) > SHOWN_ORDERS:
+            more = len(lines) - SHOWN_ORDERS
+            lines[SHOWN_ORDERS:] = [f"  ({more} more orders happened)"]
+        what = "ordered faults that happened" if lines else "no ordered fault happened"
+        if self.conditions is not None:
+            lines.append(f"  in {self.conditions}")
+        return "\n".join([f"FaultProxy(seed={self.seed}): {what}", *lines])
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
@@ -215,7 +136,12 @@ class FaultProxy:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Reset all connections, and return when they are closed."""
+        """Reset all connections, and return when they are closed.
+
+        An error of the block gets a note with the seed and the faults that happened.
+        """
+        if isinstance(exc, Exception) and (self.orders or self.conditions):
+            exc.add_note(self._describe())
         assert self._server is not None
         self._server.close()
         self.reset()
@@ -228,12 +154,13 @@ class FaultProxy:
     def after(
         self, sender: Sender, kind: PacketType | int | None = None, number: int = 1
     ) -> FaultOrder:
-        """FaultOrder a fault for the moment after a packet was forwarded.
+        """Order a fault for the moment after a packet was forwarded.
 
         Args:
             sender: The side that sends the packet, `CLIENT` or `BROKER`.
             kind: The kind of packet, such as `PUBREC`; ``None``: any.
-            number: Which occurrence, counted from 1 across all connections.
+            number: Which occurrence, counted from 1 across all connections. A fault
+                that happens more than once happens from this one on.
 
         Returns:
             The order; call one of its methods to choose the fault:
@@ -241,35 +168,55 @@ class FaultProxy:
 
         Raises:
             ValueError: The number is below 1.
+            TypeError: The number is not an int.
         """
-        return self._order(sender, kind, number, is_before=False)
+        return self._order(Sender(sender), kind, number, "after")
 
     def before(
         self, sender: Sender, kind: PacketType | int | None = None, number: int = 1
     ) -> FaultOrder:
-        """FaultOrder a fault for the moment before a packet is forwarded.
+        """Order a fault for the moment before a packet is forwarded; see `after`.
 
         If the fault leaves the connection open, the packet is forwarded afterwards.
         """
-        return self._order(sender, kind, number, is_before=True)
+        return self._order(Sender(sender), kind, number, "before")
+
+    def on_connection(self, number: int = 1) -> FaultOrder:
+        """Order a fault for the moment when a client connects, over any protocol.
+
+        A connection that ends by the fault never reaches the broker.
+
+        Args:
+            number: Which connection, counted from 1. A fault that happens more than
+                once happens from this one on.
+
+        Returns:
+            The order; call one of its methods to choose the fault:
+            ``proxy.on_connection().times(2).reset()``.
+
+        Raises:
+            ValueError: The number is below 1.
+            TypeError: The number is not an int.
+        """
+        return self._order(None, None, number, "on_connection")
 
     def _order(
         self,
-        sender: Sender,
+        sender: Sender | None,
         kind: PacketType | int | None,
         number: int,
-        is_before: bool,
+        when: str,
     ) -> FaultOrder:
-        if number < 1:
-            msg = f"number must be 1 or more, not {number}"
-            raise ValueError(msg)
+        check_count("number", number)
         wanted = None if kind is None else PacketType(kind)
-        order = FaultOrder(Sender(sender), wanted, number, is_before)
+        # Each has its own choices: they don't depend on the traffic of other orders.
+        generator = random.Random(f"{self.seed}, order {len(self.orders)}")
+        order = FaultOrder(sender, wanted, number, when, generator)
         self.orders.append(order)
         return order
 
     def order_random_faults(self, faults: int, packets: int) -> list[FaultOrder]:
-        """FaultOrder random faults, determined by the seed.
+        """Order random faults, determined by the seed.
 
         Args:
             faults: How many faults.
@@ -326,7 +273,7 @@ class FaultProxy:
 
     def delay(self, seconds: float, sender: Sender | None = None) -> None:
         """Delay everything; see `FaultOrder.delay`."""
-        check_seconds(seconds)
+        check_finite("seconds", seconds)
         self._start_lasting(lambda c: c.delay(seconds, sender))
 
     def fragment(self, size: int | None = 1, sender: Sender | None = None) -> None:
@@ -348,15 +295,44 @@ class FaultProxy:
         for connection in self._open:
             fault(connection)
 
+    # --- the network ------------------------------------------------------------------
+
+    def set_conditions(self, conditions: NetworkConditions | None) -> None:
+        """Change the conditions of the network, also for open connections.
+
+        They hold until the next call; `resume` does not end them. Bytes that are on
+        their way arrive as they would have arrived.
+
+        Args:
+            conditions: The conditions; ``None``: bytes are forwarded at once.
+
+        Raises:
+            TypeError: This is not a `NetworkConditions`.
+        """
+        check_conditions(conditions)
+        self.conditions = conditions
+        for connection in self._open:
+            self._apply_conditions(connection)
+
+    def _apply_conditions(self, connection: ProxiedConnection) -> None:
+        seed = f"{self.seed}, connection {connection.number}"
+        connection.set_conditions(self.conditions, seed)
+
     # --- called by the connections --------------------------------------------
 
     def _accepted(self) -> asyncio.Protocol:
         self.connections += 1
         connection = ProxiedConnection(
-            self._broker, self._random, self._packet_received, self._bytes_forwarded
+            self.connections,
+            self._broker,
+            self._random,
+            self._client_connected,
+            self._packet_received,
+            self._bytes_forwarded,
         )
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
+        self._apply_conditions(connection)
         for fault in self._lasting:
             fault(connection)
         return connection.client_end
@@ -374,16 +350,19 @@ class FaultProxy:
             for (sender, _), count in self.packets.items()
             if sender is direction.sender
         )
+        count = self.packets[direction.sender, kind]
         return [
             order
             for order in self.orders
-            if order.fault
-            and not order.triggered
-            and order.sender is direction.sender
-            and (
-                order.number == total
-                if order.kind is None
-                else order.kind is kind
-                and order.number == self.packets[direction.sender, kind]
-            )
+            if order.sender is direction.sender
+            and order.kind in (None, kind)
+            and order.is_due(total if order.kind is None else count)
+        ]
+
+    def _client_connected(self, connection: ProxiedConnection) -> list[FaultOrder]:
+        """Return the faults that were ordered for a connection."""
+        return [
+            order
+            for order in self.orders
+            if order.sender is None and order.is_due(connection.number)
         ]

@@ -11,13 +11,18 @@ from typing import Protocol, cast
 
 from aiomqtt.standard.tables import PacketType
 
-from .direction import BROKER, CLIENT, Direction, PlannedFault, Sender
+from .direction import Direction, PlannedFault
+from .link import Link
+from .network_conditions import NetworkConditions
+from .sender import BROKER, CLIENT, Sender
 
 
 class OrderedFault(Protocol):
     """A fault that was ordered for a packet."""
 
-    is_before: bool
+    @property
+    def is_before(self) -> bool:
+        """Whether it happens before the packet is forwarded, not after it."""
 
     def trigger(self, connection: "ProxiedConnection") -> None:
         """Make it happen to a connection."""
@@ -40,9 +45,7 @@ class Endpoint(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """End the other side too, after the bytes that are still queued for it."""
-        direction = self._connection.direction(self._sender)
-        direction.is_at_end = True
-        direction.proceed()
+        self._connection.direction(self._sender).ended()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,6 +67,7 @@ class ProxiedConnection:
     """A client's connection, and the one to the broker that it is forwarded to.
 
     Attributes:
+        number: Which connection of the proxy it is, counted from 1.
         is_joined: Whether there has been a connection to the broker.
         is_over: Whether it was cut or reset.
         random: Chooses the sizes of pieces.
@@ -73,12 +77,16 @@ class ProxiedConnection:
 
     def __init__(
         self,
+        number: int,
         broker: tuple[str, int],
         generator: random.Random,
+        client_connected: Callable[["ProxiedConnection"], Sequence[OrderedFault]],
         packet_received: Callable[[Direction, PacketType], Sequence[OrderedFault]],
         bytes_forwarded: Callable[[Direction, int], None],
     ) -> None:
+        self.number = number
         self.random = generator
+        self._client_connected = client_connected
         self._packet_received = packet_received
         self._bytes_forwarded = bytes_forwarded
         self.is_joined: bool = False
@@ -131,6 +139,10 @@ class ProxiedConnection:
         if self.is_over:
             transport.abort()
         elif sender is CLIENT:
+            for fault in self._client_connected(self):
+                fault.trigger(self)
+            if self.is_over:
+                return
             self._dialing = self._loop.create_task(self._dial())
             # Not in the task: cancelled in time, it would never run.
             self._dialing.add_done_callback(self._dialed)
@@ -181,6 +193,16 @@ class ProxiedConnection:
             # Both sides have sent their end.
             direction.source.close()
             target.close()
+
+    def set_conditions(self, conditions: NetworkConditions | None, seed: str) -> None:
+        """Let bytes go through a network with conditions; None: at once."""
+        now = self._loop.time()
+        for direction in self.directions(None):
+            direction.link = (
+                None
+                if conditions is None
+                else Link(conditions, direction.sender, seed, now)
+            )
 
     def stall(self, sender: Sender | None) -> None:
         """Forward nothing from a sender; None: from both."""

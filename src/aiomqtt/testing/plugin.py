@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from aiomqtt import Client
     from aiomqtt.broker import Broker
 
+    from .recording_broker import RecordingBroker
+
 T = TypeVar("T")
 
 # The arguments of the marker.
@@ -65,22 +67,22 @@ NO_TRIO: Final = (
 
 
 @pytest.fixture
-def mqtt_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """A `Broker` that has started, on a free port of 127.0.0.1 and in memory.
+def mqtt_broker(request: pytest.FixtureRequest) -> Iterator[RecordingBroker]:
+    """A `RecordingBroker` that has started, on a free port of 127.0.0.1 and in memory.
 
     The marker `mqtt` passes it arguments, see `FOR_BROKER`. It is stopped after the
     test. In a test that is not asynchronous it is a `ThreadedBroker`, which has
     the same methods, without `await`.
     """
-    from aiomqtt.broker import Broker
+    from .recording_broker import RecordingBroker
 
     arguments = _arguments(request, FOR_BROKER)
-    broker = _made(lambda: Broker(**arguments))
+    broker = _made(lambda: RecordingBroker(**arguments))
     if not _is_asynchronous(request):
         from .threaded import ThreadedBroker
 
         with ThreadedBroker(broker) as threaded:
-            yield cast("Broker", threaded)
+            yield cast("RecordingBroker", threaded)
         return
     loop: asyncio.AbstractEventLoop = request.getfixturevalue("_mqtt_loop")
     loop.run_until_complete(broker.start())

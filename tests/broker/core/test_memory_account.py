@@ -23,6 +23,7 @@ LASTING = Properties(session_expiry_interval=1000)
 
 
 # Half a minute where nothing is compiled and other tests run beside it.
+@pytest.mark.once("compiled")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [*ATTACKS, "unread_answers"])
 def test_a_broker_under_attack_stays_within_its_bound(name):

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiomqtt.broker.core.journal import Journal, SessionChanged
 from aiomqtt.broker.core.session import Session
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import SessionState
@@ -52,7 +53,8 @@ class Conversation:
 
     def begin(self, world: World) -> None:
         self.world = world
-        world.state.is_durable = True
+        self.journal = Journal()
+        world.state.record(self.journal)
         self.other = world.client(V5, client_id="other")
         self.client: Wire | None = None
 
@@ -134,8 +136,11 @@ class Conversation:
 
     def check(self) -> None:
         """Check that the stored state equals the current state."""
-        for change in self.session.take_changes():
-            self.stored.apply(change)
+        for entry in self.journal.take():
+            assert isinstance(entry, SessionChanged)
+            if entry.client_id == "me":
+                for change in entry.changes:
+                    self.stored.apply(change)
         assert self.stored == self.session.snapshot()
 
 
@@ -203,4 +208,8 @@ def test_the_memory_that_stored_messages_take_is_counted():
 def test_a_session_that_is_not_durable_records_nothing():
     world = World()
     world.client(client_id="me").subscribe("t", 1)
-    assert world.state.sessions["me"].take_changes() == []
+    session = world.state.sessions["me"]
+    journal = Journal()
+    session.journal = journal
+    session.note_changes()
+    assert journal.take() == []

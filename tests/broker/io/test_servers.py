@@ -14,7 +14,6 @@ import pytest
 
 from aiomqtt import Broker, Client, TLSParameters
 from aiomqtt.broker import Limits
-from tests.certificates import make_certificates
 from tests.raw_scripts import within
 
 
@@ -37,11 +36,6 @@ async def round_trip(broker: Broker, client: Client) -> None:
     async with asyncio.timeout(5):
         while broker.clients:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
@@ -151,6 +145,16 @@ async def test_a_unix_socket(version, path):
             [info] = broker.clients.values()
             assert info.address == "unix"
     assert not exists(path)
+
+
+@unix
+async def test_the_url_of_a_unix_socket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with Broker(None) as broker:
+        listener = await broker.listen_unix("a b.sock")
+        assert listener.url == "unix:a%20b.sock"
+        async with Client.from_url(listener.url):
+            pass
 
 
 @unix

@@ -12,8 +12,6 @@ conversation that it is:
 
 import asyncio
 import itertools
-import time
-from collections.abc import Callable
 from typing import Any
 
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
@@ -252,11 +250,3 @@ def connect_bytes(
     body += len(client_id).to_bytes(2) + client_id + rest
     assert len(body) < 128
     return bytes([PacketType.CONNECT << 4, len(body)]) + body
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until something is so; it fails when it takes too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it was not so within {seconds} s"
-        await asyncio.sleep(0.01)

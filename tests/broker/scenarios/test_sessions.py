@@ -13,7 +13,7 @@ from tests.broker.scenarios.line import (
     PUBREC,
     PUBREL,
 )
-from tests.broker.scenarios.talker import until
+from tests.until import until
 
 
 def is_told(version):

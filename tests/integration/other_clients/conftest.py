@@ -15,6 +15,12 @@ SPOKEN += [("mosquitto", 3), ("paho", 3)]
 
 
 @pytest.fixture
+def anyio_backend() -> Any:
+    """One loop is enough: the scenarios of the broker's own tests run on both."""
+    return "asyncio", {"debug": True}
+
+
+@pytest.fixture
 async def broker(anyio_backend: Any) -> AsyncIterator[Broker]:
     """The broker, on the loop of the test."""
     async with Broker() as broker:

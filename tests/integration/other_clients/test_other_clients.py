@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.broker.scenarios.talker import until
 from tests.integration.other_clients.drivers import CLIENTS
+from tests.until import until
+
+pytestmark = pytest.mark.once("compiled")
 
 LARGE = "0123456789abcdef" * 6000
 

@@ -115,8 +115,13 @@ async def test_a_callable_that_fails():
         raise LookupError("no token")
 
     client = new_client(1, websocket_headers=fail)
-    with pytest.raises(LookupError, match="no token"):
+    with pytest.raises(MqttError) as caught:
         await client.__aenter__()
+    assert str(caught.value) == (
+        "Could not connect to ws://127.0.0.1:1/mqtt: the callable for"
+        " websocket_headers raised LookupError"
+    )
+    assert isinstance(caught.value.__cause__, LookupError)
     client = new_client(1, websocket_headers=lambda _: 5)
     with pytest.raises(TypeError, match="websocket_headers must be a dict"):
         await client.__aenter__()

@@ -121,8 +121,10 @@ async def test_a_request_that_is_refused(asked, status):
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        (b"\x10\x0c\0\4MQTT\r\n\r\n", "the request is malformed"),
-        (b"\r\n\r\n", "the request is malformed"),
+        (b"\x10\x0c\0\4MQTT", "the request is no HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01", "the request is no HTTP"),
+        (b"\r\n\r\n", "the request is no HTTP"),
+        (b"GET\r\n\r\n", "the request is malformed"),
         (b"GET /" + b"a" * 70_000, "the request is too large"),
     ],
 )

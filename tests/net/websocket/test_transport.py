@@ -308,7 +308,7 @@ async def test_a_peer_that_breaks_the_protocol(data, code, reason):
 
 
 async def test_a_peer_that_reads_not_even_the_close_frame_is_cut(monkeypatch):
-    monkeypatch.setattr("aiomqtt.net.websocket.transport.LINGER", 0.05)
+    monkeypatch.setattr("aiomqtt.net.closing.LINGER", 0.05)
 
     async def script(peer):
         await peer.open()
@@ -328,7 +328,7 @@ async def test_a_peer_that_reads_not_even_the_close_frame_is_cut(monkeypatch):
 
 @pytest.mark.parametrize("closes", [True, False])
 async def test_a_peer_that_does_not_answer_the_close_frame(monkeypatch, closes):
-    monkeypatch.setattr("aiomqtt.net.websocket.transport.LINGER", 0.05)
+    monkeypatch.setattr("aiomqtt.net.closing.LINGER", 0.05)
 
     async def script(peer):
         await peer.open()
@@ -415,6 +415,10 @@ async def test_a_client_publishes_receives_and_leaves(version):
         (frame(CLOSE, b"\x03\xf3busy"), "it closed the WebSocket with 1011"),
         (frame(CLOSE), "the broker closed it"),
         (frame(TEXT), "it broke the WebSocket protocol: it sent a text frame"),
+        (
+            b"\x82\x7f" + (1 << 40).to_bytes(8, "big"),
+            "a frame of 1099511627776 bytes is too large",
+        ),
     ],
 )
 @pytest.mark.parametrize("is_accepted", [True, False])
@@ -435,4 +439,5 @@ async def test_a_client_says_why_the_connection_was_lost(data, reason, is_accept
                 await within(anext(client.messages))
     said = str(caught.value.__cause__ or caught.value) + str(caught.value)
     assert reason in said
+    assert f"Connection to ws://127.0.0.1:{port}/mqtt lost: " in said
     assert "TLS" not in said

@@ -1,6 +1,7 @@
 """The stream of bytes, cut into packets, however it comes."""
 
 import itertools
+import random
 import time
 import tracemalloc
 
@@ -8,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiomqtt.properties import Properties
+from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.framing import Decoder
-from aiomqtt.protocol.packets import Ack, Ping, Publish
+from aiomqtt.protocol.packets import Ack, Ping, Publish, Subscribe
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
 from tests.protocol.codec.strategies import connections, packets, same
@@ -361,6 +362,34 @@ def test_a_packet_of_megabytes_in_many_chunks_is_linear():
     small = seconds_to_feed(4_000_000, 1000)
     large = seconds_to_feed(32_000_000, 1000)
     assert large < 32 * max(small, 0.005)
+
+
+MEGABYTES = random.Random(1).randbytes(13_000_000)
+MANY_FILTERS = [(f"{number:060000}", SubscribeOptions()) for number in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("packet", "sender"),
+    [
+        (Publish(Topic("a"), MEGABYTES, 0, False, 0, None, False), SERVER),
+        (Subscribe(1, MANY_FILTERS), CLIENT),
+    ],
+)
+@pytest.mark.parametrize(
+    "sizes", [(262_144,), (1, 500_000), (5_000_000,), (900, 70_000)]
+)
+def test_a_packet_of_megabytes_is_whole_however_it_is_cut(packet, sender, sizes):
+    """Also when its chunks were joined before it was complete."""
+    decoder = Decoder(V311, sender)
+    data = encode(packet, V311, sender)
+    received, position = [], 0
+    for size in itertools.cycle(sizes):
+        received += decoder.feed(data[position : position + size])
+        position += size
+        if position >= len(data):
+            break
+    assert [same(found) for found in received] == [same(packet)]
+    assert not decoder.is_partial
 
 
 # --- a large PUBLISH in parts ------------------------------------------------------

@@ -213,11 +213,14 @@ class Link:
     # --- what happens ---------------------------------------------------------
 
     def publish(self, topic: str, qos: int) -> None:
-        if self.engine.state is not State.CONNECTED:
-            return
         payload = b"c%d" % len(self.published)
         self.published.append((topic, payload, qos))
-        delivery = self.engine.publish(topic, payload, qos, False, None, 0.0)
+        delivery: Delivery | None
+        if self.engine.state is State.CONNECTED:
+            delivery = self.engine.publish(topic, payload, qos, False, None, 0.0)
+        else:
+            delivery = self.engine.prepare(topic, payload, qos, False, None)
+            self.engine.session.enqueue(delivery, 0.0)
         if delivery is not None:
             self.deliveries.append(delivery)
         self.take()

@@ -178,6 +178,19 @@ def test_settings_that_the_standard_forbids_are_refused_at_once(
             strangers(version, **{"client_id": "c", "clean_start": True} | settings)
 
 
+def test_new_settings_that_the_standard_forbids_change_nothing(version):
+    client, broker = strangers(version, client_id="c", clean_start=True)
+    good = client.engine.settings
+    client.engine.settings = good._replace(username="a\0")
+    with pytest.raises(ValueError, match="user name"):
+        client.connect()
+    assert client.is_closed
+    broker.gets_nothing()
+    client.engine.settings = good
+    client.connect()
+    assert broker.gets_connect().username is None
+
+
 @pytest.mark.conformance("5.0", "MQTT-3.1.0-2")
 @pytest.mark.conformance("3.1.1", "MQTT-3.1.0-2")
 def test_a_connection_has_one_connect(version):

@@ -15,6 +15,7 @@ from aiomqtt.protocol.changes import StoredSubscription
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT, Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening
+from aiomqtt.protocol.requests import Request
 from aiomqtt.protocol.session import Session
 from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
@@ -55,6 +56,7 @@ def brief(happening: Happening) -> object:
         return happening.connack
     if isinstance(happening, Closed):
         return str(happening.error)
+    assert isinstance(happening, Request)
     return happening.packet_id, happening.is_answered, happening.reason_codes
 
 

@@ -4,6 +4,14 @@ import pytest
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.properties import Properties, SubscribeOptions
+from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.protocol.packets import Subscribe
+from aiomqtt.protocol.requests import (
+    MOST_FILTERS,
+    head_size,
+    most_in_suback,
+    to_portions,
+)
 from aiomqtt.standard.tables import PacketType, Role, reason_codes
 
 from .client_and_broker import (
@@ -322,3 +330,43 @@ def test_when_every_identifier_is_in_use_nothing_is_written(version):
     broker.gets_nothing()
     broker.sends(SUBACK(77, 0))
     assert client.subscribe("a").packet_id == 77
+
+
+# --- as few packets as possible ---------------------------------------------------
+
+
+@pytest.mark.parametrize("identifier", [0, 1, 128, 268_435_455])
+@pytest.mark.parametrize("most_bytes", [30, 127, 128, 129, 130, 131, 132, 16_387])
+def test_portions_fill_packets_and_never_exceed_them(version, identifier, most_bytes):
+    properties = None
+    if version == 5 and identifier:
+        properties = Properties(subscription_identifier=[identifier])
+    names = [f"{number:05}" for number in range(2100)]
+
+    def size_of(portion):
+        subscriptions = [(name, SubscribeOptions()) for name in portion]
+        packet = Subscribe(1, subscriptions, properties)
+        return len(encode(packet, version, Role.CLIENT))
+
+    head = head_size(version, identifier)
+    portions = to_portions(names, str, head, most_bytes, 3000)
+    assert [name for portion in portions for name in portion] == names
+    assert all(size_of(portion) <= most_bytes for portion in portions)
+    assert all(size_of([*portion, "00000"]) > most_bytes for portion in portions[:-1])
+
+
+def test_portions_have_so_many_filters_and_at_least_one():
+    portions = to_portions("abcde", str, 2, None, 2)
+    assert portions == [["a", "b"], ["c", "d"], ["e"]]
+    assert to_portions(["a", "b" * 50, "c"], str, 2, 20, 9) == [
+        ["a"],
+        ["b" * 50],
+        ["c"],
+    ]
+    assert to_portions([], str, 2, None, 2) == []
+    assert [most_in_suback(size) for size in (None, 1, 10, 10**6)] == [
+        MOST_FILTERS,
+        1,
+        2,
+        MOST_FILTERS,
+    ]

@@ -1,5 +1,6 @@
 """Authentication in several steps, by AUTH packets (MQTT 5.0 §4.12)."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiomqtt.properties import Properties
@@ -34,9 +35,14 @@ def handle_auth(connection: "ClientConnection", packet: Signal) -> None:
         raise PacketError(PROTOCOL_ERROR, "AUTH continues no authentication")
 
 
-def complete_authentication(connection: "ClientConnection", data: bytes | None) -> None:
+def complete_authentication(
+    connection: "ClientConnection", data: bytes | None, username: str | None
+) -> None:
     """Complete a successful authentication, with an AUTH or with the CONNACK."""
     connection.is_authenticating = False
+    if username is not None:
+        # The password of the CONNECT, if there was one, is nobody's.
+        connection.info = replace(connection.info, username=username, password=None)
     if connection.is_connected:
         write_auth(connection, 0, data)
         return

@@ -12,6 +12,7 @@ from aiomqtt.broker.hooks import ClientInfo, Refusal
 from aiomqtt.properties import Properties, ReasonCode
 from aiomqtt.protocol.aliases import InboundAliases
 from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.protocol.dispatch import find_handler
 from aiomqtt.protocol.packets import Ack, Connack, Connect, Packet, Publish, Signal
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import (
@@ -258,13 +259,7 @@ class ClientConnection:
                 elif self.is_connected and isinstance(packet, Ack):
                     handle_ack(self, packet)
                 else:
-                    handler = self._handlers[packet.kind]
-                    if handler is None:
-                        raise PacketError(
-                            PROTOCOL_ERROR,
-                            f"{packet.kind.name} while {self.phase.value}",
-                        )
-                    handler(self, packet)
+                    find_handler(self._handlers, packet.kind, self.phase)(self, packet)
                 turn.work += 1
                 if self.is_closed:
                     return
@@ -369,11 +364,19 @@ class ClientConnection:
             self.state.turn.now = now
             write_auth(self, CONTINUE_AUTHENTICATION, data)
 
-    def authenticated(self, data: bytes | None, now: float) -> None:
-        """End an authentication of several steps with success."""
+    def authenticated(
+        self, data: bytes | None, now: float, username: str | None = None
+    ) -> None:
+        """End an authentication of several steps with success.
+
+        Args:
+            data: The last Authentication Data, or None.
+            now: The time.
+            username: The user name to set; None: it does not change.
+        """
         if self.is_authenticating and not self.is_closed:
             self.state.turn.now = now
-            complete_authentication(self, data)
+            complete_authentication(self, data, username)
 
     def refuse(self, refusal: Refusal, now: float) -> None:
         """Refuse the client, even if it is already connected (§4.12.1)."""

@@ -5,6 +5,7 @@ from typing import Final
 from aiomqtt.broker.limits import Limits
 from aiomqtt.routing.trie import TopicSearch, Trie
 
+from .journal import Journal
 from .memory_account import LEVEL_SIZE, MemoryAccount
 from .message import ApplicationMessage
 
@@ -24,6 +25,7 @@ class RetainedMessages:
 
     Attributes:
         last_number: The number of the message retained last; the numbers increase.
+        journal: Collects the changes; None: there is no store.
     """
 
     def __init__(self, limits: Limits, memory: MemoryAccount) -> None:
@@ -32,6 +34,7 @@ class RetainedMessages:
         self._by_topic: dict[str, ApplicationMessage] = {}
         self._trie: Trie[ApplicationMessage] = Trie()
         self.last_number: int = 0
+        self.journal: Journal | None = None
         # Without the broker's own.
         self._count = 0
         self._size = 0
@@ -62,10 +65,18 @@ class RetainedMessages:
             self._memory.used += LEVEL_SIZE * (self._trie.levels - levels)
             self._tally(message, 1)
             message.keep(self._memory)
+            self._note(topic, message)
             return True
         if last is not None:
             self._remove_levels(topic)
+            self._note(topic, None)
         return has_room
+
+    def _note(self, topic: str, message: ApplicationMessage | None) -> None:
+        """Tell the journal, except about the broker's own."""
+        journal = self.journal
+        if journal is not None and not is_own(topic):
+            journal.retain(topic, message)
 
     def _tally(self, message: ApplicationMessage, sign: int) -> None:
         if not is_own(message.topic):
@@ -139,6 +150,7 @@ class RetainedMessages:
         """Remove all of them."""
         for message in self._by_topic.values():
             message.let_go(self._memory)
+            self._note(message.topic, None)
         self._memory.used -= LEVEL_SIZE * self._trie.levels
         self._by_topic.clear()
         self._trie = Trie()
@@ -149,6 +161,7 @@ class RetainedMessages:
         self._remove_levels(message.topic)
         self._tally(message, -1)
         message.let_go(self._memory)
+        self._note(message.topic, None)
 
     def _remove_levels(self, topic: str) -> None:
         levels = self._trie.levels

@@ -106,7 +106,7 @@ class SendBuffer:
         # Valid while this client is slow: the publishers that wait for it, since when
         # and until when; whether they have waited as long as they may.
         self.has_backlog: bool = False
-        self._waiting: set[SendBuffer] = set()
+        self._waiting: dict[SendBuffer, None] = {}
         self._throttling_since = 0.0
         self._timer: Timer | None = None
         self._gave_up = False
@@ -203,7 +203,7 @@ class SendBuffer:
                 return
             self._throttling_since = now
             self._timer = self._timers.add(now + left, self._give_up)
-        self._waiting.add(publisher)
+        self._waiting[publisher] = None
         publisher.waits_for += 1
 
     def release_if_drained(self, now: float) -> None:

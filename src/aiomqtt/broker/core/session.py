@@ -11,7 +11,6 @@ from aiomqtt.protocol.changes import (
     ChangeKind,
     SessionState,
     StoredSubscription,
-    take,
 )
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.inbound import Inbound
@@ -20,6 +19,7 @@ from aiomqtt.protocol.packets import Ack, WillMessage
 from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, PACKET_TOO_LARGE, V5
 from aiomqtt.standard.tables import ProtocolVersion, Role
 
+from .journal import Journal
 from .memory_account import (
     IDENTIFIER_SIZE,
     QUEUED_SIZE,
@@ -108,6 +108,7 @@ class Session:
         "inbound",
         "is_over",
         "is_v5",
+        "journal",
         "limits",
         "memory",
         "outbound",
@@ -128,7 +129,7 @@ class Session:
         statistics: Statistics,
         retained: RetainedMessages,
         turn: Turn,
-        is_durable: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         self.client_id: str = client_id
         # Of the broker: all sessions share them.
@@ -137,8 +138,10 @@ class Session:
         self.statistics: Statistics = statistics
         self.retained: RetainedMessages = retained
         self.turn: Turn = turn
-        # Valid until the caller takes them; None: they are not recorded.
-        self._changes: list[Change] | None = [] if is_durable else None
+        # None: the session is not stored, or it has ended.
+        self.journal: Journal | None = journal
+        # Valid until the journal takes them.
+        self._changes: list[Change] | None = None if journal is None else []
         # Valid for the session.
         self.outbound: Outbound = Outbound(Role.SERVER, self._changes)
         self.inbound: Inbound = Inbound(self._changes)
@@ -194,15 +197,19 @@ class Session:
             stored = subscription.stored()
             change = Change(ChangeKind.SUBSCRIBED, subscription.topic_filter, stored)
             self._changes.append(change)
+            self.note_changes()
 
     def on_unsubscribed(self, topic_filter: str) -> None:
         """Record the end of a subscription, if the session is durable."""
         if self._changes is not None:
             self._changes.append(Change(ChangeKind.UNSUBSCRIBED, topic_filter))
+            self.note_changes()
 
-    def take_changes(self) -> list[Change]:
-        """Return the changes since the last time."""
-        return take(self._changes)
+    def note_changes(self) -> None:
+        """Tell the journal that changes may have been recorded, if there is one."""
+        journal, changes = self.journal, self._changes
+        if journal is not None and changes is not None:
+            journal.note(self.client_id, changes)
 
     # --- memory -------------------------------------------------------------------
 
@@ -226,6 +233,7 @@ class Session:
             size += size_of_will(will)
         self.memory.used += size - self._counted
         self._counted = size
+        self.note_changes()
 
     def end(self) -> None:
         """Forget everything; its subscriptions have already been removed."""
@@ -236,6 +244,9 @@ class Session:
             pending_retained.end()
         self.memory.used -= self._counted
         self._counted = 0
+        journal, self.journal = self.journal, None
+        if journal is not None:
+            journal.end(self.client_id)
 
     def _forget(self, delivery: Delivery) -> None:
         """Count it no more: it has left the session."""
@@ -245,7 +256,8 @@ class Session:
 
     def _forget_expired(self) -> None:
         """Forget expired messages."""
-        expired = self.outbound.expired
+        # A broker queues no message of QoS 0, so these have expired.
+        expired = self.outbound.ended
         self.statistics.messages_expired += len(expired)
         for delivery in expired:
             self._forget(delivery)
@@ -273,10 +285,11 @@ class Session:
         send_buffer = self.send_buffer
         assert send_buffer is not None
         out = send_buffer.announce()
+        self.note_changes()
         for delivery in self.outbound.resume(out, self._refusal, self.turn.now):
             self.statistics.messages_dropped += 1
             self._forget(delivery)
-        if self.outbound.expired:
+        if self.outbound.ended:
             self._forget_expired()
         pending_retained = self.pending_retained
         if pending_retained is not None:
@@ -422,6 +435,7 @@ class Session:
         )
         self.memory.used += QUEUED_SIZE
         message.keep(self.memory)
+        self.note_changes()
         if message.retain:
             self._has_got(message)
         if send_buffer is None:
@@ -443,11 +457,12 @@ class Session:
         assert send_buffer is not None
         out = send_buffer.announce()
         now = self.turn.now
+        self.note_changes()
         delivery = outbound.acknowledge(ack, out, now)
         if delivery is not None:
             self._forget(delivery)
             outbound.pump(out, now)
-        if outbound.expired:
+        if outbound.ended:
             self._forget_expired()
         if send_buffer.has_backlog and outbound.queued < BACKLOG_HIGH // 2:
             send_buffer.has_backlog = False

@@ -15,6 +15,7 @@ from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
 
 from .distribution import Distribution, Distributor, send_to_one
+from .journal import Journal
 from .memory_account import MemoryAccount
 from .message import ApplicationMessage, for_others
 from .retained import RetainedMessages
@@ -44,6 +45,8 @@ class BrokerState:
         asks_to_connect: Whether a hook decides who may connect.
         asks_for_topics: Whether a hook decides who may publish and subscribe.
         redirection: The server that all clients are redirected to; None: none.
+        on_publish: Called for each message that is published; None: nothing is. It must
+            not raise an exception.
     """
 
     def __init__(
@@ -66,8 +69,9 @@ class BrokerState:
         self.asks_to_connect = False
         self.asks_for_topics = False
         self.redirection: Refusal | None = None
-        # Whether new sessions record their changes, for a store.
-        self.is_durable: bool = False
+        self.on_publish: Callable[[ApplicationMessage], None] | None = None
+        # Collects all changes, for a store; None: there is no store.
+        self.journal: Journal | None = None
         # Whether subscriptions of sessions that have ended are still to be removed.
         self._is_sweeping = False
         # Valid while it runs.
@@ -80,6 +84,11 @@ class BrokerState:
         self.ready: list[SendBuffer] = []
         # Valid until all subscribers have the messages in it.
         self._distributor = Distributor(self.turn, self.timers, self.memory)
+
+    def record(self, journal: Journal) -> None:
+        """Have a journal collect all changes from now on; there are no sessions yet."""
+        self.journal = journal
+        self.retained.journal = journal
 
     # --- time ---------------------------------------------------------------------
 
@@ -130,6 +139,9 @@ class BrokerState:
         Returns:
             The rest, which is sent in later turns; None: all subscribers have it.
         """
+        on_publish = self.on_publish
+        if on_publish is not None:
+            on_publish(message)
         if message.retain:
             self.retained.keep(message)
         return self._distributor.send(message, sender, matches)
@@ -217,7 +229,7 @@ class BrokerState:
             self.statistics,
             self.retained,
             self.turn,
-            self.is_durable,
+            self.journal,
         )
         return session
 
@@ -240,8 +252,9 @@ class BrokerState:
                 )
             )
         session.load(stored)
-        # All of that is in the store already.
-        session.take_changes()
+        if self.journal is not None:
+            # All of that is in the store already.
+            self.journal.forget(session.client_id)
         return session
 
     def detach(self, session: Session, is_will_due: bool) -> None:

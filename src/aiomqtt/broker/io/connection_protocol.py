@@ -19,7 +19,7 @@ from aiomqtt.broker.hooks import Refusal
 from aiomqtt.escaping import escape, quote
 from aiomqtt.net.closing import LINGER, Closing
 from aiomqtt.net.trace import Trace
-from aiomqtt.net.writing import write_pieces
+from aiomqtt.net.writing import LARGEST_WRITE, NO_LIMIT, write_pieces
 from aiomqtt.standard.names import UNSPECIFIED_ERROR
 from aiomqtt.standard.tables import Role
 
@@ -58,10 +58,12 @@ class ConnectionProtocol(asyncio.Protocol):
         self._is_reading = True
         # Whether `_go_on` is to be called in the next turn of the loop.
         self._goes_on = False
-        # The number of bytes written.
+        # The number of bytes written; the largest number that the transport takes in
+        # one write.
         self._written = 0
+        self._largest_write = LARGEST_WRITE
         # Those that ask the program; and the exchange of an enhanced authentication.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._exchange: Exchange | None = None
         # Made with the transport.
         self._closing: Closing | None = None
@@ -85,7 +87,7 @@ class ConnectionProtocol(asyncio.Protocol):
             connection_set.state, address, certificate, self, since
         )
         self.connection.send_buffer.bytes_taken = self._bytes_taken
-        connection_set.protocols.add(self)
+        connection_set.protocols[self] = None
         connection_set.state.statistics.connections += 1
         if connection_set.logger.isEnabledFor(logging.DEBUG):
             self._trace = Trace(connection_set.logger, Role.SERVER)
@@ -135,7 +137,7 @@ class ConnectionProtocol(asyncio.Protocol):
         ):
             self._abandon()
             return
-        connection_set.leaving.add(self)
+        connection_set.leaving[self] = None
         self._last_questions = self._loop.call_later(HOOK_GRACE, self._abandon)
 
     def _abandon(self) -> None:
@@ -198,9 +200,19 @@ class ConnectionProtocol(asyncio.Protocol):
         self._connection_set.state.statistics.bytes_sent += size
         if self._trace is not None:
             self._trace.sent(data)
-        write_pieces(transport, data)
+        if not write_pieces(transport, data, self._largest_write):
+            transport = self._transport = self._take_parts(transport)
+            write_pieces(transport, data, NO_LIMIT)
         self._written += size
         self.connection.send_buffer.set_unsent(transport.get_write_buffer_size())
+
+    def _take_parts(self, transport: asyncio.Transport) -> asyncio.Transport:
+        """Return a transport for writes of any size."""
+        # Most programs need it never.
+        from aiomqtt.net.large_writes import with_parts
+
+        self._largest_write = NO_LIMIT
+        return with_parts(transport, self.connection.send_buffer.is_paused)
 
     def _bytes_taken(self) -> int:
         """Return the number of bytes that the system has accepted."""
@@ -283,7 +295,7 @@ class ConnectionProtocol(asyncio.Protocol):
         for task in self._tasks:
             task.cancel()
         if self in self._connection_set.leaving:
-            self._connection_set.leaving.discard(self)
+            del self._connection_set.leaving[self]
             if self._last_questions is not None:
                 self._last_questions.cancel()
         transport = self._transport
@@ -302,10 +314,10 @@ class ConnectionProtocol(asyncio.Protocol):
     def _start_asking(self, request: PermissionRequest) -> None:
         asked = [request]
         task = self._loop.create_task(self._ask(asked))
-        self._tasks.add(task)
+        self._tasks[task] = None
 
         def end(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             if asked:
                 # It was cancelled, for whatever reason: the client must not wait
                 # forever.
@@ -362,10 +374,10 @@ class ConnectionProtocol(asyncio.Protocol):
 
     def _start_authenticating(self, exchange: Exchange) -> None:
         task = self._loop.create_task(self._authenticate(exchange))
-        self._tasks.add(task)
+        self._tasks[task] = None
 
         def end(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             if not exchange.is_over:
                 self._conclude(exchange, Refusal(UNSPECIFIED_ERROR), None)
 
@@ -380,7 +392,7 @@ class ConnectionProtocol(asyncio.Protocol):
     ) -> None:
         exchange.is_over = True
         if refusal is None:
-            self.connection.authenticated(data, self._loop.time())
+            self.connection.authenticated(data, self._loop.time(), exchange.username)
         else:
             self.connection.refuse(refusal, self._loop.time())
         self.flush()

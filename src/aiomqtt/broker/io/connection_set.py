@@ -29,8 +29,9 @@ class ConnectionSet:
         self.state = state
         self.hooks = hooks
         self.logger = logger
-        self.protocols: set[ConnectionProtocol] = set()
-        self.leaving: set[ConnectionProtocol] = set()
+        # In the order in which they began, which a set of objects would not keep.
+        self.protocols: dict[ConnectionProtocol, None] = {}
+        self.leaving: dict[ConnectionProtocol, None] = {}
         # TLS connections whose handshake is not complete.
         self.handshakes: set[asyncio.Task[None]] = set()
         # Connections whose WebSocket handshake is not complete.
@@ -112,7 +113,7 @@ class ConnectionSet:
 
     def forget(self, protocol: ConnectionProtocol) -> None:
         """Remove a connection that is closed."""
-        self.protocols.discard(protocol)
+        self.protocols.pop(protocol, None)
         self.state.statistics.connections = len(self.protocols)
         if not self.protocols and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)

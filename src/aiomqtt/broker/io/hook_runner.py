@@ -48,6 +48,8 @@ class Exchange:
         self.client: ClientInfo = connection.info
         self.method: str = began.method
         self.data: bytes | None = began.data
+        self.is_again: bool = connection.is_connected
+        self.username: str | None = None
         self._connection = connection
         self._flush = flush
         self._answer: asyncio.Future[bytes | None] | None = None

@@ -5,13 +5,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiomqtt.escaping import escape
+from aiomqtt.net.http_head import parse_status
 from aiomqtt.net.target import WebSocketTarget
 from aiomqtt.protocol.foreign import foreign_protocol
 
 # How much of an answer is read before its headers must have ended, in bytes.
 MAXIMUM_HEAD: Final = 64 * 1024
 
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([^\r\n]*))?\r\n")
 _LOCATION: Final = re.compile(rb"\r\nlocation:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _SWITCHING_PROTOCOLS: Final = 101
 # By status: what to do.
@@ -36,18 +36,17 @@ def explain_answer(head: bytes, target: WebSocketTarget) -> str | None:
         head: The beginning of the answer, with all headers if it is of HTTP.
         target: The server.
     """
-    found = _STATUS_LINE.match(head)
-    if found is None or not head.endswith(b"\r\n\r\n"):
+    found = parse_status(head)
+    if found is None:
         foreign = None if head.startswith(b"HTTP/") else foreign_protocol(head)
         return foreign or (
             "its answer to the WebSocket handshake is no HTTP: does this port expect"
             " WebSocket?"
         )
-    status = int(found[1])
+    status, shown = found
     if status == _SWITCHING_PROTOCOLS:
         return None
-    phrase = escape((found[2] or b"").decode("latin-1").strip())
-    said = f"it answered the WebSocket handshake with {status} {phrase}".rstrip()
+    said = f"it answered the WebSocket handshake with {shown}"
     advice = _advise(status, head, target)
     return f"{said}: {advice}" if advice else said
 

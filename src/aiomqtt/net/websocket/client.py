@@ -1,6 +1,7 @@
 """Connecting by WebSocket: the opening handshake of a client (RFC 6455 §4.1)."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from websockets.uri import WebSocketURI
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttError
 from aiomqtt.net.explain import explain
+from aiomqtt.net.interruption import waiting
 from aiomqtt.net.target import WebSocketTarget
 from aiomqtt.net.tcp import open_tcp
 
@@ -23,6 +25,8 @@ from .transport import SILENT, WebSocketTransport
 
 # The characters of a path that stay as they are (RFC 3986 §3.3, §3.4).
 _SAFE: Final = "/?:@!$&'()*+,;=%~-._[]"
+EXPECTED: Final = "does this port expect WebSocket, or TLS?"
+EXPECTED_OVER_TLS: Final = "does this port expect WebSocket, or a client certificate?"
 
 
 async def open_websocket(
@@ -35,17 +39,21 @@ async def open_websocket(
 
     Raises:
         MqttError: It failed; the message says to where and why.
+        CallableError: A callable of the program raised an exception.
         TypeError: The callable for the headers returned something else.
         ValueError: A header is malformed.
     """
     handshake = ClientHandshake(target, factory)
     try:
         await open_tcp(target, lambda: handshake)
-        reason = await handshake.done
+        with waiting(
+            f"{target} did not answer the WebSocket handshake", advise(target)
+        ):
+            reason = await handshake.done
     finally:
         handshake.abort()
     if reason is not None:
-        raise MqttError(f"Could not connect to {target}: {reason}")
+        raise MqttError(f"Could not connect to {target}: {reason}") from handshake.cause
 
 
 class ClientHandshake(asyncio.Protocol):
@@ -65,6 +73,8 @@ class ClientHandshake(asyncio.Protocol):
         self._frames, self._request = make_request(target)
         self._answer = b""
         self._below: asyncio.Transport | None = None
+        # The exception that the connection failed with, if any.
+        self.cause: BaseException | None = None
         # Resolves to None, or to the reason of the failure.
         self.done: asyncio.Future[str | None] = (
             asyncio.get_running_loop().create_future()
@@ -133,15 +143,22 @@ class ClientHandshake(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the reason, if the answer has not come."""
-        said = "it closed the connection" if exc is None else explain(exc)
-        self._finish(
-            f"{escape(said)}, during the WebSocket handshake: does this port expect"
-            " WebSocket?"
-        )
+        said = "it closed the connection" if exc is None else escape(explain(exc))
+        said += ", during the WebSocket handshake"
+        # In TLS 1.3 the handshake is over before the server refuses a certificate.
+        if not isinstance(exc, ssl.SSLError):
+            said += f": {advise(self._target)}"
+        self._finish(said, exc)
 
-    def _finish(self, reason: str | None) -> None:
+    def _finish(self, reason: str | None, cause: BaseException | None = None) -> None:
         if not self.done.done():
+            self.cause = cause
             self.done.set_result(reason)
+
+
+def advise(target: WebSocketTarget) -> str:
+    """Return what to ask about a port that does not answer a handshake."""
+    return EXPECTED_OVER_TLS if target.uses_tls else EXPECTED
 
 
 def make_request(target: WebSocketTarget) -> tuple[ClientProtocol, Request]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from aiomqtt.net.callables import CallableError
 from aiomqtt.types import WebSocketHeaders
 
 # The name of a header (RFC 9110 §5.6.2).
@@ -19,13 +20,23 @@ def to_headers(default: dict[str, str], given: WebSocketHeaders) -> dict[str, st
         default: The default headers.
         given: Headers that replace and extend these, or a callable that takes the
             default headers and returns all.
+
+    Raises:
+        CallableError: The callable raised an exception.
+        TypeError: The callable returned something else than a dict of str.
+        ValueError: A name or a value has characters that a header can't have.
     """
     if not callable(given):
         check_headers(given)
         names = {name.lower() for name in given}
         kept = {name: default[name] for name in default if name.lower() not in names}
         return {**kept, **given}
-    made = given(default)
+    try:
+        made = given(default)
+    except Exception as error:
+        # The text of the exception is left out: it may hold a secret.
+        msg = f"the callable for websocket_headers raised {type(error).__name__}"
+        raise CallableError(msg) from error
     check_headers(made)
     return made
 

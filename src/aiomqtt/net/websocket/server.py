@@ -73,6 +73,10 @@ class ServerHandshake(asyncio.Protocol):
         if self._is_over or self._below is None:
             return
         self._request += data
+        if not self._request[:1].isupper():
+            # Nor will it ever be one: the client speaks TLS, or MQTT without WebSocket.
+            self._fail("the request is no HTTP")
+            return
         end = self._request.find(b"\r\n\r\n")
         if end < 0:
             if len(self._request) > MAXIMUM_REQUEST:

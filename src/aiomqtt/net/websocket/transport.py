@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 from websockets.protocol import OPEN, Protocol
 
 from aiomqtt.escaping import escape
-from aiomqtt.net.closing import LINGER
+from aiomqtt.net.closing import Linger
+from aiomqtt.net.layered import LayeredTransport
 
 from .frames import FrameReader
 
@@ -22,17 +23,20 @@ LARGEST_FRAME: Final = 65_535
 # credentials, they go nowhere.
 SILENT: Final = logging.Logger("websockets", logging.CRITICAL + 1)  # noqa: LOG001
 
+# How long a peer may take the last bytes after `close`, in seconds, as asyncio's TLS
+# has it.
+LONGEST_LINGER: Final = 30.0
+
 _Bytes = bytes | bytearray | memoryview
 
 
-class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
+class WebSocketTransport(LayeredTransport):
     """A transport whose bytes are the payloads of binary frames.
 
-    To the transport below it is the protocol. Flow control is that of the transport
-    below, whose buffer holds the frames. The Close frame of the peer is the end of the
-    file. `close` sends one, and waits a second for that of the peer: closing while
-    bytes of it are unread would reset the connection, which can destroy what was
-    written last. `get_extra_info("subprotocol")` is "mqtt".
+    The buffer of the transport below holds the frames. The Close frame of the peer is
+    the end of the file. `close` sends one, and waits a second for that of the peer:
+    closing while bytes of it are unread would reset the connection, which can destroy
+    what was written last. `get_extra_info("subprotocol")` is "mqtt".
 
     Args:
         below: The transport that carries the frames.
@@ -48,13 +52,10 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
         reader: FrameReader,
         protocol: asyncio.Protocol,
     ) -> None:
-        super().__init__({"subprotocol": handshake.subprotocol})
+        super().__init__(below, protocol, {"subprotocol": handshake.subprotocol})
         # All is valid for the connection.
-        self._loop = asyncio.get_running_loop()
-        self._below = below
         self._frames = handshake
         self._reader = reader
-        self._protocol: Any = protocol
         self._is_closing = False
         self._is_reading_paused = False
         self._is_writing_paused = False
@@ -63,21 +64,7 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
         # Why the connection ends, if the frames of the peer are the reason.
         self._error: Exception | None = None
         # Cuts the connection if the peer does not take the last Close frame.
-        self._timer: asyncio.TimerHandle | None = None
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return a value of this transport, or of the one below."""
-        own = super().get_extra_info(name)
-        return self._below.get_extra_info(name, default) if own is None else own
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Set the protocol that is called from now on."""
-        self._protocol = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol."""
-        protocol: asyncio.BaseProtocol = self._protocol
-        return protocol
+        self._linger: Linger | None = None
 
     # --- writing ------------------------------------------------------------------
 
@@ -129,20 +116,6 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
         if self._frames.state is OPEN and not self._below.is_closing():
             self._frames.send_close(code)
             self._flush()
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes have not left yet, with the headers of the frames."""
-        return self._below.get_write_buffer_size()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high water mark, in bytes."""
-        return self._below.get_write_buffer_limits()
-
-    def set_write_buffer_limits(
-        self, high: int | None = None, low: int | None = None
-    ) -> None:
-        """Set the water marks, in bytes: see `asyncio.WriteTransport`."""
-        self._below.set_write_buffer_limits(high, low)
 
     def pause_writing(self) -> None:
         """Pass on that the buffer of the transport below is full."""
@@ -249,8 +222,9 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
 
     def _limit(self) -> None:
         """Cut the connection if the peer does not close its side soon."""
-        if self._timer is None:
-            self._timer = self._loop.call_later(LINGER, self._below.abort)
+        if self._linger is None:
+            self._linger = Linger(self._below)
+            self._linger.start(self._loop.time() + LONGEST_LINGER)
 
     def abort(self) -> None:
         """Close; what has not left yet is lost."""
@@ -293,7 +267,7 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on that the connection is closed, and why."""
         self._is_closing = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._linger is not None:
+            self._linger.stop()
         self._protocol.connection_lost(self._error or exc)
         self._protocol = None

@@ -100,31 +100,22 @@ def check_encoded(
     Returns:
         None if they are wrong, or so unusual that they have to be decoded to tell.
     """
-    if position >= stop:
+    found = _section_at(data, position, stop)
+    if found is None:
         return None
-    length = data[position]
-    start = position + 1
-    if length >= 0x80:
-        if start >= stop or not 0 < data[start] < 0x80:
-            return None
-        length = (length & 0x7F) | data[start] << 7
-        start += 1
-    if start + length > stop:
-        return None
-    section = data[start : start + length]
+    section: bytes = found  # an Optional would be checked again at each use
+    length = len(section)
     is_ascii = section.isascii()
     # A string has no zero byte: all that there are must be found elsewhere.
     zeros: int = section.count(0)
-    seen = pairs = numbers = at = 0
-    binary_start = binary_end = 0
+    seen = pairs = numbers = at = binary_start = binary_end = 0
     while at < length:
         identifier = section[at]
         kind = _KINDS[identifier]
         at += 1
-        strings = 1
+        strings = 2 if kind == PAIR else 1
         if kind == PAIR:
             pairs += 1
-            strings = 2
         elif kind == OTHER:
             return None
         elif kind == NUMBER:
@@ -138,10 +129,8 @@ def check_encoded(
             end = _end_of_number(section, at, length, kind)
             if not end:
                 return None
-            while at < end:
-                if not section[at]:
-                    zeros -= 1
-                at += 1
+            zeros -= _zeros(section, at, end)
+            at = end
             continue
         while strings:
             strings -= 1
@@ -167,11 +156,44 @@ def check_encoded(
         zeros -= section.count(0, binary_start, binary_end)
     if zeros or pairs > maximum_items or numbers > maximum_items:
         return None
+    return _measured(section, is_ascii, pairs, numbers)
+
+
+def _section_at(data: bytes, position: int, stop: int) -> bytes | None:
+    """Return the properties after their length; None if it is unusual or too large."""
+    if position >= stop:
+        return None
+    length = data[position]
+    start = position + 1
+    if length >= 0x80:
+        if start >= stop or not 0 < data[start] < 0x80:
+            return None
+        length = (length & 0x7F) | data[start] << 7
+        start += 1
+    if start + length > stop:
+        return None
+    return data[start : start + length]
+
+
+def _measured(
+    section: bytes, is_ascii: bool, pairs: int, numbers: int
+) -> CheckedProperties:
+    """Return properties that are right, with their size and their memory."""
+    length = len(section)
+    size = length + (1 if length < 0x80 else 2)
     memory = PROPERTIES_SIZE + PAIR_SIZE * pairs + NUMBER_SIZE * numbers
-    size = start + length - position
     if not is_ascii:
         memory += WIDE * size
     return CheckedProperties(section, size, memory)
+
+
+def _zeros(section: bytes, start: int, stop: int) -> int:
+    """Count the zero bytes of a number."""
+    zeros = 0
+    for index in range(start, stop):
+        if not section[index]:
+            zeros += 1
+    return zeros
 
 
 def _end_of_number(section: bytes, at: int, length: int, kind: int) -> int:

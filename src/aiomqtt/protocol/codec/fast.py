@@ -279,15 +279,8 @@ class PacketDecoder:
                     self.kept += encoded.memory
                 elif self._is_v5 and properties is None:
                     reader = Reader(data, body, stop, self._maximum_items)
-                    properties = decode_properties(
-                        reader, PUBLISH_TYPE, self.version, self._sender
-                    )
-                    section = data[body : reader.position]
+                    properties = self._decode_properties(reader)
                     body = reader.position
-                    if properties is not None:
-                        self.kept += properties_size(
-                            properties, not section.isascii(), len(section)
-                        )
                 return Publish(
                     topic,
                     data[body:stop],
@@ -309,3 +302,14 @@ class PacketDecoder:
             self.version = packet.version
             self._is_v5 = packet.version >= V5
         return packet
+
+    def _decode_properties(self, reader: Reader) -> Properties | None:
+        """Decode the properties of a PUBLISH at once, and count their memory."""
+        start = reader.position
+        properties = decode_properties(reader, PUBLISH_TYPE, self.version, self._sender)
+        if properties is not None:
+            section = reader.data[start : reader.position]
+            self.kept += properties_size(
+                properties, not section.isascii(), len(section)
+            )
+        return properties

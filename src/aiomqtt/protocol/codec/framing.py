@@ -18,6 +18,9 @@ NO_LIMIT: Final = 1 << 30
 SMALL: Final = 1024
 # From this size on, the payload of a packet that comes in parts is copied only once.
 LARGE: Final = 16 * 1024
+# After so many bytes the chunks of a packet are joined. Otherwise the memory between
+# them, which reading used, would stay unused: with TLS nearly as much as the packet.
+MANY: Final = 4 * 1024 * 1024
 
 
 class Decoder:
@@ -44,6 +47,8 @@ class Decoder:
     __slots__ = (
         "_held",
         "_held_size",
+        "_joined",
+        "_joined_size",
         "_needed",
         "_packets",
         "_portion",
@@ -70,6 +75,9 @@ class Decoder:
         self._held: list[bytes | bytearray] = []
         self._held_size = 0
         self._needed = 0
+        # The number of chunks that are joined already, and the size held at that time.
+        self._joined = 0
+        self._joined_size = 0
         self._portion = portion or NO_LIMIT
         # The received bytes that are not decoded yet, and the position to go on from.
         self._rest = b""
@@ -143,6 +151,10 @@ class Decoder:
         else:
             self._held.append(bytearray(data))
         self._held_size += len(data)
+        if self._joined_size + MANY <= self._held_size < self._needed:
+            self._held[self._joined :] = [b"".join(self._held[self._joined :])]
+            self._joined += 1
+            self._joined_size = self._held_size
 
     def _complete(self, packets: list[Packet]) -> tuple[bytes, int]:
         """Return the bytes held, or decode a packet from them; and where to go on.
@@ -235,6 +247,8 @@ class Decoder:
         rest = data[position:] if position else data
         self._held.append(rest)
         self._held_size = len(rest)
+        self._joined = 0
+        self._joined_size = 0
         self._needed = stop - position
 
 

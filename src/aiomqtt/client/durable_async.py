@@ -1,0 +1,307 @@
+"""Durable sessions: what a client keeps in a store, so that it survives the process.
+
+Like all coroutines that wait, these are not compiled.
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from aiomqtt.exceptions import MqttError
+from aiomqtt.net.commits import CommitQueue
+from aiomqtt.net.driver import Driver
+from aiomqtt.protocol.changes import Change, SessionState, StoredDelivery
+from aiomqtt.protocol.delivery import Delivery
+from aiomqtt.protocol.engine import Engine
+from aiomqtt.stores.base import SessionStore, SessionStoreError, StoredReceipt
+
+from .waiters import UNWATCHED
+
+if TYPE_CHECKING:
+    from .calls import Calls
+
+# How many of the messages that wait are read when a session is opened.
+WINDOW: Final = 1 << 62
+
+
+class DurableSession:
+    """A session that is kept in a store: pass it to one `Client` as its ``session``.
+
+    Everything that the standard calls the client's session state (MQTT 5.0 §4.1) is
+    stored before the packets leave that depend on it, and so are the messages that wait
+    for a connection, the subscriptions and the client identifier. So it goes on where
+    it was when the process was killed.
+
+    Args:
+        store: Where the session is kept.
+
+    Raises:
+        TypeError: It is no `SessionStore`.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        if not isinstance(store, SessionStore):
+            msg = f"store must be a SessionStore, not {type(store).__name__}"
+            raise TypeError(msg)
+        # Valid as long as this object.
+        self.store: SessionStore = store
+        # Valid from entering to leaving the client; a store takes one call at a time.
+        self._turn: asyncio.Lock | None = None
+        self._commits: CommitQueue | None = None
+        self._keeper: SessionKeeper | None = None
+
+    async def receipt(self, receipt_id: str) -> StoredReceipt | None:
+        """Return how far the message has come that was published with this ``id``.
+
+        Args:
+            receipt_id: The ``id``, also one of an earlier process.
+
+        Returns:
+            The receipt; ``None``: there is none, or it was not kept for so long.
+
+        Raises:
+            SessionStoreError: The client is not entered, or the store failed.
+        """
+        async with await self._enter():
+            return await self.store.find_receipt(receipt_id)
+
+    async def receipts(self) -> list[StoredReceipt]:
+        """Return the receipts of all messages with an ``id``, the oldest first.
+
+        Raises:
+            SessionStoreError: The client is not entered, or the store failed.
+        """
+        async with await self._enter():
+            return await self.store.list_receipts()
+
+    async def _enter(self) -> asyncio.Lock:
+        """Return the lock of the store when all that has happened so far is in it."""
+        if self._turn is None:
+            raise not_open()
+        self._check_not_in_transaction()
+        turn = self._turn
+        if self._commits is not None:
+            await self._commits.stored()
+        return turn
+
+    def _check_not_in_transaction(self) -> None:
+        keeper = self._keeper
+        if keeper is not None and keeper.transaction_task is asyncio.current_task():
+            msg = (
+                "This task is in a transaction of the session already: what it calls"
+                " would wait until that is over"
+            )
+            raise MqttError(msg)
+
+
+class SessionKeeper:
+    """Keeps the session of one client in its store, from entering to leaving it.
+
+    Args:
+        session: The session.
+        engine: The engine of the client.
+    """
+
+    def __init__(self, session: DurableSession, engine: Engine) -> None:
+        # Valid as long as the client.
+        self._session = session
+        self.engine: Engine = engine
+        # The number of times that the session was opened, when we were the last.
+        self._generation = -1
+        # Valid from entering to leaving.
+        self._turn = asyncio.Lock()
+        self._is_open = False
+        self._calls: Calls | None = None
+        # Whether its event loop was closed while it was open.
+        self._is_abandoned = False
+        # The task that is in a transaction.
+        self.transaction_task: asyncio.Task[Any] | None = None
+
+    async def open(self) -> bool:
+        """Open the session, and continue from what is stored.
+
+        Returns:
+            Whether it was read; False: nobody else has had it since the last time.
+
+        Raises:
+            SessionStoreError: It can't be opened. Nothing has changed.
+        """
+        session, engine = self._session, self.engine
+        if session._turn is not None:  # noqa: SLF001 - the two are one
+            msg = "The session belongs to another client, which is entered"
+            raise SessionStoreError(msg)
+        self._turn = session._turn = asyncio.Lock()  # noqa: SLF001
+        session._keeper = self  # noqa: SLF001
+        try:
+            if self._is_abandoned:
+                await session.store.close()
+                self._is_abandoned = False
+            opened = await session.store.open(engine.settings.client_id, WINDOW)
+        except BaseException:
+            await self._close()
+            raise
+        self._is_open = True
+        # Unless someone else had it meanwhile, we know the session better: callers may
+        # still have receipts.
+        is_known = opened.generation == self._generation + 1
+        if not is_known:
+            _to_loop_time(opened.state, asyncio.get_running_loop().time())
+            engine.restore(opened.state)
+        self._generation = opened.generation
+        return not is_known
+
+    def follow(self, calls: "Calls") -> None:
+        """Let the session wait for the commits of these calls before it is read."""
+        self._calls = calls
+        self._session._commits = calls.commits  # noqa: SLF001
+
+    async def commit(self, changes: list[Change]) -> None:
+        """Store changes; returns when they are durable.
+
+        Raises:
+            SessionStoreError: They could not be stored.
+        """
+        _to_epoch(changes, asyncio.get_running_loop().time())
+        try:
+            async with self._turn:
+                if changes:
+                    await self._session.store.commit(changes)
+        except BaseException:
+            # What the engine knows is not what is stored.
+            self._generation = -1
+            raise
+
+    async def close(self) -> None:
+        """Close the session; harmless if it is not open."""
+        if self._is_open:
+            self._is_open = False
+            await self._close()
+
+    async def _close(self) -> None:
+        try:
+            await self._session.store.close()
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        session = self._session
+        session._turn = session._commits = session._keeper = None  # noqa: SLF001
+
+    def abandon(self) -> None:
+        """Forget the session: the event loop was closed while it was open."""
+        self._is_abandoned = self._is_open
+        self._is_open = False
+        self._generation = -1
+        self._forget()
+
+    # --- transactions of the program ------------------------------------------------
+
+    async def begin_transaction(self) -> None:
+        """Wait for the turn of a transaction, and keep it.
+
+        Raises:
+            SessionStoreError: The session is not open.
+            MqttError: This task is in a transaction already.
+        """
+        self._session._check_not_in_transaction()  # noqa: SLF001
+        turn = self._turn
+        await turn.acquire()
+        if not self._is_open or turn is not self._turn:
+            turn.release()
+            raise not_open()
+        self.transaction_task = asyncio.current_task()
+
+    def end_transaction(self) -> None:
+        """Let others have their turn."""
+        self.transaction_task = None
+        self._turn.release()
+
+    def hold(self) -> Driver:
+        """Let everything wait for a commit that begins; return the connection."""
+        calls = self._entered_calls()
+        if calls.commits is not None:
+            calls.commits.is_held = True
+        return calls.driver
+
+    def release(self) -> None:
+        """Let everything go on after a commit."""
+        commits = self._entered_calls().commits
+        if commits is not None:
+            commits.is_held = False
+
+    def undo(self, packet_ids: list[int], connection: Driver) -> None:
+        """Take back what a commit that failed was to store as received.
+
+        Args:
+            packet_ids: The packet identifiers.
+            connection: The connection when the commit began. A later one may have
+                answered repetitions of these messages, which has not left: it is cut.
+        """
+        for packet_id in packet_ids:
+            self.engine.session.inbound.take_back(packet_id)
+        driver = self._entered_calls().driver
+        if packet_ids and driver is not connection:
+            driver.abort()
+
+    def publish(self, messages: list[Delivery]) -> None:
+        """Publish messages that were committed."""
+        calls, now = self._entered_calls(), asyncio.get_running_loop().time()
+        for message in messages:
+            calls.observe(message, UNWATCHED)
+            self.engine.accept(message, now)
+
+    def push(self) -> None:
+        """Let what was published and acknowledged leave."""
+        calls = self._entered_calls()
+        if calls.is_connected:
+            calls.driver.flush()
+        else:
+            calls.settle()
+
+    def _entered_calls(self) -> "Calls":
+        if self._calls is None:
+            raise not_open()
+        return self._calls
+
+
+def not_open() -> SessionStoreError:
+    """Return the error of a call that needs an entered client."""
+    return SessionStoreError(
+        "The session is not open: enter the client that has it first"
+    )
+
+
+def _to_epoch(changes: list[Change], now: float) -> None:
+    """Convert the times of changes from the loop's to seconds since the epoch."""
+    for change in changes:
+        value = change.value
+        if isinstance(value, StoredDelivery) and value.expires is not None:
+            value.expires += time.time() - now
+
+
+def _to_loop_time(state: SessionState, now: float) -> None:
+    """Convert the times of a stored state to those of the event loop.
+
+    The clock may have been set meanwhile: nothing expires later than it would have when
+    it was published.
+    """
+    wall = time.time()
+    for delivery in state.deliveries.values():
+        properties = delivery.properties
+        if delivery.expires is None or properties is None:
+            continue
+        interval = properties.message_expiry_interval or 0
+        delivery.expires = now + min(max(delivery.expires - wall, 0.0), interval)
+
+
+def to_store_error(error: BaseException) -> MqttError:
+    """Return the error for the client, from that which the store has raised."""
+    if isinstance(error, SessionStoreError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return SessionStoreError("The task that stores the session was cancelled")
+    failure = SessionStoreError(
+        f"The session could not be stored: {type(error).__name__}: {error}"
+    )
+    failure.__cause__ = error
+    return failure

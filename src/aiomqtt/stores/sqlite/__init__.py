@@ -1,0 +1,1 @@
+"""Sessions in SQLite files: what is committed outlives the process."""

@@ -1,0 +1,480 @@
+"""A group of changes, written with as few statements as possible.
+
+What was added and ended in one group is not written at all.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final
+
+from aiomqtt.protocol.changes import (
+    Change,
+    ChangeKind,
+    StoredDelivery,
+    StoredSubscription,
+)
+from aiomqtt.protocol.delivery import LOST, QUEUED, RELEASED, SENT
+from aiomqtt.stores.base import StoredReceipt
+from aiomqtt.stores.receipts import ended
+
+from .file import Step
+from .index import Index
+from .runs import paired_runs, runs
+from .schema import (
+    CHANGED_AT,
+    CHECKSUM,
+    PACKET_ID,
+    PAYLOAD,
+    PLAIN_LENGTH,
+    PROPERTIES,
+    REASON_CODE,
+    RECEIPT_ID,
+    RELEASED_AS,
+    ROW_LENGTH,
+    SIZE,
+    STATE,
+    TOPIC,
+    insert_statements,
+    needs_special,
+    to_row,
+    to_special,
+)
+
+_INSERTS: Final = {
+    length: insert_statements(length) for length in (PLAIN_LENGTH, ROW_LENGTH)
+}
+_REPLACE_RECEIPT: Final = "INSERT OR REPLACE INTO aiomqtt_receipts VALUES (?, ?, ?, ?)"
+# The columns that a delivery without special ones has no values for.
+_NOTHING: Final = [None, None, 0, None, None, None, None]
+
+
+class Group:
+    """Collects the changes of one group; `write` writes what is left of them.
+
+    Args:
+        connection: The connection, in a transaction.
+        index: What is known of the rows; it is changed with them.
+        now: The time, in seconds since the epoch.
+        step: Called before each statement.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, index: Index, now: float, step: Step
+    ) -> None:
+        self._connection = connection
+        self._index = index
+        self._now = now
+        self._step = step
+        # What is not written yet. Rows to insert, by sequence.
+        self._added: dict[int, list[Any]] = {}
+        # What happened to rows that are in the table, by their places.
+        self._sent: dict[int, int] = {}
+        # By the reason code of the PUBREC: the number of the PUBREC, by place.
+        self._released: dict[int, dict[int, int]] = {}
+        self._ended: list[int] = []
+        self._ended_waiting: list[int] = []
+        # None: it is to be deleted.
+        self._receipts: dict[str, StoredReceipt | None] = {}
+        self._blocked: dict[int, bool] = {}
+        self._received: dict[int, bool] = {}
+        self._subscriptions: dict[str, StoredSubscription | None] = {}
+        self._unstaged: list[int] = []
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Collect changes, and write those that others depend on."""
+        apply = self._APPLY
+        for change in changes:
+            apply[change.kind](self, change.key, change.value)
+
+    def write(self) -> None:
+        """Write what is collected, and the values of the session."""
+        self.write_rows()
+        self._step("write session")
+        self._connection.execute(
+            "UPDATE aiomqtt_session SET client_id = ?, is_existing = ?,"
+            " connected_before = ?, last_packet_id = ?, last_sequence = ?,"
+            " waiting = ?, waiting_size = ?, in_flight = ?",
+            self._index.values(),
+        )
+
+    # --- deliveries -------------------------------------------------------------
+
+    def _add(self, key: int, value: StoredDelivery) -> None:
+        index = self._index
+        self._insert(key, value, index.next_place(key))
+
+    def _insert(self, key: int, value: StoredDelivery, place: int) -> None:
+        index = self._index
+        row = to_row(value, place)
+        if needs_special(value, place) or value.state == RELEASED:
+            released = index.next_released() if value.state == RELEASED else None
+            row += to_special(value, place, released, self._now)
+            if value.receipt_id:
+                self._receipts[value.receipt_id] = None
+        if place != key:
+            index.moved[key] = place
+        self._added[key] = row
+        index.last_sequence = key
+        if value.packet_id:
+            index.last_packet_id = value.packet_id
+
+    def _add_first(self, key: int, value: StoredDelivery) -> None:
+        self.write_rows()
+        self._step("find first")
+        found = self._connection.execute(
+            "SELECT place FROM aiomqtt_deliveries WHERE state = ?"
+            " ORDER BY place LIMIT 1",
+            (QUEUED,),
+        ).fetchone()
+        if found is None:
+            self._add(key, value)
+            return
+        first: int = found[0]
+        places = sorted(self._index.place(one) for one in self._index.in_flight)
+        if places and places[-1] >= first - 1:
+            self._move_in_flight(min(first, places[0]) - len(places) - 1)
+        self._insert(key, value, first - 1)
+
+    def _move_in_flight(self, place: int) -> None:
+        """Give those in flight other places, from this one on, in the same order."""
+        index = self._index
+        moves: list[tuple[int, int, int]] = []
+        for sequence in sorted(index.in_flight, key=index.place):
+            moves.append((place, sequence, index.place(sequence)))
+            index.moved[sequence] = place
+            place += 1
+        self._step("move deliveries")
+        self._connection.executemany(
+            "UPDATE aiomqtt_deliveries SET place = ?, sequence = ? WHERE place = ?",
+            moves,
+        )
+
+    def _send(self, key: int, value: int) -> None:
+        self._index.last_packet_id = value
+        row = self._added.get(key)
+        if row is None:
+            self._sent[self._index.place(key)] = value
+            return
+        row[STATE] = SENT
+        row[PACKET_ID] = value
+        if len(row) == ROW_LENGTH and row[CHANGED_AT] is not None:
+            row[CHANGED_AT] = self._now
+
+    def _release(self, key: int, value: int) -> None:
+        number = self._index.next_released()
+        row = self._added.get(key)
+        if row is None:
+            self._released.setdefault(value, {})[self._index.place(key)] = number
+            return
+        if len(row) == PLAIN_LENGTH:
+            row += _NOTHING
+        row[STATE] = RELEASED
+        row[REASON_CODE] = value
+        row[RELEASED_AS] = number
+        row[TOPIC], row[PROPERTIES], row[PAYLOAD] = "", None, b""
+        row[CHECKSUM] = None
+
+    def _end(self, key: int, value: object) -> None:
+        index = self._index
+        row = self._added.pop(key, None)
+        if row is not None:
+            if isinstance(value, tuple) and len(row) == ROW_LENGTH:
+                self._finish(row[RECEIPT_ID], *value)
+            index.moved.pop(key, None)
+            return
+        place = index.place(key)
+        receipt_id = index.in_flight.pop(key, None)
+        if receipt_id is not None:
+            self._ended.append(place)
+        else:
+            self._ended_waiting.append(place)
+            if isinstance(value, tuple):
+                receipt_id = self._find_receipt_id(place)
+        if isinstance(value, tuple) and receipt_id:
+            self._finish(receipt_id, *value)
+        self._sent.pop(place, None)
+        for numbers in self._released.values():
+            numbers.pop(place, None)
+        index.moved.pop(key, None)
+
+    def _find_receipt_id(self, place: int) -> str:
+        self._step("find receipt")
+        found = self._connection.execute(
+            "SELECT receipt_id FROM aiomqtt_deliveries WHERE place = ?", (place,)
+        ).fetchone()
+        return (found and found[0]) or ""
+
+    def _finish(self, receipt_id: str | None, state: int, reason_code: int) -> None:
+        if receipt_id:
+            receipt = ended(receipt_id, state, reason_code, self._now)
+            self._receipts.pop(receipt_id, None)
+            self._receipts[receipt_id] = receipt
+
+    def _requeue(self, key: object, value: object) -> None:
+        self.write_rows()
+        index = self._index
+        index.last_packet_id = 0
+        places = [index.place(sequence) for sequence in index.in_flight]
+        for first, last in runs(places):
+            self._count_waiting(first, last, SENT, 1)
+            self._step("requeue")
+            self._connection.execute(
+                "UPDATE aiomqtt_deliveries SET state = ?, packet_id = 0, changed_at = ?"
+                " WHERE place BETWEEN ? AND ? AND state = ?",
+                (QUEUED, self._now, first, last, SENT),
+            )
+        index.in_flight = {
+            sequence: receipt_id
+            for sequence, receipt_id in index.in_flight.items()
+            if self._has_state(index.place(sequence), RELEASED)
+        }
+        self._clear("aiomqtt_blocked")
+        index.blocked.clear()
+
+    def _has_state(self, place: int, state: int) -> bool:
+        found = self._connection.execute(
+            "SELECT 1 FROM aiomqtt_deliveries WHERE place = ? AND state = ?",
+            (place, state),
+        ).fetchone()
+        return found is not None
+
+    def _clear_outbound(self, key: object, value: object) -> None:
+        self.write_rows()
+        self._step("lose receipts")
+        lost = ended("", LOST, 0, self._now)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO aiomqtt_receipts SELECT receipt_id, ?, ?, ?"
+            " FROM aiomqtt_deliveries WHERE receipt_id IS NOT NULL ORDER BY place",
+            lost[1:],
+        )
+        self._clear("aiomqtt_deliveries")
+        self._clear("aiomqtt_blocked")
+        self._index.clear()
+
+    # --- the others -------------------------------------------------------------
+
+    def _identify(self, key: object, value: tuple[str, bool, bool]) -> None:
+        index = self._index
+        index.client_id, index.is_existing, index.connected_before = value
+
+    def _count(self, key: int, value: object) -> None:
+        self._index.last_packet_id = key
+
+    def _block(self, key: int, value: object) -> None:
+        self._blocked[key] = True
+
+    def _unblock(self, key: int, value: object) -> None:
+        self._blocked[key] = False
+
+    def _receive(self, key: int, value: object) -> None:
+        self._received[key] = True
+
+    def _complete(self, key: int, value: object) -> None:
+        self._received[key] = False
+
+    def _clear_inbound(self, key: object, value: object) -> None:
+        self._received.clear()
+        self._index.received.clear()
+        self._clear("aiomqtt_received")
+
+    def _subscribe(self, key: str, value: StoredSubscription) -> None:
+        self._subscriptions[key] = value
+
+    def _unsubscribe(self, key: str, value: object) -> None:
+        self._subscriptions[key] = None
+
+    def _unstage(self, key: int, value: object) -> None:
+        self._unstaged.append(key)
+
+    def _clear(self, table: str) -> None:
+        self._step(f"clear {table}")
+        self._connection.execute(f"DELETE FROM {table}")
+
+    # --- writing ----------------------------------------------------------------
+
+    def write_rows(self) -> None:
+        """Write what is collected."""
+        self._insert_added()
+        self._update()
+        if self._receipts:
+            self._write_receipts()
+        if self._ended or self._ended_waiting:
+            self._delete_ended()
+        if self._blocked:
+            self._write_ids("aiomqtt_blocked", self._blocked, self._index.blocked)
+            self._blocked = {}
+        if self._received:
+            self._write_ids("aiomqtt_received", self._received, self._index.received)
+            self._received = {}
+        if self._subscriptions:
+            self._write_subscriptions()
+        if self._unstaged:
+            self._delete("aiomqtt_staged", "number", self._unstaged)
+            self._unstaged = []
+
+    def _insert_added(self) -> None:
+        if not self._added:
+            return
+        index = self._index
+        plain: list[list[Any]] = []
+        special: list[list[Any]] = []
+        for sequence, row in self._added.items():
+            receipt_id = ""
+            if len(row) == PLAIN_LENGTH:
+                plain.append(row)
+            else:
+                special.append(row)
+                receipt_id = row[RECEIPT_ID] or ""
+            if row[STATE] != QUEUED:
+                index.in_flight[sequence] = receipt_id
+            else:
+                index.waiting += 1
+                index.waiting_size += len(row[TOPIC].encode()) + len(row[PAYLOAD])
+        self._added = {}
+        self._insert_rows(plain, PLAIN_LENGTH)
+        self._insert_rows(special, ROW_LENGTH)
+
+    def _insert_rows(self, rows: Sequence[list[Any]], length: int) -> None:
+        start = 0
+        for count, statement in _INSERTS[length]:
+            while len(rows) - start >= count:
+                values: list[Any] = []
+                for row in rows[start : start + count]:
+                    values += row
+                self._step("insert deliveries")
+                self._connection.execute(statement, values)
+                start += count
+
+    def _update(self) -> None:
+        sent, self._sent = self._sent, {}
+        for first, last, offset in paired_runs(sent.items()):
+            self._count_waiting(first, last, QUEUED, -1)
+            self._take_in_flight(first, last)
+            self._step("send deliveries")
+            self._connection.execute(
+                "UPDATE aiomqtt_deliveries SET state = ?, packet_id = place + ?,"
+                " changed_at = ? WHERE place BETWEEN ? AND ?",
+                (SENT, offset, self._now, first, last),
+            )
+        released, self._released = self._released, {}
+        for reason_code, numbers in released.items():
+            for first, last, offset in paired_runs(numbers.items()):
+                self._step("release deliveries")
+                self._connection.execute(
+                    "UPDATE aiomqtt_deliveries SET state = ?, reason_code = ?,"
+                    " released = place + ?, topic = '', properties = NULL,"
+                    " payload = x'', checksum = NULL WHERE place BETWEEN ? AND ?",
+                    (RELEASED, reason_code, offset, first, last),
+                )
+
+    def _count_waiting(self, first: int, last: int, state: int, sign: int) -> None:
+        """Count the deliveries of a run that begin to wait, or that do so no more."""
+        self._step("count deliveries")
+        count, size = self._connection.execute(
+            f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM aiomqtt_deliveries"
+            " WHERE place BETWEEN ? AND ? AND state = ?",
+            (first, last, state),
+        ).fetchone()
+        self._index.waiting += sign * count
+        self._index.waiting_size += sign * size
+
+    def _take_in_flight(self, first: int, last: int) -> None:
+        index = self._index
+        by_place: dict[int, int] = {}
+        if index.moved:
+            by_place = {place: sequence for sequence, place in index.moved.items()}
+        for place in range(first, last + 1):
+            index.in_flight[by_place.get(place, place)] = ""
+        self._step("find receipts")
+        for place, receipt_id in self._connection.execute(
+            "SELECT place, receipt_id FROM aiomqtt_deliveries"
+            " WHERE place BETWEEN ? AND ? AND receipt_id IS NOT NULL",
+            (first, last),
+        ).fetchall():
+            index.in_flight[by_place.get(place, place)] = receipt_id
+
+    def _delete_ended(self) -> None:
+        self._delete("aiomqtt_deliveries", "place", self._ended)
+        self._ended = []
+        for first, last in runs(self._ended_waiting):
+            self._count_waiting(first, last, QUEUED, -1)
+        self._delete("aiomqtt_deliveries", "place", self._ended_waiting)
+        self._ended_waiting = []
+
+    def _delete(self, table: str, column: str, numbers: Iterable[int]) -> None:
+        for first, last in runs(numbers):
+            self._step(f"delete from {table}")
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE {column} BETWEEN ? AND ?", (first, last)
+            )
+
+    def _write_receipts(self) -> None:
+        self._step("write receipts")
+        self._connection.executemany(
+            "DELETE FROM aiomqtt_receipts WHERE id = ?",
+            [(name,) for name, receipt in self._receipts.items() if receipt is None],
+        )
+        self._connection.executemany(
+            _REPLACE_RECEIPT,
+            [receipt for receipt in self._receipts.values() if receipt is not None],
+        )
+        self._receipts = {}
+
+    def _write_ids(self, table: str, wanted: dict[int, bool], known: set[int]) -> None:
+        added = [(key,) for key, is_in in wanted.items() if is_in and key not in known]
+        gone = [key for key, is_in in wanted.items() if not is_in and key in known]
+        if added:
+            self._step(f"insert into {table}")
+            self._connection.executemany(f"INSERT INTO {table} VALUES (?)", added)
+            known.update(key for (key,) in added)
+        self._delete(table, "packet_id", gone)
+        known.difference_update(gone)
+
+    def _write_subscriptions(self) -> None:
+        for name, subscription in self._subscriptions.items():
+            self._step("write subscription")
+            if subscription is None:
+                self._connection.execute(
+                    "DELETE FROM aiomqtt_subscriptions WHERE filter = ?", (name,)
+                )
+                continue
+            options = subscription.options
+            self._connection.execute(
+                "INSERT INTO aiomqtt_subscriptions VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (filter) DO UPDATE SET qos = excluded.qos,"
+                " no_local = excluded.no_local,"
+                " retain_as_published = excluded.retain_as_published,"
+                " retain_handling = excluded.retain_handling,"
+                " identifier = excluded.identifier,"
+                " is_confirmed = excluded.is_confirmed",
+                (
+                    name,
+                    options.qos,
+                    options.no_local,
+                    options.retain_as_published,
+                    options.retain_handling,
+                    subscription.identifier,
+                    subscription.is_confirmed,
+                ),
+            )
+        self._subscriptions = {}
+
+    _APPLY: ClassVar[dict[str, Callable[["Group", Any, Any], None]]] = {
+        ChangeKind.IDENTIFIED: _identify,
+        ChangeKind.ADDED: _add,
+        ChangeKind.ADDED_FIRST: _add_first,
+        ChangeKind.SENT: _send,
+        ChangeKind.RELEASED: _release,
+        ChangeKind.ENDED: _end,
+        ChangeKind.REQUEUED: _requeue,
+        ChangeKind.OUTBOUND_CLEARED: _clear_outbound,
+        ChangeKind.COUNTED: _count,
+        ChangeKind.BLOCKED: _block,
+        ChangeKind.UNBLOCKED: _unblock,
+        ChangeKind.RECEIVED: _receive,
+        ChangeKind.COMPLETED: _complete,
+        ChangeKind.INBOUND_CLEARED: _clear_inbound,
+        ChangeKind.SUBSCRIBED: _subscribe,
+        ChangeKind.UNSUBSCRIBED: _unsubscribe,
+        ChangeKind.UNSTAGED: _unstage,
+    }

@@ -1,0 +1,285 @@
+"""The tables of a session, and its deliveries as rows of them."""
+
+import contextlib
+from binascii import crc32
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from aiomqtt.protocol.changes import StoredDelivery
+from aiomqtt.protocol.wire import PacketError
+from aiomqtt.stores.encoding import decode_properties, encode_properties
+
+from .file import Schema, damage
+
+# Statements take at most 999 values in older versions of SQLite: rows per statement.
+_CHUNKS: Final = (64, 8, 1)
+
+# How the names of all our tables begin; the others are those of the program.
+PREFIX: Final = "aiomqtt_"
+
+_CREATE: Final = (
+    # One row. The counts are of the table `aiomqtt_deliveries`.
+    """
+    CREATE TABLE aiomqtt_session (
+        client_id TEXT NOT NULL,
+        is_existing INTEGER NOT NULL DEFAULT 0,
+        connected_before INTEGER NOT NULL DEFAULT 0,
+        last_packet_id INTEGER NOT NULL DEFAULT 0,
+        last_sequence INTEGER NOT NULL DEFAULT 0,
+        generation INTEGER NOT NULL DEFAULT 0,
+        waiting INTEGER NOT NULL DEFAULT 0,
+        waiting_size INTEGER NOT NULL DEFAULT 0,
+        in_flight INTEGER NOT NULL DEFAULT 0
+    )
+    """,
+    # `place`: the order in which they are sent, which is also that of the rows.
+    # `sequence`: NULL if it is the same number, as it nearly always is.
+    # `released`: the order in which the PUBRECs came; NULL: none has.
+    # `changed_at`: when it was added, sent or queued again.
+    # `checksum`: of topic, properties and payload, since SQLite has none of its own
+    # outside its log; NULL once these are deleted.
+    # What may be long comes last: SQLite then finds the rest without reading it.
+    """
+    CREATE TABLE aiomqtt_deliveries (
+        place INTEGER PRIMARY KEY,
+        packet_id INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        qos INTEGER NOT NULL,
+        retain INTEGER NOT NULL,
+        expires REAL,
+        sequence INTEGER,
+        released INTEGER,
+        reason_code INTEGER NOT NULL DEFAULT 0,
+        receipt_id TEXT,
+        changed_at REAL,
+        identifiers TEXT,
+        share TEXT,
+        topic TEXT NOT NULL,
+        properties BLOB,
+        payload BLOB NOT NULL,
+        checksum INTEGER
+    )
+    """,
+    """
+    CREATE INDEX aiomqtt_moved_deliveries ON aiomqtt_deliveries (sequence, place)
+    WHERE sequence IS NOT NULL
+    """,
+    """
+    CREATE INDEX aiomqtt_deliveries_with_receipt ON aiomqtt_deliveries (receipt_id)
+    WHERE receipt_id IS NOT NULL
+    """,
+    "CREATE TABLE aiomqtt_blocked (packet_id INTEGER PRIMARY KEY)",
+    "CREATE TABLE aiomqtt_received (packet_id INTEGER PRIMARY KEY)",
+    """
+    CREATE TABLE aiomqtt_subscriptions (
+        filter TEXT NOT NULL UNIQUE,
+        qos INTEGER NOT NULL,
+        no_local INTEGER NOT NULL,
+        retain_as_published INTEGER NOT NULL,
+        retain_handling INTEGER NOT NULL,
+        identifier INTEGER NOT NULL,
+        is_confirmed INTEGER NOT NULL
+    )
+    """,
+    # Of messages that have ended.
+    """
+    CREATE TABLE aiomqtt_receipts (
+        id TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        reason_code INTEGER,
+        changed_at REAL NOT NULL
+    )
+    """,
+    "CREATE INDEX aiomqtt_receipts_by_age ON aiomqtt_receipts (changed_at)",
+    # What transactions of the program have stored; it becomes deliveries.
+    """
+    CREATE TABLE aiomqtt_staged (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        qos INTEGER NOT NULL,
+        retain INTEGER NOT NULL,
+        expires REAL,
+        receipt_id TEXT,
+        changed_at REAL,
+        topic TEXT NOT NULL,
+        properties BLOB,
+        payload BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )
+    """,
+)
+
+SESSION_SCHEMA: Final = Schema(0x4D515453, "the session of a client", (_CREATE,))
+
+_PLAIN: Final = (
+    "place",
+    "packet_id",
+    "state",
+    "qos",
+    "retain",
+    "expires",
+    "topic",
+    "properties",
+    "payload",
+    "checksum",
+)
+_SPECIAL: Final = (
+    "sequence",
+    "released",
+    "reason_code",
+    "receipt_id",
+    "changed_at",
+    "identifiers",
+    "share",
+)
+PLAIN_LENGTH: Final = len(_PLAIN)
+ROW_LENGTH: Final = PLAIN_LENGTH + len(_SPECIAL)
+
+COLUMNS: Final = ", ".join(_PLAIN + _SPECIAL)
+# The number of bytes of its topic and payload.
+SIZE: Final = "length(CAST(topic AS BLOB)) + length(payload)"
+
+# Positions in a row.
+PLACE, PACKET_ID, STATE, QOS, RETAIN, EXPIRES, TOPIC, PROPERTIES, PAYLOAD = range(9)
+CHECKSUM, SEQUENCE, RELEASED_AS, REASON_CODE, RECEIPT_ID, CHANGED_AT = range(9, 15)
+
+
+def insert_statements(length: int) -> list[tuple[int, str]]:
+    """Return how many rows a statement inserts, and it, the largest first.
+
+    Each execution releases the interpreter's lock and has to get it back, which takes
+    far longer than a row.
+
+    Args:
+        length: The length of a row: PLAIN_LENGTH or ROW_LENGTH.
+    """
+    columns = ", ".join((_PLAIN + _SPECIAL)[:length])
+    row = f"({', '.join('?' * length)})"
+    insert = f"INSERT INTO aiomqtt_deliveries ({columns}) VALUES "
+    return [
+        (count, insert + ", ".join([row] * count))
+        for count in _CHUNKS
+        if count * length < 999
+    ]
+
+
+def to_row(delivery: StoredDelivery, place: int) -> list[Any]:
+    """Return the first columns of a delivery, see `to_special`."""
+    properties = None
+    if delivery.properties is not None:
+        properties = encode_properties(delivery.properties)
+    topic, payload = delivery.topic, delivery.payload
+    return [
+        place,
+        delivery.packet_id,
+        delivery.state,
+        delivery.qos,
+        delivery.retain,
+        delivery.expires,
+        topic,
+        properties,
+        payload,
+        checksum(topic, properties, payload),
+    ]
+
+
+def checksum(topic: str, properties: bytes | None, payload: bytes) -> int:
+    """Return the checksum of a message.
+
+    Args:
+        topic: The topic.
+        properties: The properties, encoded; None: there are none.
+        payload: The payload.
+    """
+    return crc32(payload, crc32(properties or b"", crc32(topic.encode())))
+
+
+def to_special(
+    delivery: StoredDelivery, place: int, released: int | None, now: float
+) -> list[Any]:
+    """Return the other columns, which most deliveries do not need."""
+    receipt_id = delivery.receipt_id
+    return [
+        None if delivery.sequence == place else delivery.sequence,
+        released,
+        delivery.reason_code,
+        receipt_id or None,
+        now if receipt_id else None,
+        ",".join(map(str, delivery.identifiers)) or None,
+        delivery.share or None,
+    ]
+
+
+def needs_special(delivery: StoredDelivery, place: int) -> bool:
+    """Return whether a delivery needs the other columns."""
+    return bool(
+        delivery.receipt_id
+        or delivery.sequence != place
+        or delivery.reason_code
+        or delivery.identifiers
+        or delivery.share
+    )
+
+
+def read_row(path: str, row: Sequence[Any]) -> StoredDelivery:
+    """Return the delivery of a row of COLUMNS.
+
+    Args:
+        path: The file that it comes from.
+        row: The row.
+
+    Raises:
+        SessionStoreError: It is damaged.
+    """
+    with reading(path, row[PLACE]):
+        return _to_delivery(row)
+
+
+@contextlib.contextmanager
+def reading(path: str, number: int) -> Iterator[None]:
+    """Turn the errors of a row with values that can't be into SessionStoreError.
+
+    Args:
+        path: The file.
+        number: The number of the row.
+    """
+    try:
+        yield
+    except (PacketError, ValueError, TypeError) as error:
+        raise damage(path, f"row {number}: {error}") from error
+
+
+def _to_delivery(row: Sequence[Any]) -> StoredDelivery:
+    place, packet_id, state, qos, retain, expires, topic, properties, payload = row[:9]
+    sequence, _, reason_code, receipt_id, _, identifiers, share = row[10:]
+    check_message(topic, properties, payload, row[CHECKSUM])
+    return StoredDelivery(
+        place if sequence is None else sequence,
+        topic,
+        payload,
+        qos,
+        bool(retain),
+        None if properties is None else decode_properties(properties),
+        expires,
+        tuple(map(int, identifiers.split(","))) if identifiers else (),
+        share or "",
+        packet_id,
+        state,
+        reason_code,
+        receipt_id or "",
+    )
+
+
+def check_message(
+    topic: str, properties: bytes | None, payload: bytes, expected: int | None
+) -> None:
+    """Raise ValueError if a message is not what was stored.
+
+    Args:
+        topic: The topic.
+        properties: The properties, encoded; None: there are none.
+        payload: The payload.
+        expected: The checksum; None: there is none.
+    """
+    if expected not in (None, checksum(topic, properties, payload)):
+        msg = "its message has changed"
+        raise ValueError(msg)

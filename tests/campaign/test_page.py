@@ -1,0 +1,43 @@
+"""The page of the figures says what happened, and what was wrong."""
+
+from collections import Counter
+
+from tests.campaign.page import PAGE, Result, describe_machine, make_table, render
+
+COUNTS = Counter({"kills": 1234, "messages at QoS 1": 50, "lost": 0})
+GOOD = Result("mosquitto", "5.0", "kill at random", COUNTS, [])
+BAD = Result("aiomqtt", "5.0", "kill at random", Counter({"lost": 2}), ["2 lost: 7"])
+
+
+def test_parts_and_brokers_are_added_up():
+    lines = make_table([GOOD, BAD])
+    assert lines[2] == "| kill at random | 1,234 kills | 50 | 0 | 0 | 2 | 0 | 0 | 0 |"
+    assert lines[3].startswith(
+        "| **all on mosquitto** | 1,234 kills | 50 | 0 | 0 | 0 |"
+    )
+    assert lines[4].startswith("| **all on aiomqtt** |  | 0 | 0 | 0 | 2 |")
+    assert lines[5].startswith("| **everything** | 1,234 kills | 50 | 0 | 0 | 2 |")
+
+
+def test_problems_are_on_the_page():
+    damage = Counter({"files cut": 1000, "refused": 1})
+    page = render([GOOD, BAD], damage, {"is wrong": "2 doubled"}, 7, 120, 0.25)
+    assert "seed 7, 2 minutes" in page
+    assert "- 2 lost: 7\n" in page
+    assert "at each byte: 1,000 files" in page
+    assert "| is wrong | 2 doubled |" in page
+    assert "Nothing else was wrong" in render([GOOD], damage, {}, 7, 120, 0.25)
+
+
+def test_the_machine_is_described():
+    said = describe_machine()
+    assert "cores, Linux " in said
+    assert "SQLite 3." in said
+
+
+def test_the_page_of_the_documentation_has_no_failure():
+    (line,) = (
+        line for line in PAGE.read_text().splitlines() if "**everything**" in line
+    )
+    assert line.endswith(" | 0 | 0 | 0 | 0 |")
+    assert "Nothing else was wrong" in PAGE.read_text()

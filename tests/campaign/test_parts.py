@@ -1,0 +1,46 @@
+"""Each kind of fault happens, and does no harm."""
+
+import time
+
+import pytest
+
+from tests.campaign import parts
+from tests.campaign.world import World
+
+pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def world():
+    world = World("aiomqtt", 5, 2)
+    async with world.running():
+        yield world
+    assert world.problems == []
+
+
+async def test_cancelled_programs_go_on(world):
+    await parts.Steps(world, "worker", "cancel").run(time.monotonic() + 4)
+    assert world.counts["cancellations"] > 0
+
+
+async def test_the_disk_is_full(world):
+    await parts.fill_the_disk(world, time.monotonic() + 1)
+    assert world.counts["full disks"] > 0
+
+
+async def test_the_clock_is_set(world):
+    await parts.set_the_clock(world, 2, time.monotonic() + 1)
+    assert world.counts["clocks set"] > 0
+    assert world.counts["messages at QoS 2"] > 0
+
+
+async def test_a_second_process_is_refused(world):
+    await parts.start_twice(world, 1, time.monotonic() + 1)
+    assert world.counts["second processes refused"] == 1
+
+
+async def test_the_broker_restarts(world, monkeypatch):
+    monkeypatch.setattr(parts, "RESTART_EVERY", 0.2)
+    await parts.restart_the_broker(world, 6, time.monotonic() + 5)
+    assert world.counts["restarts of the broker"] > 0
+    assert world.counts["kills"] == 12

@@ -1,0 +1,294 @@
+"""A broker, the independent peers, and what arrived; sessions to be killed."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.peer import Peer
+from tests.chaos.running import running
+from tests.chaos.wire import ReleaseWatch
+from tests.until import becomes_so
+
+from .brokers import BROKERS
+from .journal import read_journal
+from .processes import ended, start
+from .programs import (
+    NUMBER,
+    Order,
+    qos_of,
+    read_rows,
+    run,
+    topic_of,
+    way_of,
+)
+from .wire import Wire
+
+# The seconds in which all has to arrive when its program has ended.
+PATIENCE: Final = 20.0
+MOST_SHOWN: Final = 5
+# So many are published in a process that is killed at a step.
+MESSAGES: Final = 12
+
+
+class World:
+    """One broker, and all sessions that are killed on it.
+
+    Args:
+        broker_name: "mosquitto" or "aiomqtt".
+        version: 4 or 5.
+        seed: The seed of all choices.
+    """
+
+    def __init__(self, broker_name: str, version: int, seed: int) -> None:
+        self.version = version
+        self.random = random.Random(f"{seed} {broker_name} {version}")
+        self.directory = Path(tempfile.mkdtemp(prefix="campaign-"))
+        self.broker = BROKERS[broker_name](self.directory)
+        self.counts: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.arrived: dict[str, list[int]] = defaultdict(list)
+        # What the broker sent again although it had sent PUBREL.
+        self.excused: set[tuple[str, int]] = set()
+        self._sessions = 0
+
+    def arrive(self, topic: str, payload: bytes) -> None:
+        self.arrived[topic].append(int.from_bytes(payload))
+
+    def excuse(self, topic: str, payload: bytes) -> None:
+        self.excused.add((topic, int.from_bytes(payload[:NUMBER])))
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the broker and the peers."""
+        await self.broker.start()
+        port = self.broker.address[1]
+        self.watcher = Peer(
+            "127.0.0.1", port, "watcher", self.version, self.arrive, "campaign/#"
+        )
+        self.watcher.see = ReleaseWatch(self.version, self.excuse).see
+        self.sender = Peer("127.0.0.1", port, "sender", self.version, self.arrive)
+        try:
+            async with running(self.watcher.run(), self.sender.run()):
+                await self.watcher.ready.wait()
+                await self.sender.ready.wait()
+                yield
+                for peer in (self.watcher, self.sender):
+                    if peer.lost_sessions:
+                        self.problems.append("the broker has lost a session")
+        finally:
+            await self.broker.stop()
+            shutil.rmtree(self.directory)
+
+    @contextlib.asynccontextmanager
+    async def session(self, role: str, store: str = "") -> AsyncIterator["Session"]:
+        """Make a session that programs continue; it is judged at the end."""
+        self._sessions += 1
+        name = f"{role}-{self._sessions}"
+        directory = self.directory / name
+        directory.mkdir()
+        async with Wire(self.broker.address[1], self.version, self.excuse) as wire:
+            session = Session(self, role, name, directory, wire, store)
+            sending = asyncio.create_task(session.send_first())
+            try:
+                yield session
+                found = await session.finish()
+            except (TimeoutError, AssertionError) as error:
+                found = [f"{type(error).__name__}: {error}"]
+            finally:
+                sending.cancel()
+        self.counts["sessions"] += 1
+        self.problems += [f"{name}: {text}" for text in found]
+        shutil.rmtree(directory)
+
+
+class Session:
+    """One session: its file, its processes one after the other, and its ledgers."""
+
+    def __init__(
+        self,
+        world: World,
+        role: str,
+        name: str,
+        directory: Path,
+        wire: Wire,
+        store: str,
+    ) -> None:
+        self.world = world
+        self.role = role
+        self.name = name
+        self.directory = directory
+        self.wire = wire
+        self.store = store
+        # To the worker.
+        self._sent = 0
+        self._sending: list[asyncio.Task[None]] = []
+
+    def order(
+        self, messages: int, how: str = "", at: int = 0, clock: float = 0
+    ) -> Order:
+        """Return what the next process does."""
+        return Order(
+            self.role,
+            self.wire.port,
+            self.world.version,
+            self.name,
+            self.directory,
+            messages,
+            how,
+            at,
+            self.store,
+            clock,
+        )
+
+    async def run(self, order: Order) -> int:
+        """Run a process until it ends; return its exit code."""
+        code = await ended(start(run, order))
+        await self.settle(code)
+        return code
+
+    async def run_killed(
+        self, order: Order, seconds: float, is_connected: bool = False
+    ) -> None:
+        """Run a process, and kill it.
+
+        Args:
+            order: What it does.
+            seconds: After how many seconds.
+            is_connected: Whether to count them from when it was connected.
+        """
+        self.wire.connected.clear()
+        process = start(run, order)
+        if is_connected:
+            await becomes_so(self.wire.connected.is_set, PATIENCE / 4)
+        await asyncio.sleep(seconds)
+        process.kill()
+        await self.settle(await ended(process))
+
+    async def settle(self, code: int) -> None:
+        """Wait until all that the process has sent was passed on."""
+        if code == -9:
+            self.world.counts["kills"] += 1
+        elif code == 1:
+            raise AssertionError("a program has failed: see its traceback")
+        assert await becomes_so(lambda: self.wire.is_idle, PATIENCE), "the wire hangs"
+
+    async def send_first(self) -> None:
+        """Publish what the worker has to process, when it has subscribed."""
+        await self.wire.subscribed.wait()
+        self.send(MESSAGES)
+
+    def send(self, count: int) -> None:
+        """Publish more of it."""
+        if not self._sent and not self.wire.subscribed.is_set():
+            return
+        for number in range(self._sent, self._sent + count):
+            topic = f"work/{self.name}/{qos_of(number)}"
+            sending = self.world.sender.publish(
+                topic, number.to_bytes(NUMBER), qos_of(number)
+            )
+            self._sending.append(asyncio.create_task(sending))
+        self._sent += count
+
+    async def finish(self) -> list[str]:
+        """Let a last process end by itself; say everything that was wrong."""
+        code = 0
+        if self.role == "worker" and not self._sent:
+            code = await self.run(self.order(MESSAGES))
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=PATIENCE)
+        last = 4 if self.role == "publisher" else self._sent
+        code = code or await self.run(self.order(last))
+        if code:
+            return [f"the last process ended with {code}: {self._refusal()}"]
+        found = await (
+            self._judge_publisher()
+            if self.role == "publisher"
+            else self._judge_worker()
+        )
+        watch = self.wire.watch
+        self.world.counts["packet identifiers"] += watch.published
+        self.world.counts["identifiers reused"] += len(watch.reused)
+        return found + [f"reused: {text}" for text in watch.reused[:MOST_SHOWN]]
+
+    def _refusal(self) -> str:
+        file = self.directory / "refusals"
+        return file.read_text() if file.exists() else ""
+
+    # --- what is right ----------------------------------------------------------------
+
+    async def _judge_publisher(self) -> list[str]:
+        journal = read_journal(self.directory / "journal")
+        count = max(journal["promised"]) + 1
+        arrived = self.world.arrived
+        topics = {qos: topic_of(self.name, qos - 1) for qos in (1, 2)}
+        expected = {
+            qos: [number for number in range(count) if qos_of(number) == qos]
+            for qos in (1, 2)
+        }
+        await becomes_so(
+            lambda: all({*expected[qos]} <= {*arrived[topics[qos]]} for qos in (1, 2)),
+            PATIENCE / 4,
+        )
+        found = []
+        for qos, topic in topics.items():
+            found += self._judge(topic, qos, expected[qos], arrived.pop(topic, []))
+        rows = read_rows(
+            self.directory / "session.db", "SELECT number FROM readings ORDER BY rowid"
+        )
+        if [number for (number,) in rows] != [
+            number for number in range(count) if way_of(number) == "transaction"
+        ]:
+            self.world.counts["rows without message, or the reverse"] += 1
+            found.append(f"the rows of its table are {rows}")
+        if forgotten := journal["forgotten"]:
+            self.world.counts["lost"] += len(forgotten)
+            found.append(f"lost: the store has forgotten {forgotten[:MOST_SHOWN]}")
+        return found
+
+    async def _judge_worker(self) -> list[str]:
+        rows = read_rows(
+            self.directory / "session.db", "SELECT qos, number FROM done ORDER BY rowid"
+        )
+        found = []
+        for qos in (1, 2):
+            expected = [number for number in range(self._sent) if qos_of(number) == qos]
+            came = [number for one, number in rows if one == qos]
+            found += self._judge(f"work/{self.name}/{qos}", qos, expected, came)
+            journal = read_journal(self.directory / "journal")[f"processed-{qos}"]
+            if gone := {*journal} - {*came}:
+                found.append(f"lost: committed rows are gone: {sorted(gone)}")
+        return found
+
+    def _judge(
+        self, topic: str, qos: int, expected: list[int], came: list[int]
+    ) -> list[str]:
+        """Compare what came of one topic with what had to."""
+        counts = self.world.counts
+        counts[f"messages at QoS {qos}"] += len(expected)
+        first = [*dict.fromkeys(came)]
+        again = [number for number, count in Counter(came).items() if count > 1]
+        checks: dict[str, Iterable[int]] = {
+            "lost": sorted({*expected} - {*came}),
+            "out of order": [later for one, later in pairwise(first) if later < one],
+            "never published": sorted({*came} - {*expected}),
+        }
+        if qos == 2:
+            checks["doubled at QoS 2"] = [
+                number for number in again if (topic, number) not in self.world.excused
+            ]
+        else:
+            counts["repeated at QoS 1"] += len(again)
+        found = []
+        for what, numbers in checks.items():
+            shown = [*numbers]
+            counts[what] += len(shown)
+            if shown:
+                found.append(f"{topic}: {len(shown)} {what}: {shown[:MOST_SHOWN]}")
+        return found

@@ -1,0 +1,71 @@
+"""Need 24: a process is killed in the middle of QoS 1 and 2, and nothing is lost."""
+
+import asyncio
+import contextlib
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import Broker
+from tests.chaos.peer import Peer
+from tests.chaos.running import running
+from tests.until import becomes_so
+
+KILLS = 12
+COUNT = 5000
+
+
+async def start(*arguments: object) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.killed.publisher", *map(str, arguments)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("version", [4, 5])
+async def test_need_24_a_publisher_that_is_killed_loses_and_doubles_nothing(
+    version: int, quiet_broker: Broker, tmp_path: Path
+):
+    """At QoS 2 each message arrives once, at QoS 1 at least once, both in order."""
+    came: dict[str, list[int]] = {"killed/1": [], "killed/2": []}
+    watch = Peer(
+        *(quiet_broker.host, quiet_broker.port, "watch", version),
+        lambda topic, payload: came[topic].append(int(payload)),
+        "killed/#",
+    )
+    arguments = (
+        quiet_broker.host,
+        quiet_broker.port,
+        tmp_path / "session.db",
+        COUNT,
+        version,
+    )
+    once, again = came["killed/2"], came["killed/1"]
+    async with running(watch.run()):
+        await watch.ready.wait()
+        await kill_again_and_again(*arguments)
+        assert await becomes_so(lambda: len(once) + len(set(again)) >= COUNT, 10)
+    assert once == list(range(1, COUNT, 2))
+    # Without the repetitions, they came in order.
+    assert list(dict.fromkeys(again)) == list(range(0, COUNT, 2))
+
+
+async def kill_again_and_again(*arguments: object) -> None:
+    """Start the program and kill it; the last time, let it finish."""
+    chosen = random.Random(24)
+    for _ in range(KILLS):
+        process = await start(*arguments)
+        assert process.stdout is not None
+        # It may be done already, on a fast machine.
+        if await process.stdout.readline() == b"entered\n":
+            await asyncio.sleep(chosen.uniform(0, 0.05))
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+    process = await start(*arguments)
+    said, _ = await process.communicate()
+    assert said.split() == [b"entered", b"done"]

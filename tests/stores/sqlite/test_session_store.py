@@ -1,0 +1,285 @@
+"""The store of one session in a SQLite file."""
+
+import asyncio
+import gc
+import sqlite3
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
+from aiomqtt.protocol.delivery import DONE
+from aiomqtt.stores.base import SessionStore, SessionStoreError
+from aiomqtt.stores.memory import MemoryStore
+from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
+from aiomqtt.testing.session_changes import Conversation, added
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "session.db"
+
+
+@pytest.fixture
+async def open_store(path: Path):
+    """Return a function that creates a store, which the test need not close."""
+    stores: list[SQLiteSessionStore] = []
+
+    def create(**arguments: Any) -> SQLiteSessionStore:
+        stores.append(SQLiteSessionStore(path, **arguments))
+        return stores[-1]
+
+    yield create
+    for store in stores:
+        await store.close()
+
+
+async def read(store: SQLiteSessionStore, window: int = 1_000_000) -> SessionState:
+    opened = await store.open("me", window)
+    await store.close()
+    return opened.state
+
+
+async def test_the_session_is_there_when_it_is_opened_again(path, open_store):
+    store = open_store()
+    assert isinstance(store, SessionStore)
+    opened = await store.open("me", 10)
+    assert opened == (SessionState("me"), 0, 0, 1)
+    await store.commit([Change(ChangeKind.IDENTIFIED, None, ("me", True, True))])
+    await store.commit([added(1, 7), *map(added, range(2, 6))])
+    await store.close()
+    # Another process has only the file.
+    store = open_store()
+    state, remaining, size, generation = await store.open("me", 2)
+    assert (state.exists, state.connected_before) == (True, True)
+    assert (state.last_packet_id, state.last_sequence) == (7, 5)
+    assert [*state.deliveries] == [1, 2, 3]
+    assert (remaining, size, generation) == (2, 4, 2)
+    assert [one.sequence for one in await store.load_queued(3, 10)] == [4, 5]
+    assert [one.sequence for one in await store.load_queued(1, 2)] == [2, 3]
+    await store.close()
+    assert [*path.parent.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("is_strange", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+async def test_the_changes_make_of_the_file_what_they_make_of_a_state(
+    open_store, seed, is_strange
+):
+    conversation = Conversation(seed, is_strange=is_strange)
+    clock = Clock()
+    store = open_store(clock=clock)
+    memory = MemoryStore(clock=clock)
+    await memory.open("me", 0)
+    for round_number in range(12):
+        opened = await store.open("me", 1_000_000)
+        assert opened.state == conversation.state
+        assert opened.remaining == opened.remaining_size == 0
+        for size in (1, 3, 40)[: 1 + round_number % 3]:
+            clock.now += 1
+            changes = conversation.go_on(size)
+            await store.commit(changes)
+            await memory.commit(changes)
+        assert {*await store.list_receipts()} == {*await memory.list_receipts()}
+        await store.close()
+
+
+@pytest.mark.parametrize("window", [0, 1, 3])
+@pytest.mark.parametrize("seed", range(10))
+async def test_what_does_not_fit_into_the_window_is_loaded_later(
+    open_store, seed, window
+):
+    conversation = Conversation(seed, is_strange=seed > 5)
+    store = open_store()
+    await store.open("me", 0)
+    await store.commit(conversation.go_on(150))
+    await store.close()
+    in_memory = MemoryStore()
+    in_memory._state = conversation.state
+    expected = await in_memory.open("me", window)
+    opened = await store.open("me", window)
+    assert opened[:3] == expected[:3]
+    for after, count in [(0, 5), (conversation.state.last_sequence // 2, 100)]:
+        found = await store.load_queued(after, count)
+        assert found == await in_memory.load_queued(after, count)
+    await store.close()
+
+
+async def test_a_file_is_for_one_client_at_a_time(open_store):
+    store, other = open_store(), open_store()
+    with pytest.raises(SessionStoreError, match="not open"):
+        await store.commit([])
+    await store.open("me", 10)
+    with pytest.raises(SessionStoreError, match="in use by this session"):
+        await store.open("me", 10)
+    with pytest.raises(SessionStoreError, match="another client of this process"):
+        await other.open("me", 10)
+    await store.commit([added(1)])
+    await store.close()
+    await store.close()
+    with pytest.raises(SessionStoreError, match="'me', not to 'you'"):
+        await other.open("you", 10)
+    assert [*(await read(other)).deliveries] == [1]
+
+
+async def test_receipts_outlive_the_process(path, open_store):
+    clock = Clock()
+    store = open_store(keep_receipts=60.0, clock=clock)
+    await store.open("me", 10)
+    await store.commit(
+        [added(1, 1, "done"), added(2, 0, "waits"), added(3, 0, "flies")]
+    )
+    clock.now += 1
+    await store.commit(
+        [Change(ChangeKind.ENDED, 1, (DONE, 0x10)), Change(ChangeKind.SENT, 3, 2)]
+    )
+    await store.close()
+    store = open_store(keep_receipts=60.0, clock=clock)
+    await store.open("me", 10)
+    assert await store.list_receipts() == [
+        ("waits", "queued", None, 1000.0),
+        ("done", "acknowledged", 0x10, 1001.0),
+        ("flies", "in flight", None, 1001.0),
+    ]
+    assert await store.find_receipt("done") == ("done", "acknowledged", 0x10, 1001.0)
+    assert await store.find_receipt("unknown") is None
+    # The id of a message that has ended may be used again.
+    await store.commit([added(4, 0, "done")])
+    assert (await store.find_receipt("done")).state == "queued"
+    await store.commit([Change(ChangeKind.ENDED, 4, (DONE, 0))])
+    clock.now += 60
+    assert await store.find_receipt("done") is None
+    assert [one.id for one in await store.list_receipts()] == ["waits", "flies"]
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT * FROM aiomqtt_receipts").fetchall() == []
+    connection.close()
+
+
+async def test_a_group_is_stored_as_a_whole_or_not_at_all(open_store):
+    store = open_store()
+    await store.open("me", 10)
+    await store.commit([added(1)])
+    pages = await store._call(store._file.pages)
+    limit = f"PRAGMA max_page_count = {pages + 20}"
+    await store._call(lambda: store._file.connected().execute(limit).fetchall())
+    large = [added(number, payload=b"x" * 5000) for number in range(2, 40)]
+    with pytest.raises(SessionStoreError, match=r"session\.db: the disk is full"):
+        await store.commit([Change(ChangeKind.ENDED, 1), *large])
+    # What it knows may not fit the file any more.
+    with pytest.raises(SessionStoreError, match="enter the client again"):
+        await store.commit([added(2)])
+    await store.close()
+    assert [*(await read(store)).deliveries] == [1]
+
+
+async def test_a_call_that_is_cancelled_leaves_nothing_half_done(open_store, caplog):
+    store = open_store()
+    opening = asyncio.create_task(store.open("me", 10))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await store.open("me", 10)
+    group = [added(number) for number in range(1, 500)]
+    committing = asyncio.create_task(store.commit(group))
+    await asyncio.sleep(0)
+    committing.cancel()
+    # This one fails, and nobody waits for it.
+    failing = asyncio.create_task(store.commit([added(1)]))
+    await asyncio.sleep(0)
+    failing.cancel()
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(committing, failing, closing, return_exceptions=True)
+    state = await read(store)
+    assert len(state.deliveries) == 499
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+    assert not [one for one in threading.enumerate() if "aiomqtt" in one.name]
+
+
+async def test_arguments_are_checked(open_store):
+    with pytest.raises(ValueError, match='"normal" or "full", not \'safe\''):
+        open_store(durability="safe")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="0 or more seconds, not -1"):
+        open_store(keep_receipts=-1)
+
+
+async def test_each_step_is_announced(open_store):
+    steps: list[str] = []
+    store = open_store(durability="full")
+    store.on_step(steps.append)
+    await store.open("me", 10)
+    await store.commit([added(1)])
+    await store.close()
+    assert steps[:3] == ["take lease", "create", "migrate"]
+    assert steps[-8:-2] == [
+        "begin", "insert deliveries", "write session", "commit", "committed",
+        "forget receipts",
+    ]  # fmt: skip
+    assert steps[-2:] == ["close", "release lease"]
+
+
+async def test_opening_a_long_queue_takes_memory_for_the_window_only(open_store):
+    store = open_store()
+    await store.open("me", 10)
+    for start in range(1, 20_001, 5000):
+        group = [added(n, payload=b"x" * 1000) for n in range(start, start + 5000)]
+        await store.commit([added(start, 1 + start), *group[1:]])
+    await store.close()
+    tracemalloc.start()
+    try:
+        opened = await store.open("me", 10)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(opened.state.deliveries) == 14
+    assert (opened.remaining, opened.state.last_sequence) == (19_986, 20_000)
+    assert peak < 500_000
+
+
+async def test_the_file_of_a_queue_that_was_drained_is_small_again(path, open_store):
+    store = open_store()
+    await store.open("me", 0)
+    await store.commit([added(n, payload=b"x" * 5000) for n in range(1, 2001)])
+    large = await store._call(store._file.pages)
+    for start in range(1, 2001, 40):
+        await store.commit(
+            [Change(ChangeKind.ENDED, n) for n in range(start, start + 40)]
+        )
+    # It is given back while the session is open.
+    assert await store._call(store._file.pages) < large / 5
+    await store.close()
+    assert path.stat().st_size < large * 4096 / 5
+
+
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+async def test_a_clock_that_is_set_loses_no_message(open_store, jump):
+    clock = Clock()
+    store = open_store(keep_receipts=60.0, clock=clock)
+    await store.open("me", 10)
+    await store.commit([added(1, 7, "done"), added(2, 0, "waits", expires=1010.0)])
+    await store.commit([Change(ChangeKind.ENDED, 1, (DONE, 0))])
+    clock.now += jump
+    await store.commit([added(3, 0, "later")])
+    await store.close()
+    state = (await store.open("me", 10)).state
+    assert [*state.deliveries] == [2, 3]
+    assert state.deliveries[2].expires == 1010.0
+    # A receipt may be forgotten too early, never be wrong.
+    found = {one.id: one.state for one in await store.list_receipts()}
+    assert found.pop("done", "acknowledged") == "acknowledged"
+    assert found == {"waits": "queued", "later": "queued"}

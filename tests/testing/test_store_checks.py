@@ -1,0 +1,171 @@
+"""The published checks of stores: ours pass, broken ones are found out."""
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from aiomqtt.protocol.changes import Change, ChangeKind, StoredDelivery
+from aiomqtt.stores.base import OpenedSession, StoredReceipt
+from aiomqtt.stores.memory import MemoryStore
+from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
+from aiomqtt.testing import check_store
+
+
+def in_memory(kind: type[MemoryStore] = MemoryStore) -> Callable[[], Any]:
+    def make_place() -> Callable[[], MemoryStore]:
+        store = kind()
+        return lambda: store
+
+    return make_place
+
+
+async def test_memory_passes():
+    await check_store(in_memory())
+
+
+@pytest.mark.parametrize("durability", ["normal", "full"])
+async def test_sqlite_passes(durability, tmp_path):
+    numbers = itertools.count()
+
+    def make_place() -> Callable[[], SQLiteSessionStore]:
+        path = tmp_path / f"{next(numbers)}.db"
+        return lambda: SQLiteSessionStore(path, durability=durability)
+
+    await check_store(make_place)
+
+
+# --- broken stores ------------------------------------------------------------------
+
+
+class ForgetsReceived(MemoryStore):
+    """It forgets which messages of QoS 2 it has received."""
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        kept = [one for one in changes if one.kind != ChangeKind.RECEIVED]
+        await super().commit(kept)
+
+
+class LosesTheLast(MemoryStore):
+    """It loses the last group before it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: Sequence[Change] = ()
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        await super().commit(self._last)
+        self._last = changes
+
+    async def close(self) -> None:
+        self._last = ()
+        await super().close()
+
+
+class MixesUp(MemoryStore):
+    """It returns deliveries in the order of their sequences."""
+
+    async def open(self, client_id: str, window: int) -> OpenedSession:
+        opened = await super().open(client_id, window)
+        deliveries = opened.state.deliveries
+        opened.state.deliveries = {key: deliveries[key] for key in sorted(deliveries)}
+        return opened
+
+
+class Shares(MemoryStore):
+    """It returns what it keeps."""
+
+    async def open(self, client_id: str, window: int) -> OpenedSession:
+        opened = await super().open(client_id, window)
+        assert self._state is not None
+        return opened._replace(state=self._state)
+
+
+class StoresHalf(MemoryStore):
+    """It stores one change after the other, and may be cancelled in between."""
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        import asyncio
+
+        for change in changes:
+            await super().commit([change])
+            await asyncio.sleep(0)
+
+
+class HasNoWindow(MemoryStore):
+    """It returns all deliveries that wait."""
+
+    async def open(self, client_id: str, window: int) -> OpenedSession:
+        return await super().open(client_id, 1 << 40)
+
+
+class LoadsBehind(MemoryStore):
+    """It returns what is behind a delivery in its order, whatever the sequences."""
+
+    async def load_queued(self, after: int, count: int) -> list[StoredDelivery]:
+        loaded = await super().load_queued(0, 1 << 40)
+        sequences = [one.sequence for one in loaded]
+        start = sequences.index(after) + 1 if after in sequences else 0
+        return [one for one in loaded[start:] if one.sequence > after][:count]
+
+
+class CountsNothing(MemoryStore):
+    """Each opening is the first one."""
+
+    async def open(self, client_id: str, window: int) -> OpenedSession:
+        return (await super().open(client_id, window))._replace(generation=1)
+
+
+class TakesAnybody(MemoryStore):
+    """It gives the session to any client."""
+
+    async def open(self, client_id: str, window: int) -> OpenedSession:
+        return await super().open("me", window)
+
+
+class IsNeverLocked(MemoryStore):
+    """It may be opened twice."""
+
+    async def open(self, client_id: str, window: int) -> OpenedSession:
+        self._is_open = False
+        return await super().open(client_id, window)
+
+
+class IsAlwaysOpen(MemoryStore):
+    """It takes calls when it is closed."""
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        if self._is_open:
+            await super().commit(changes)
+
+
+class ForgetsReceipts(MemoryStore):
+    """It keeps no receipts of messages that have ended."""
+
+    async def list_receipts(self) -> list[StoredReceipt]:
+        found = await super().list_receipts()
+        return [one for one in found if one.state in ("queued", "in flight")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (ForgetsReceived, "packet identifiers in use are kept"),
+        (LosesTheLast, "deliveries keep their order"),
+        (MixesUp, "deliveries keep their order"),
+        (Shares, "values are not shared with the caller"),
+        (StoresHalf, "a commit that is cancelled is stored as a whole or not at all"),
+        (HasNoWindow, "no more deliveries that wait are read than the window allows"),
+        (LoadsBehind, "deliveries put before others are loaded first"),
+        (CountsNothing, "each opening is a generation"),
+        (TakesAnybody, "a session of another client identifier is refused"),
+        (IsNeverLocked, "a session is open once at a time"),
+        (IsAlwaysOpen, "calls need an open session, and closing twice is harmless"),
+        (ForgetsReceipts, "receipts say how far messages have come"),
+    ],
+)
+async def test_a_broken_store_is_found_out(kind, rule):
+    with pytest.raises(AssertionError, match=re.escape(rule)):
+        await check_store(in_memory(kind))
