@@ -28,10 +28,10 @@ from progress import Progress
 from report import END, START
 from run import describe_machine
 
-# Beside one for each connection.
+# Open files, in addition to one for each connection.
 MORE_FILES = 100
 
-# The longest that a run takes, with all that comes before the measuring.
+# The maximum seconds of a run, with the preparations.
 LIMIT_SECONDS = 90.0
 
 Start: TypeAlias = Callable[[], AbstractContextManager[Serving]]
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def prepare(arguments: argparse.Namespace, tables: Tables) -> dict[str, Start]:
-    """How each broker is started; those that can't be are told of, and left out."""
+    """Return each broker's command; report and leave out those that can't start."""
     starts: dict[str, Start] = {}
     problems = {}
     for broker in BROKERS:
@@ -142,7 +142,7 @@ def run_all(
 def run_once(
     workload: Workload, start: Start, arguments: argparse.Namespace, connections: int
 ) -> tuple[dict[str, float], str, str]:
-    """The figures or the problem, and the broker's version."""
+    """Return the figures or the problem, and the broker's version."""
     try:
         with start() as serving:
             plan = Plan(
@@ -178,7 +178,7 @@ def run_once(
 
 
 def allow_connections(wanted: int) -> int:
-    """How many connections a process may have; for those that this one starts too."""
+    """Allow connections, to child processes too; return how many there may be."""
     files = wanted + MORE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY not in (soft, hard):
@@ -201,7 +201,7 @@ def describe(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def divide(page: Path) -> tuple[str, str, str]:
-    """What is before the figures of a page, the figures, and what is after them."""
+    """Return the text before the figures of a page, the figures, and the text after."""
     before, start, rest = page.read_text(encoding="utf-8").partition(START)
     figures, end, after = rest.partition(END)
     if not (start and end):

@@ -29,7 +29,7 @@ BASE = 12  # from a row's top to the line that its text stands on
 TITLE = 36
 TOP = 56
 
-# A bar ends at so many times its panel's median: one slow client would leave the
+# A bar is cut at this many times its panel's median: one slow client would leave the
 # others no room.
 LONGEST = 3.0
 BREAK, END = 5, 14  # the gap that tells of it, and what is drawn after it
@@ -78,7 +78,7 @@ class Chart:
     metric: Metric
     panels: tuple[Panel, ...]
     columns: int = 1
-    # The version of MQTT, where that isn't the machine's.
+    # The version of MQTT, if it differs from that of the run.
     protocol: str = ""
 
 
@@ -97,7 +97,7 @@ def titled(workload: str) -> Panel:
 
 
 def panels_of(suffix: str) -> tuple[Panel, ...]:
-    """Receiving in the left column, publishing in the right one."""
+    """Return the panels: receiving on the left, publishing on the right."""
     return tuple(
         titled(f"{kind}-qos{qos}{suffix}")
         for qos in range(3)
@@ -157,7 +157,7 @@ CHARTS = (
 
 
 def bars_of(report: Report, panel: Panel, metric: Metric) -> list[Bar]:
-    """The clients' bars, best first; those with a problem last."""
+    """Return the clients' bars, best first; those with a problem last."""
     bars = []
     for client in report.clients:
         cell = report.cells.get((panel.workload, client))
@@ -175,7 +175,7 @@ def floor_of(report: Report, panel: Panel, metric: Metric) -> float | None:
 
 
 def draw(report: Report, chart: Chart) -> str:
-    """The text of an SVG; empty when nothing was measured for it."""
+    """Return the text of an SVG; "": nothing was measured for it."""
     width = (WIDTH - GAP * (chart.columns - 1)) / chart.columns
     panels = [
         (panel, bars)
@@ -228,7 +228,7 @@ def draw_panel(
     y: float,
     width: float,
 ) -> list[str]:
-    """`y` is where the first bar begins, below the panel's heading."""
+    """Draw a panel; `y` is the top of the first bar, below the heading."""
     lines = []
     if panel.title:
         lines.append(text(x, y - 8, panel.title, "panel"))
@@ -250,7 +250,7 @@ def draw_panel(
 
 
 def draw_bar(bar: Bar, x: float, y: float, room: float, part: float) -> list[str]:
-    """`part` is of the longest bar that is drawn whole; more than 1 is cut."""
+    """Draw a bar; `part` is relative to the longest whole bar; above 1 it is cut."""
     start = x + LABELS
     ours = " name-ours" if bar.client in OURS else ""
     name = text(start - 8, y + BASE, bar.client, f"name{ours}", anchor="end")
@@ -267,7 +267,7 @@ def draw_bar(bar: Bar, x: float, y: float, room: float, part: float) -> list[str
 
 
 def draw_value(bar: Bar, x: float, y: float, room: float, part: float) -> list[str]:
-    """What stands behind the bar, or in its place."""
+    """Draw the figure behind the bar, or in its place."""
     start = x + LABELS
     if not bar.problem:
         at = start + length_of(room, part) + 6
@@ -303,7 +303,7 @@ def rectangle(bar: Bar, x: float, y: float, width: float) -> str:
 def text(
     x: float, y: float, content: str, kind: str, anchor: str = "start", about: str = ""
 ) -> str:
-    """With `about`, a pointer that rests on it sees that."""
+    """Return a text element; `about` is its tooltip."""
     title = f"<title>{escape(about)}</title>" if about else ""
     return (
         f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'

@@ -1,4 +1,4 @@
-"""What one packet costs in the codec, by pyperf: `python benchmarks/codec.py`.
+"""Measure the codec per packet, with pyperf: `python benchmarks/codec.py`.
 
 The interpreter that runs it needs this checkout and pyperf (`pip install . pyperf`).
 Every figure is the time of one packet.
@@ -39,7 +39,7 @@ def publish_of(
 
 
 def request_properties() -> Properties:
-    """The properties of a request with a response topic, as programs send them."""
+    """Return the properties of a typical request with a response topic."""
     return Properties(
         content_type="application/json",
         response_topic="bench/response",
@@ -52,7 +52,7 @@ def bench_decoder(
     runner: pyperf.Runner, name: str, version: ProtocolVersion, packet: bytes
 ) -> None:
     decoder = Decoder(version, Role.SERVER)
-    # A packet that is refused would be refused fast.
+    # Fail here: to refuse a packet would be fast.
     if len(decoder.feed(packet)) != 1 or decoder.error is not None:
         raise RuntimeError(f"{name}: {decoder.error}")
     runner.bench_func(name, decoder.feed, packet * CHUNK, inner_loops=CHUNK)

@@ -24,19 +24,19 @@ from in_process import WORKLOADS
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent
 CACHE = CHECKOUT / ".compare"
-# What is built and measured when no revision is named.
+# The name of the revision that is measured by default.
 WORK_TREE = "work tree"
-# What a build depends on.
+# The files that a build depends on.
 CONTENTS = ("src", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 class CompareError(Exception):
-    """Something that the comparison needs is not there, or failed."""
+    """A requirement of the comparison is missing, or a step failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A revision, as it is installed."""
+    """An installed revision."""
 
     revision: str
     site: Path
@@ -112,7 +112,7 @@ def profile(build: Build, name: str, python: str) -> None:
 
 @cache
 def without_randomization() -> tuple[str, ...]:
-    """What has a program's addresses the same each time; a container may forbid it."""
+    """Return a command that fixes the addresses; a container may forbid it."""
     command = ("setarch", "-R")
     try:
         subprocess.run([*command, "true"], capture_output=True, check=True)
@@ -144,7 +144,7 @@ def environment(build: Build) -> dict[str, str]:
 
 
 def collector() -> Path:
-    """The library by which a workload starts and stops the counting."""
+    """Build the library with which a workload starts and stops the counting."""
     source = HERE / "callgrind.c"
     library = CACHE / "callgrind.so"
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
@@ -185,10 +185,10 @@ def build_in(directory: Path, revision: str, arguments: argparse.Namespace) -> B
         options = ["--no-deps", "--target", str(made), str(source)]
         run([*pip, *options], f"the build of {revision}", **way)
         try:
-            # At once, so that what is there is complete.
+            # Renamed at once, so that a directory that exists is complete.
             made.rename(site)
         except OSError:
-            # Another comparison was quicker.
+            # Another comparison has built it meanwhile.
             if not site.exists():
                 raise
     return Build(revision, site)
@@ -205,7 +205,7 @@ def digest(source: Path, *parameters: str) -> str:
 
 
 def default_base(head: str) -> str:
-    """The last commit for a changed work tree, and the one before it otherwise."""
+    """Return the last commit if the work tree has changed, else the one before it."""
     if head == WORK_TREE and git("status", "--porcelain", *CONTENTS[:3]):
         return "HEAD"
     return ("HEAD" if head == WORK_TREE else head) + "~1"

@@ -1,4 +1,4 @@
-"""The clients and brokers; how each gets an environment of its own (set up once)."""
+"""The clients and brokers, and the setup of an environment for each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from workloads import TRANSPORTS as TRANSPORT_TITLES
 from workloads import Workload, is_among
 
 HERE = Path(__file__).resolve().parent
@@ -20,6 +21,10 @@ PROGRAMS = HERE / "clients"
 BROKER_PROGRAMS = HERE / "brokers"
 
 REFERENCE = "libmosquitto"
+
+TRANSPORTS = tuple(TRANSPORT_TITLES)
+# Installed with aiomqtt's extra.
+WEBSOCKETS = "websockets==17.4"
 
 
 class SetUpError(Exception):
@@ -31,39 +36,43 @@ class Client:
     name: str
     how: Literal["checkout", "package", "npm", "bare", "C"]
     program: str
-    # What pip or npm installs (beside the checkout), or options for the C compiler.
+    # The packages for pip or npm (beside the checkout), or options for the C compiler.
     requirement: str = ""
     module: str = ""
-    # The part of a workload's messages that it gets: a slow client measures as well
+    # The share of a workload's messages that it gets: a slow client measures as well
     # with fewer, and the others don't wait for it.
     share: float = 1.0
-    # The workloads that it has, as --workloads takes them; None is all that a client
+    # The workloads that it takes part in, as for --workloads; None: all that a client
     # can have.
     workloads: tuple[str, ...] | None = None
-    # The versions of MQTT that it speaks, as its program gets them.
+    # The versions of MQTT that it speaks, as passed to its program.
     protocols: tuple[int, ...] = (4, 5)
+    # The transports that it is measured over, beside TCP in the other workloads.
+    transports: tuple[str, ...] = ()
     # Whether it has a call that publishes many messages.
     has_publish_many: bool = False
     # Added to the environment when it is installed and when it runs.
     variables: tuple[tuple[str, str], ...] = ()
     # Whether it runs when --clients doesn't say.
     default: bool = True
-    # Where its program is.
+    # The directory of its program.
     folder: Path = PROGRAMS
 
     def has(self, workload: Workload) -> bool:
-        """Whether it can be measured in that.
+        """Return whether the client takes part in a workload.
 
         Where the version is not part of a workload, a client that speaks another one is
         run with that, and its row says so.
         """
         if workload.protocol is not None and workload.protocol not in self.protocols:
             return False
+        if workload.transport and workload.transport not in self.transports:
+            return False
         return self.workloads is None or is_among(workload, self.workloads)
 
 
 CLIENTS = (
-    # As its users get it: the kernel may merge its small writes (Nagle's algorithm).
+    # With its defaults: the kernel may merge its small writes (Nagle's algorithm).
     Client(REFERENCE, "C", "mosquitto.c", has_publish_many=True),
     # With TCP_NODELAY, which asyncio sets for each of the other clients.
     Client(
@@ -79,7 +88,9 @@ CLIENTS = (
         "aiomqtt",
         "checkout",
         "run_aiomqtt.py",
+        WEBSOCKETS,
         module="aiomqtt",
+        transports=TRANSPORTS,
         has_publish_many=True,
         variables=(("AIOMQTT_REQUIRE_COMPILED", "1"),),
     ),
@@ -87,7 +98,9 @@ CLIENTS = (
         "aiomqtt-pure",
         "checkout",
         "run_aiomqtt.py",
+        WEBSOCKETS,
         module="aiomqtt",
+        transports=TRANSPORTS,
         has_publish_many=True,
         variables=(("AIOMQTT_PURE", "1"),),
     ),
@@ -96,11 +109,19 @@ CLIENTS = (
         "aiomqtt-uvloop",
         "checkout",
         "run_aiomqtt.py",
-        "uvloop==0.23.0",
+        f"uvloop==0.23.0 {WEBSOCKETS}",
+        transports=TRANSPORTS,
         has_publish_many=True,
         variables=(("AIOMQTT_REQUIRE_COMPILED", "1"),),
     ),
-    Client("mqttium", "package", "run_mqttium.py", "mqttium==1.2.1", "mqttium.api"),
+    Client(
+        "mqttium",
+        "package",
+        "run_mqttium.py",
+        "mqttium==1.2.1",
+        "mqttium.api",
+        transports=TRANSPORTS,
+    ),
     Client("gmqtt", "package", "run_gmqtt.py", "gmqtt==0.8.0", "gmqtt"),
     Client(
         "aiomqtt-2.5",
@@ -175,7 +196,13 @@ CLIENTS = (
         "pymosquitto.aio",
         share=0.25,
     ),
-    Client("mqtt.js", "npm", "run_mqttjs.mjs", "mqtt@5.16.0"),
+    Client(
+        "mqtt.js",
+        "npm",
+        "run_mqttjs.mjs",
+        "mqtt@5.16.0",
+        transports=("tcp", "tls", "ws", "wss"),
+    ),
     Client(
         "bare-asyncio",
         "bare",
@@ -193,7 +220,7 @@ CLIENTS = (
 
 
 def _broker(name: str, program: str, *, default: bool = True) -> Client:
-    """A broker in the environment of the client of that name."""
+    """Return a broker in the environment of the client of that name."""
     client = next(client for client in CLIENTS if client.name == name)
     return replace(client, program=program, folder=BROKER_PROGRAMS, default=default)
 
@@ -210,13 +237,13 @@ BROKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a client's programs run."""
+    """The environment in which a client's programs run."""
 
     client: Client
     executable: Path  # an interpreter, or the program itself when it is compiled
 
     def command(self, kind: str) -> list[str] | None:
-        """The program for a kind of workload; None where nothing is to measure."""
+        """Return the program for a kind of workload; None: nothing to measure."""
         if kind == "publish-many" and not self.client.has_publish_many:
             return None
         if kind == "import":
@@ -278,7 +305,7 @@ def _compile(client: Client) -> Path:
 
 
 def _virtual_environment(client: Client, python: str) -> Path:
-    """The interpreter of the client's environment, which is made anew on a change."""
+    """Return the interpreter of the client's environment; make it anew on a change."""
     version = _run(
         [python, "-c", "import sys; print(*sys.version_info[:3], sep='.')"], "python"
     )
@@ -304,7 +331,7 @@ def _virtual_environment(client: Client, python: str) -> Path:
 
 
 def _node_modules(client: Client) -> Path:
-    """node, for a copy of the client's program beside the packages that it needs."""
+    """Return node, after copying the client's program beside its packages."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise SetUpError("no node or npm; on Debian: apt-get install nodejs npm")
@@ -323,7 +350,7 @@ def _node_modules(client: Client) -> Path:
 
 
 def _copy_checkout(folder: Path) -> Path:
-    """Copy what a build needs: setuptools would leave its `build/` in the checkout."""
+    """Copy the files of a build: setuptools would leave `build/` in the checkout."""
     folder.mkdir()
     for file in CHECKOUT.iterdir():
         if file.is_file():
@@ -334,7 +361,7 @@ def _copy_checkout(folder: Path) -> Path:
 
 
 def _checkout_contents() -> str:
-    """A digest of what an installation of the checkout depends on.
+    """Return a digest of the files that an installation of the checkout depends on.
 
     It is installed as a user would, not in editable mode: so a compiled module that is
     older than its source is never measured.

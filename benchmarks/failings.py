@@ -29,7 +29,7 @@ BURST = 4000  # messages
 PUBLISHES = 100
 RECEIVE_MAXIMUM = 20
 
-# How long the limited peer gathers messages before it acknowledges them.
+# The seconds for which the limited peer gathers messages before acknowledging them.
 GATHER_SECONDS = 0.02
 
 KNOWN = {
@@ -104,11 +104,11 @@ class LimitedPeer(OtherEnd):
 @dataclass(frozen=True, slots=True)
 class Case:
     title: str
-    # Called as `PROGRAM WAY PORT`, and these; its exit status is 0 when all went well.
+    # Called as `PROGRAM WAY PORT` with these arguments; exit status 0 means success.
     program: str
     arguments: tuple[int, ...]
     other_end: Callable[[], OtherEnd]
-    # The names of clients, and the ways that the program knows.
+    # The clients and, for each, the ways that the program supports.
     ways: tuple[tuple[str, str], ...]
 
 
@@ -171,13 +171,13 @@ def see(case: Case, client: Client, way: str, python: str) -> Seen:
             )
         except subprocess.TimeoutExpired:
             return Seen(works=False, text="the program does not end")
-    # What it says at its end, or the last line of its traceback.
+    # Its last line, which may be that of a traceback.
     said = (done.stdout or done.stderr).strip()
     return Seen(not done.returncode, said.rpartition("\n")[2])
 
 
 def name_of(client: Client, way: str) -> str:
-    """With the version, and the class where a package has several."""
+    """Return the client with its version, and the class if a package has several."""
     if client.name == OURS:
         return f"**{OURS}**"
     requirement = client.requirement.removeprefix("--no-deps ").partition(" ")[0]

@@ -1,4 +1,4 @@
-"""Publishes a workload's messages to a broker: `feeder.py PORT OPTIONS` (of peer.py).
+"""Publish a workload's messages to a broker: `feeder.py PORT OPTIONS` (of peer.py).
 
 It connects, encodes, prints a line and waits for one: the runner writes it when the
 broker has the client's subscription. At the end it prints what it sent.
@@ -15,7 +15,7 @@ from dataclasses import asdict
 import frames
 from peer import Counts, Delivery, add_plan_arguments, plan_of
 
-# How long the broker may neither read nor answer.
+# The seconds for which the broker may neither read nor answer.
 SILENCE_SECONDS = 30.0
 
 

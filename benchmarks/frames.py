@@ -1,4 +1,4 @@
-"""The few packets that the benchmark's peer needs: encoding them, and splitting."""
+"""Encode and split the few packets that the benchmark's peer needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACK_HEADS = {PUBACK: 0x40, PUBREC: 0x50, PUBREL: 0x62, PUBCOMP: 0x70}
 
 V5 = 5
 
-# What the properties of CONNECT occupy after their identifier, in bytes where that is
+# The bytes of each property of CONNECT after its identifier, if their number is
 # fixed (MQTT 5.0 §3.1.2.11); the others are strings or binary data with their length.
 _FIXED_PROPERTIES = {0x11: 4, 0x17: 1, 0x19: 1, 0x21: 2, 0x22: 2, 0x27: 4}
 _STRINGS_PER_PROPERTY = {0x15: 1, 0x16: 1, 0x26: 2}
@@ -36,7 +36,7 @@ def encode_length(value: int) -> bytes:
 def decode_length(
     data: Buffer, position: int, stop: int | None = None
 ) -> tuple[int, int] | None:
-    """The variable byte integer at `position` and its end; None if it is cut short.
+    """Return the Variable Byte Integer at `position` and its end; None: cut short.
 
     The data counts up to `stop`; None is all of it.
     """
@@ -56,7 +56,7 @@ def encode_string(text: str) -> bytes:
 
 
 def encode_connect(identifier: str) -> bytes:
-    """MQTT 3.1.1 with a clean session and no keep alive."""
+    """Encode a CONNECT of 3.1.1 with a clean session and no keep alive."""
     body = b"\x00\x04MQTT\x04\x02\x00\x00" + encode_string(identifier)
     return bytes([CONNECT << 4]) + encode_length(len(body)) + body
 
@@ -85,7 +85,7 @@ def encode_publish(
 
 
 def encode_properties() -> bytes:
-    """Those of a message that has some: five, as a request has them."""
+    """Encode the five properties of a message that is a request."""
     return b"".join(
         [
             b"\x03" + encode_string("application/json"),
@@ -113,11 +113,11 @@ class Run:
         return self.start + self.length * self.count
 
     def column(self, offset: int) -> Buffer:
-        """The byte at `offset` of the body of each packet."""
+        """Return the byte at `offset` of the body of each packet."""
         return self.data[self.start + self.body + offset : self.end : self.length]
 
     def acks(self, kind: int, id_offset: int = 0) -> bytes:
-        """One short acknowledgement for each packet; `id_offset` is from its body.
+        """Encode one short acknowledgement per packet; `id_offset` counts in its body.
 
         Slices with a stride copy the ids of the whole run at C speed.
         """
@@ -130,7 +130,7 @@ class Run:
 
 
 def split_runs(data: Buffer, stop: int | None = None) -> Iterator[Run]:
-    """Split what came into runs; the last packet may be cut short and is left out.
+    """Split received bytes into runs; leave out a last packet that is cut short.
 
     The data counts up to `stop`; None is all of it.
     """
@@ -160,10 +160,10 @@ def connect_version(body: Buffer) -> int:
 
 
 def receive_maximum(body: Buffer) -> int:
-    """What the client allows in flight towards it (65,535 when it doesn't say)."""
+    """Return the Receive Maximum of the client (65,535 if it is absent)."""
     if connect_version(body) != V5:
         return 0xFFFF
-    # Before: the name "MQTT" with its length, the level, the flags, the keep alive.
+    # Skip the name "MQTT" with its length, the level, the flags and the keep alive.
     decoded = decode_length(body, 10)
     if decoded is None:
         raise ValueError("CONNECT ends inside its property length")

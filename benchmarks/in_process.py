@@ -1,4 +1,4 @@
-"""One of the WORKLOADS in one process and without a socket.
+"""Run one of the WORKLOADS in one process, without a socket.
 
 The transport is the peer at the same time, so that nothing but the client and asyncio
 runs. `compare.py` calls it as `in_process.py LIBRARY NAME`. LIBRARY is `callgrind.c`
@@ -25,7 +25,7 @@ TOPIC: Final = "bench/temperature"
 WINDOW: Final = 100
 # asyncio reads at most so much at a time.
 READ_BYTES: Final = 256 * 1024
-# What a workload does before it is counted: caches fill, the interpreter specializes.
+# The messages before counting begins: caches fill, the interpreter specializes.
 WARM_UP: Final = 4 * WINDOW
 
 
@@ -37,14 +37,14 @@ class Peer(asyncio.Transport):
         self._loop = loop
         self._protocol: asyncio.Protocol
         self._closing = False
-        # What stands in a packet that could have properties.
+        # The bytes of an empty property section; none below 5.0.
         self._no_properties = b""
-        # Of a PUBLISH that the client sends with QoS 1 or 2.
+        # The length of a PUBLISH that the client sends with QoS 1 or 2.
         self.length = 0
         self._identifier = 4 + len(TOPIC)
-        # What to do when the client has acknowledged something.
+        # Called when the client has acknowledged something.
         self.acknowledged: Callable[[], None] = lambda: None
-        # The PUBRELs that a chunk with QoS 2 is followed by.
+        # The PUBRELs that follow a chunk with QoS 2.
         self.releases = b""
 
     async def connect(
@@ -130,7 +130,7 @@ class Peer(asyncio.Transport):
 
 
 def split_runs(data: bytes) -> Iterable[frames.Run]:
-    """What the function of `frames` does, at C speed where all packets are alike.
+    """Split packets as `frames.split_runs` does, at C speed if all are alike.
 
     What the peer takes is counted too, and would hide what the client takes.
     """
@@ -148,7 +148,7 @@ def split_runs(data: bytes) -> Iterable[frames.Run]:
 
 
 class Meter:
-    """Says when to count."""
+    """Starts and stops the counting."""
 
     def __init__(self, library: str, count: int) -> None:
         self.count = count
@@ -163,8 +163,8 @@ class Meter:
         self._library.stop()
 
 
-def new_client(version: int = 4) -> tuple[aiomqtt.Client, Peer]:
-    # Here, since who asks for the names of the workloads has none.
+def new_client(version: int = 4, **arguments: Any) -> tuple[aiomqtt.Client, Peer]:
+    # Imported here: without it, the names of the workloads can still be listed.
     import aiomqtt
 
     loop = asyncio.get_running_loop()
@@ -177,15 +177,21 @@ def new_client(version: int = 4) -> tuple[aiomqtt.Client, Peer]:
         identifier="guard",
         protocol=aiomqtt.ProtocolVersion(version),
         max_inflight_messages=WINDOW,
+        **arguments,
     )
     client.pending_calls_threshold = WINDOW + 1
     return client, peer
 
 
 async def receive(
-    meter: Meter, qos: int, size: int, version: int = 4, properties: bytes = b""
+    meter: Meter,
+    qos: int,
+    size: int,
+    version: int = 4,
+    properties: bytes = b"",
+    **arguments: Any,
 ) -> None:
-    client, peer = new_client(version)
+    client, peer = new_client(version, **arguments)
 
     def encode(packet_id: int) -> bytes:
         return frames.encode_publish(
@@ -230,7 +236,7 @@ async def receive(
 
 
 async def publish(meter: Meter, qos: int, size: int, version: int = 4) -> None:
-    """One after the other."""
+    """Publish one message after the other."""
     client, peer = new_client(version)
     payload = bytes(size)
     peer.length = len(frames.encode_publish(TOPIC, payload, qos, 1, version=version))
@@ -291,7 +297,7 @@ async def connect(meter: Meter, qos: int, size: int) -> None:
 
 
 async def import_package(meter: Meter, qos: int, size: int) -> None:
-    """All of it, with asyncio there already."""
+    """Import the whole package, after asyncio."""
     meter.start()
     import aiomqtt  # noqa: F401
 
@@ -304,6 +310,7 @@ receive_5: Final[Kind] = partial(receive, version=5)
 receive_properties: Final[Kind] = partial(
     receive, version=5, properties=frames.encode_properties()
 )
+receive_processed: Final[Kind] = partial(receive, version=5, ack="processed")
 publish_5: Final[Kind] = partial(publish, version=5)
 
 # Name: what it does, the QoS, the payload's size, the messages that are counted, and
@@ -316,6 +323,8 @@ WORKLOADS: Final[dict[str, tuple[Kind, int, int, int, str]]] = {
     "receive-qos0-v5": (receive_5, 0, 64, 8000, "publish"),
     "receive-qos1-v5": (receive_5, 1, 64, 8000, "publish"),
     "receive-qos2-v5": (receive_5, 2, 64, 8000, "publish"),
+    "receive-processed-qos1-v5": (receive_processed, 1, 64, 8000, "ack"),
+    "receive-processed-qos2-v5": (receive_processed, 2, 64, 8000, "ack"),
     "receive-properties-v5": (receive_properties, 0, 64, 8000, "publish"),
     "publish-qos0": (publish, 0, 64, 4000, "publish"),
     "publish-qos0-v5": (publish_5, 0, 64, 4000, "publish"),
@@ -335,7 +344,7 @@ WORKLOADS: Final[dict[str, tuple[Kind, int, int, int, str]]] = {
 def has(call: str) -> bool:
     import aiomqtt
 
-    return hasattr(aiomqtt.Client, call)
+    return hasattr(aiomqtt.Client, call) or hasattr(aiomqtt.Message, call)
 
 
 def main() -> None:

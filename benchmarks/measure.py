@@ -11,13 +11,13 @@ from frames import encode_properties
 from other_ends import Mosquitto, OtherEnd, OtherEndError, Peer
 from workloads import Workload
 
-# What a client program gets on top of its own limit, to start and to end.
+# The seconds to start and to end, on top of a client program's own limit.
 GRACE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is the same for every client of a run."""
+    """The settings for all clients of a run."""
 
     size: int  # where the workload says none
     in_flight: int
@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(slots=True)
 class Outcome:
-    """The figures of a run that went well, or what went wrong."""
+    """The figures of a successful run, or the problem."""
 
     result: dict[str, Any] = field(default_factory=dict)
     peer: dict[str, int] = field(default_factory=dict)
@@ -67,6 +67,8 @@ def run_client(
                 len(encode_properties()) if workload.has_properties else 0,
             )
             arguments = [workload.kind, *map(str, numbers)]
+            if workload.transport:
+                arguments += [workload.transport, other.file]
             _run_client([*command, *arguments], settings.limit, outcome)
             outcome.peer = other.counts()
     except OtherEndError as error:
@@ -84,11 +86,12 @@ def other_end(workload: Workload, messages: int, settings: Settings) -> OtherEnd
         f"--topics={workload.topics}",
         f"--window={settings.window}",
         f"--properties={int(workload.has_properties)}",
+        f"--own-frames={int(workload.has_own_frames)}",
     ]
     if settings.broker == "mosquitto":
         size = settings.size_of(workload)
         return Mosquitto(workload, messages, size, plan, settings.window)
-    return Peer(plan)
+    return Peer(plan, workload.transport or "tcp")
 
 
 def _run_client(command: list[str], limit: float, outcome: Outcome) -> None:
@@ -114,7 +117,7 @@ def _run_client(command: list[str], limit: float, outcome: Outcome) -> None:
 def judge(
     workload: Workload, messages: int, settings: Settings, outcome: Outcome
 ) -> str:
-    """What is wrong with a run; empty when nothing is."""
+    """Return the problem of a run; "": there is none."""
     result, peer = outcome.result, outcome.peer
     count, size = result["count"], settings.size_of(workload)
     if workload.peer_sends:

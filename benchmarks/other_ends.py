@@ -1,4 +1,4 @@
-"""What a client is connected to in a run: the benchmark's peer, or a real broker."""
+"""The other end of a client's connection: the benchmark's peer, or a real broker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workloads import Workload
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
 
-# How long a broker may take to listen, and to tell what it has counted.
+# The seconds in which a broker must listen, and in which it must report its counts.
 START_SECONDS = 10.0
 COUNT_SECONDS = 5.0
 
@@ -39,6 +39,8 @@ log_timestamp false
 log_type error
 log_type subscribe
 """
+# The files for clients in the directory of the peer.
+FILES = {"unix": "socket", "tls": "certificate", "wss": "certificate"}
 # Payload bytes. Its count of messages leaves out QoS 2 (mosquitto 2.0.11).
 RECEIVED = "$SYS/broker/publish/bytes/received"
 
@@ -51,6 +53,8 @@ class OtherEnd(ABC):
     """A context manager: it listens on `port` while it is open."""
 
     port: int
+    # The path of its certificate or its Unix socket; None: it has none.
+    file: str = ""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -58,7 +62,7 @@ class OtherEnd(ABC):
     def __enter__(self) -> Self:
         with self._stack:
             self._open()
-            # What is open by now is closed at the end, or at once after an error.
+            # Whatever is open now is closed at the end, or at once after an error.
             self._stack = self._stack.pop_all()
         return self
 
@@ -70,7 +74,7 @@ class OtherEnd(ABC):
 
     @abstractmethod
     def counts(self) -> dict[str, int]:
-        """What it sent and got; once, after the client has ended.
+        """Return the counts of both directions, once, after the client has ended.
 
         A name that is missing is something that this end doesn't count.
         """
@@ -100,13 +104,17 @@ class OtherEnd(ABC):
 class Peer(OtherEnd):
     """`peer.py`: it replays encoded packets and counts everything."""
 
-    def __init__(self, plan: list[str]) -> None:
+    def __init__(self, plan: list[str], transport: str = "tcp") -> None:
         super().__init__()
+        self._transport = transport
         self._plan = plan
 
     def _open(self) -> None:
+        directory = self._stack.enter_context(tempfile.TemporaryDirectory())
+        self.file = f"{directory}/{FILES.get(self._transport, '')}"
+        where = [f"--transport={self._transport}", f"--directory={directory}"]
         self._process = self._start(
-            [sys.executable, str(HERE / "peer.py"), *self._plan],
+            [sys.executable, str(HERE / "peer.py"), *self._plan, *where],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -208,7 +216,7 @@ class Mosquitto(OtherEnd):
         raise OtherEndError(f"mosquitto doesn't listen: {''.join(self._log)}")
 
     def _received(self) -> int:
-        """The messages that mosquitto got, by its own count of their bytes.
+        """Return the messages that mosquitto received, by its own count of their bytes.
 
         It publishes the count every second or two, and only when it has changed.
         """
@@ -224,7 +232,7 @@ class Mosquitto(OtherEnd):
                     data = sock.recv(4096)
                 except TimeoutError:
                     break
-                # The packets are few and small: each comes whole.
+                # The packets are few and small: each arrives whole.
                 for run in frames.split_runs(data):
                     if run.head >> 4 == frames.PUBLISH:
                         body = data[run.start + run.body : run.end]
@@ -242,8 +250,8 @@ def find_mosquitto() -> str:
 
 
 def mosquitto_version() -> str:
-    """Like "mosquitto 2.0.11"."""
-    # It has no option for that alone, and its status after the help is 3.
+    """Return the version, such as "mosquitto 2.0.11"."""
+    # It has no option for the version alone, and exits with 3 after the help.
     done = subprocess.run([find_mosquitto(), "-h"], capture_output=True, text=True)
     name, _, version = done.stdout.partition("\n")[0].split()[:3]
     return f"{name} {version}"

@@ -11,44 +11,60 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 
 import frames
 from frames import Run
+from streams import (
+    TRANSPORTS,
+    Stream,
+    WebSocketStream,
+    frame_head,
+    listen,
+    server_context,
+    to_stream,
+)
 
-# What a connection reads at a time: little at first, since it may be one of a thousand.
+# The bytes of a read: few at first, since there may be a thousand connections.
 FIRST_READ_BYTES = 16 * 1024
 READ_BYTES = 256 * 1024
 
-# Packets that are sent again and again: enough for few calls, few enough for the cache.
+# Packets that are sent repeatedly: enough for few calls, few enough for the cache.
 CYCLE_BYTES = 1024 * 1024
 
 # Each connection is a thread with little to do.
 THREAD_STACK_BYTES = 256 * 1024
 
-# How long a connection may take to drain after the client's process has ended.
+# The seconds in which a connection must drain after the client's process has ended.
 DRAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send to a subscriber; nothing in the other workloads."""
+    """The messages for a subscriber; none in the other workloads."""
 
     messages: int
     qos: int
     payload: bytes
-    # One after the other. Their names are equally long, and so are the packets.
+    # Used in turn. Their names are equally long, and so are the packets.
     topics: tuple[str, ...]
     properties: bytes  # encoded, of each message
     window: int
+    transport: str
+    directory: Path  # of the certificate, or of the Unix socket
+    # Whether each message to a subscriber has a WebSocket frame of its own.
+    has_own_frames: bool
 
 
 @dataclass(slots=True)
 class Counts:
-    """What went over all connections."""
+    """The counts over all connections."""
 
     connections: int = 0
     sent: int = 0  # PUBLISH to the client
@@ -78,7 +94,7 @@ class Delivery:
         properties = plan.properties
 
         def encode(topic: str, qos: int, packet_id: int) -> bytes:
-            return frames.encode_publish(
+            packet = frames.encode_publish(
                 topic,
                 plan.payload,
                 qos,
@@ -86,6 +102,9 @@ class Delivery:
                 version=version,
                 properties=properties,
             )
+            if plan.has_own_frames:
+                return frame_head(len(packet)) + packet
+            return packet
 
         self._length = len(encode(topics[0], plan.qos, 1))
         # Unacknowledged messages; at QoS 0, the messages of one call.
@@ -101,8 +120,9 @@ class Delivery:
         self._started = False
         self._sent = 0
         self._acked = 0
+        self._has_own_frames = plan.has_own_frames
 
-    def start(self, sock: socket.socket) -> None:
+    def start(self, sock: Stream) -> None:
         self._started = True
         self.go_on(sock)
 
@@ -110,10 +130,14 @@ class Delivery:
         self._acked += count
         self._counts.acked += count
 
-    def go_on(self, sock: socket.socket) -> None:
-        """Send what the window allows."""
+    def go_on(self, sock: Stream) -> None:
+        """Send as many messages as the window allows."""
         if not self._started:
             return
+        send = sock.sendall
+        if self._has_own_frames:
+            assert isinstance(sock, WebSocketStream)
+            send = sock.send_frames
         before_last = self._messages - 1
         while self._sent < before_last:
             slot = self._sent % self._slots
@@ -122,13 +146,11 @@ class Delivery:
                 count = min(count, self._acked + self._window - self._sent)
                 if not count:
                     return
-            sock.sendall(
-                self._cycle[slot * self._length : (slot + count) * self._length]
-            )
+            send(self._cycle[slot * self._length : (slot + count) * self._length])
             self._sent += count
             self._counts.sent += count
         if self._sent == before_last and (not self._qos or self._acked == before_last):
-            sock.sendall(self._last)
+            send(self._last)
             self._sent += 1
             self._counts.sent += 1
 
@@ -136,8 +158,11 @@ class Delivery:
 class Connection:
     """One client's connection, from CONNECT to DISCONNECT or the end of the stream."""
 
-    def __init__(self, sock: socket.socket, plan: Plan, counts: Counts) -> None:
-        self._sock = sock
+    def __init__(
+        self, accepted: Callable[[], Stream], plan: Plan, counts: Counts
+    ) -> None:
+        self._accepted = accepted
+        self._sock: Stream
         self._plan = plan
         self._counts = counts
         self._version = 4
@@ -154,6 +179,7 @@ class Connection:
         }
 
     def serve(self) -> None:
+        self._sock = self._accepted()
         try:
             self._serve()
         except ConnectionError:
@@ -235,18 +261,23 @@ class Connection:
         self._sock.sendall(bytes([kind << 4]) + frames.encode_length(len(body)) + body)
 
 
-def accept_all(listener: socket.socket, plan: Plan, counts: Counts) -> None:
+def accept_all(
+    listener: socket.socket,
+    context: ssl.SSLContext | None,
+    plan: Plan,
+    counts: Counts,
+) -> None:
     while True:
         sock, _ = listener.accept()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, plan, counts)
+        accepted = partial(to_stream, sock, plan.transport, context)
+        connection = Connection(accepted, plan, counts)
         threading.Thread(
             target=connection.serve, name="connection", daemon=True
         ).start()
 
 
 def topic_names(count: int) -> tuple[str, ...]:
-    """The names that the messages are on; all are equally long."""
+    """Return the topics of the messages; all are equally long."""
     if count == 1:
         return ("bench/temperature",)
     return tuple(f"bench/sensor-{number:05}/temperature" for number in range(count))
@@ -265,6 +296,11 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window", type=int, default=100, help="unacknowledged at a time"
     )
+    parser.add_argument("--transport", choices=TRANSPORTS, default="tcp")
+    parser.add_argument("--directory", type=Path, default=Path(), help="for its files")
+    parser.add_argument(
+        "--own-frames", type=int, default=0, help="1: a WebSocket frame for each"
+    )
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
@@ -275,6 +311,9 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         topics=topic_names(arguments.topics),
         properties=frames.encode_properties() if arguments.properties else b"",
         window=arguments.window,
+        transport=arguments.transport,
+        directory=arguments.directory,
+        has_own_frames=bool(arguments.own_frames),
     )
 
 
@@ -286,11 +325,12 @@ def main() -> None:
     plan = plan_of(parser.parse_args())
     counts = Counts()
     threading.stack_size(THREAD_STACK_BYTES)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    context = server_context(plan.transport, plan.directory)
+    listener, port = listen(plan.transport, plan.directory)
     threading.Thread(
-        target=accept_all, args=(listener, plan, counts), daemon=True
+        target=accept_all, args=(listener, context, plan, counts), daemon=True
     ).start()
-    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+    print(json.dumps({"port": port}), flush=True)
     sys.stdin.read()  # until the runner closes it
     for thread in threading.enumerate():
         if thread.name == "connection":

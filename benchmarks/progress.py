@@ -1,4 +1,4 @@
-"""How far a benchmark is: a bar on a terminal, else a line for each round (stderr)."""
+"""Show progress on stderr: a bar on a terminal, else a line for each round."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Progress:
     rounds: int
     keys: list[Key]  # what runs in each round
     done: int = 0
-    # What each run took when it ran last.
+    # The seconds that each run took the last time.
     _seconds: dict[Key, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
 
@@ -25,7 +25,7 @@ class Progress:
         return self.rounds * len(self.keys)
 
     def show(self, key: Key) -> None:
-        """That this one runs now."""
+        """Show that a run begins."""
         if not sys.stderr.isatty() or not self.total:
             return
         filled = BAR * self.done // self.total
@@ -38,7 +38,7 @@ class Progress:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
     def ran(self, key: Key, seconds: float, *, again: bool) -> None:
-        """That it took so long; `again` says whether it runs in the next round."""
+        """Note the duration of a run; `again`: it runs in the next round too."""
         self._seconds[key] = seconds if again else 0.0
         self.done += 1
         if not sys.stderr.isatty() and self.done % len(self.keys) == 0:
@@ -54,7 +54,7 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _left(self) -> str:
-        """As long as the same runs took in the round before.
+        """Estimate the rest by the durations of the round before.
 
         In the first round, what did not run yet counts as the average of what did.
         """
@@ -63,7 +63,7 @@ class Progress:
         average = sum(self._seconds.values()) / len(self._seconds)
         seconds = [self._seconds.get(key, average) for key in self.keys]
         whole, part = divmod(self.total - self.done, len(self.keys))
-        # Of the round that runs, the last ones are left: its order changes little.
+        # The rest of this round are its last runs: the order changes little.
         left = whole * sum(seconds) + sum(seconds[len(seconds) - part :])
         return f"{_duration(left)} left"
 

@@ -1,4 +1,4 @@
-"""The figures as Markdown: `report.py FILE` prints those of a `run.py --json FILE`.
+"""Print the figures of `run.py --json FILE` as Markdown: `report.py FILE`.
 
 With `--into PAGE` they replace what is between the page's two comments
 `<!-- figures -->` and `<!-- end of figures -->`.
@@ -21,7 +21,7 @@ OURS = frozenset(client.name for client in CLIENTS if client.how == "checkout")
 # No client: what moving the bytes costs without MQTT.
 FLOOR = next(client.name for client in CLIENTS if client.how == "bare")
 
-# The metrics of which a multiple of the floor says something.
+# The metrics that are also shown as multiples of the floor.
 COMPARED_WITH_FLOOR: tuple[Metric, ...] = ("cpu_us_per_message", "p50_us")
 
 START, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -39,7 +39,7 @@ class Cell:
         return None if self.problem or not values else statistics.median(values)
 
     def spread(self, metric: Metric) -> float:
-        """How far the farthest round is from the median, as a part of it."""
+        """Return the largest distance of a round from the median, as a part of it."""
         values = self.values[metric]
         median = statistics.median(values)
         farthest = max(max(values) - median, median - min(values))
@@ -52,7 +52,7 @@ Cells = dict[tuple[str, str], Cell]  # by workload and client
 @dataclass(slots=True)
 class Report:
     machine: dict[str, str]
-    # Their versions by their names, in the order of the rows; "" where it has none.
+    # The clients' versions by name, in the order of the rows; "": unknown.
     clients: dict[str, str]
     cells: Cells
     # Every run of every round: only for the JSON.
@@ -67,7 +67,7 @@ class Report:
         return cls(content["machine"], content["clients"], cells, content["runs"])
 
     def measured_again(self, later: Report) -> Report:
-        """With the workloads of a later run, of the same clients, in place of these."""
+        """Replace workloads by those of a later run of the same clients."""
         workloads = {workload for workload, _ in later.cells}
         cells = {
             key: cell for key, cell in self.cells.items() if key[0] not in workloads
@@ -101,7 +101,7 @@ class Report:
         }
 
     def markdown(self) -> str:
-        """The machine, and a table for each group of workloads."""
+        """Return the machine, and a table for each group of workloads."""
         machine = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
         sections = [machine]
         measured = {workload for workload, _ in self.cells}
@@ -185,7 +185,7 @@ class Report:
 
 
 def in_short(problem: str) -> str:
-    """Without what a program said when it failed: that is told below the tables."""
+    """Return the problem without the program's output, which is below the tables."""
     return problem.partition(":")[0]
 
 

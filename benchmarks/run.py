@@ -43,8 +43,11 @@ def main() -> int:
         workload
         for workload in WORKLOADS
         if is_among(workload, arguments.workloads)
-        # The feeder of a broker has none.
-        and not (workload.has_properties and arguments.broker == "mosquitto")
+        # The feeder of a broker does not measure it.
+        and not (
+            (workload.has_properties or workload.transport)
+            and arguments.broker == "mosquitto"
+        )
     ]
     settings = Settings(
         size=arguments.size,
@@ -114,7 +117,7 @@ def prepare(
     python: str,
     cells: Cells,
 ) -> Commands:
-    """The command of each run; without an environment, that is the problem noted."""
+    """Return the command of each run; note a missing environment as its problem."""
     commands: Commands = {}
     for client in clients:
         try:
@@ -173,7 +176,7 @@ def measure(
 
 
 def versions(clients: Sequence[Client], runs: list[dict[str, Any]]) -> dict[str, str]:
-    """The clients' versions as their programs told them."""
+    """Return the clients' versions as their programs reported them."""
     told: dict[str, str] = {}
 
     def order(run: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The workloads: what is measured, with which messages, and in which table."""
+"""The workloads, with their messages, metrics and tables."""
 
 from __future__ import annotations
 
@@ -41,10 +41,12 @@ GROUPS = {
     "million": "Receiving a million messages at QoS 0",
     "1k": "Payloads of 1 KiB",
     "64k": "Payloads of 64 KiB",
+    "receive-transports": "Receiving at QoS 0 over each transport",
+    "publish-transports": "Publishing at QoS 0 over each transport",
     "client": "Latency, connecting, memory and import",
 }
 
-# How many names the messages of `receive-topics` are on, one after the other.
+# The number of topics of `receive-topics`, which are used in turn.
 TOPICS = 10_000
 
 
@@ -53,20 +55,24 @@ class Workload:
     name: str
     title: str  # without the payload's size
     group: str
-    # What the client program is asked for; "import" has a program of its own.
+    # The task of the client program; "import" has a program of its own.
     kind: str
     qos: int
     # Messages (or connections) of one run, for a client of usual speed.
     messages: int
-    # The first one is compared; each gets a column of the table.
+    # Each gets a column of the table; the first one is compared.
     metrics: tuple[Metric, ...] = ("cpu_us_per_message",)
     # Payload bytes; None is what --size says.
     size: int | None = None
     topics: int = 1
-    # The version of MQTT, as a client's program gets it; None is what --protocol says.
+    # The version of MQTT, as passed to a client's program; None: that of --protocol.
     protocol: int | None = None
     # Whether the messages have properties.
     has_properties: bool = False
+    # As passed to a client's program; "": TCP, the only one that all clients have.
+    transport: str = ""
+    # Whether each message that comes has a WebSocket frame of its own.
+    has_own_frames: bool = False
 
     @property
     def full_title(self) -> str:
@@ -86,7 +92,7 @@ class Workload:
 
     @property
     def is_per_message(self) -> bool:
-        """Whether a client that is known to be slow gets fewer of them."""
+        """Return whether a slow client gets fewer messages."""
         return self.peer_sends or self.peer_receives
 
 
@@ -125,11 +131,54 @@ def _of_payload(payload: Payload) -> Iterator[Workload]:
             f"publish-qos{qos}{suffix}",
             f"publish QoS {qos}",
             payload.name or "publish",
-            # At QoS 0 one by one, else many in flight.
+            # One by one at QoS 0, else many in flight.
             "publish-window" if qos else "publish",
             qos,
             messages,
             size=payload.bytes,
+        )
+
+
+# Their names in the tables. Over WebSocket, a frame has as many messages as a read over
+# TCP, or, as most brokers send them, each message has a frame of its own.
+TRANSPORTS = {
+    "tcp": "TCP",
+    "unix": "Unix socket",
+    "tls": "TLS",
+    "ws": "WebSocket",
+    "wss": "secure WebSocket",
+}
+
+
+def _of_transports() -> Iterator[Workload]:
+    """Receive and publish at QoS 0 over each transport."""
+    for transport, title in TRANSPORTS.items():
+        receive = Workload(
+            f"receive-{transport}",
+            title,
+            "receive-transports",
+            "receive",
+            0,
+            100_000,
+            transport=transport,
+        )
+        yield receive
+        if title.endswith("WebSocket"):
+            yield replace(
+                receive,
+                name=f"{receive.name}-frames",
+                title=f"{title}, a frame each",
+                has_own_frames=True,
+            )
+    for transport, title in TRANSPORTS.items():
+        yield Workload(
+            f"publish-{transport}",
+            title,
+            "publish-transports",
+            "publish",
+            0,
+            80_000,
+            transport=transport,
         )
 
 
@@ -186,6 +235,7 @@ WORKLOADS = (
     ),
     *_of_payload(PAYLOADS[1]),
     *_of_payload(PAYLOADS[2]),
+    *_of_transports(),
     Workload(
         "latency",
         "latency",
@@ -204,7 +254,7 @@ WORKLOADS = (
 
 
 def is_among(workload: Workload, patterns: Iterable[str]) -> bool:
-    """Whether one of them is its name, a pattern like `receive*`, or its group."""
+    """Return whether a name, a pattern like `receive*` or a group selects it."""
     return any(
         pattern == workload.group or fnmatchcase(workload.name, pattern)
         for pattern in patterns
@@ -212,7 +262,7 @@ def is_among(workload: Workload, patterns: Iterable[str]) -> bool:
 
 
 def value_of(metric: Metric, result: dict[str, float]) -> float | None:
-    """The metric's figure from a client program's result line; None: it has none."""
+    """Return the metric's figure from a program's result line; None: it has none."""
     match metric:
         case "cpu_us_per_message":
             return result["cpu_s"] / result["count"] * 1e6

@@ -1,4 +1,4 @@
-"""What `benchmarks/brokers.py` is made of: the load, the broker programs, the tables.
+"""The parts of `benchmarks/brokers.py`: the load, the broker programs, the tables.
 
 Each `run_*` is the program of one broker. It prints one line of JSON, `port` and
 `version`, when it listens on loopback, and serves until it is killed.

@@ -12,16 +12,16 @@ from frames import Run
 
 HOST = "127.0.0.1"
 READ_BYTES = 256 * 1024
-# How long a broker may take for an answer while nothing else goes on.
+# The seconds in which an idle broker must answer.
 ANSWER_SECONDS = 30.0
 
 
 class LoadError(Exception):
-    """The broker didn't do what it is asked for; the text is the verdict."""
+    """The broker did not do its part; the text is the verdict."""
 
 
 def connect(port: int, identifier: str) -> socket.socket:
-    """A socket whose CONNECT is sent; the CONNACK is still to come."""
+    """Return a socket after sending CONNECT; the CONNACK is still to come."""
     sock = socket.create_connection((HOST, port), ANSWER_SECONDS)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.sendall(frames.encode_connect(identifier))
@@ -35,7 +35,7 @@ def expect_connack(sock: socket.socket) -> None:
 
 
 def encode_subscribe(topic_filters: list[str], qos: int) -> bytes:
-    """One SUBSCRIBE for all of them (MQTT 3.1.1), with packet id 1."""
+    """Encode one SUBSCRIBE for all filters (MQTT 3.1.1), with packet id 1."""
     body = b"\x00\x01" + b"".join(
         frames.encode_string(each) + bytes([qos]) for each in topic_filters
     )
@@ -68,7 +68,7 @@ class Connection:
         self._poller = poller
 
     def receive(self) -> bytes:
-        """What has come in, perhaps nothing."""
+        """Return the bytes that have come in, possibly none."""
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -78,7 +78,7 @@ class Connection:
         return data
 
     def receive_runs(self) -> Iterator[Run]:
-        """What has come in, in runs of equal packets."""
+        """Return the packets that have come in, in runs of equal ones."""
         data = self.receive()
         if self._rest:
             data = self._rest + data
@@ -101,7 +101,7 @@ class Connection:
             self._poll(select.POLLIN | select.POLLOUT)
 
     def flush(self) -> None:
-        """Go on sending, as the socket takes more."""
+        """Send more, since the socket accepts data again."""
         sent = self.sock.send(self._unsent)
         del self._unsent[:sent]
         if not self._unsent:
@@ -126,6 +126,6 @@ def encode_cycle(
 
 
 def id_offset(run: Run) -> int:
-    """Where the packet id is in the body of a PUBLISH."""
+    """Return the position of the packet id in the body of a PUBLISH."""
     topic_length: int = struct.unpack_from("!H", run.data, run.start + run.body)[0]
     return 2 + topic_length

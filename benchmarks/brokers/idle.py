@@ -1,4 +1,4 @@
-"""Connections that do nothing, and the memory that a broker has for them."""
+"""Connections that do nothing, and the memory that a broker uses for them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from brokers.connections import LoadError, connect, expect_connack
 from brokers.plan import Plan
 from brokers.processes import cpu_seconds, resident_mib
 
-# Connections before the first reading: they pay for what is made once.
+# Connections before the first reading, which includes what is made once.
 WARM_UP = 50
-# CONNECTs that a broker has to answer at a time.
+# The number of CONNECTs that wait for their answers at a time.
 AT_A_TIME = 100
 
-# The memory is read when the broker has done next to nothing for so long.
+# The seconds of near silence of the broker before its memory is read.
 CALM_SECONDS = 0.3
 CALM_CPU_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 5.0
 
-# So many of the connections are asked at the end whether they still are there.
+# The connections that are checked at the end.
 ASKED = 100
 
 

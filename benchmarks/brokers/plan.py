@@ -1,4 +1,4 @@
-"""The workloads of `brokers.py`, and what the load is asked for in one run."""
+"""The workloads of `brokers.py`, and the plan of one run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNITS: dict[Metric, str] = {
     "mib_in_all": "MiB in all",
 }
 
-# How many clients hold the filters of `filters-100k`; one of them gets the messages.
+# The clients that hold the filters of `filters-100k`; one of them gets the messages.
 HOLDERS = 100
 # The messages of both `filters-` workloads are on as many topics, one after the other.
 TOPICS = 1000
@@ -93,7 +93,7 @@ def is_among(workload: Workload, patterns: Iterable[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the load does with one broker."""
+    """The work of the load with one broker."""
 
     kind: str
     port: int
@@ -117,7 +117,7 @@ class Plan:
         return cls(**json.loads(text))
 
     def topics(self) -> list[str]:
-        """What the messages are on, in turn; all are equally long."""
+        """Return the topics of the messages, in turn; all are equally long."""
         if not self.filters:
             return ["bench/temperature"]
         return [
@@ -126,7 +126,7 @@ class Plan:
         ]
 
     def topic_filters(self, holder: int) -> list[str]:
-        """The filters of one client; the first one's match the messages.
+        """Return the filters of one client; those of the first match the messages.
 
         Of 100,000, exactly one matches each message.
         """
@@ -141,5 +141,5 @@ class Plan:
 
     @property
     def holders(self) -> int:
-        """The clients with filters that no message matches."""
+        """Count the clients whose filters match no message."""
         return HOLDERS - 1 if self.filters > 1 else 0

@@ -1,4 +1,4 @@
-"""What the system says of a process and its children (Linux)."""
+"""Read the CPU time and memory of a process and its children (Linux)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def cpu_seconds(pid: int) -> float:
     """User and system time, also of children that have ended."""
     ticks = 0
     for each in family(pid):
-        # The name may contain anything; what counts is after its parenthesis.
+        # The name may contain anything; the fields follow its closing parenthesis.
         fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
     return ticks / TICKS_PER_SECOND
@@ -28,7 +28,7 @@ def resident_mib(pid: int) -> float:
 
 
 def family(pid: int) -> list[int]:
-    """The process and its descendants."""
+    """Return the process and its descendants."""
     found = [pid]
     for each in found:  # it grows
         for file in Path(f"/proc/{each}/task").glob("*/children"):

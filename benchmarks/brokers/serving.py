@@ -16,10 +16,10 @@ from typing import IO
 from other_ends import find_mosquitto, mosquitto_version
 
 HOST = "127.0.0.1"
-# How long a broker may take to listen.
+# The seconds in which a broker must begin to listen.
 START_SECONDS = 20.0
 
-# It may have as many in flight to a client as the load allows, and queue the others.
+# As many messages in flight to a client as the load allows; others are queued.
 MOSQUITTO_CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
@@ -33,7 +33,7 @@ log_type error
 
 
 class ServingError(Exception):
-    """The broker doesn't listen; the text has what it said."""
+    """The broker doesn't listen; the text contains its output."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from report import aligned, in_short, number
 
 from brokers.plan import UNITS, WORKLOADS, Metric, Workload
 
-# The brokers that the others are compared with.
+# The reference brokers.
 REFERENCES = ("amqtt", "aedes")
 
 
@@ -27,7 +27,7 @@ class Cell:
         return None if self.problem or not values else statistics.median(values)
 
     def spread(self, metric: Metric) -> float:
-        """How far the farthest round is from the median, as a part of it."""
+        """Return the largest distance of a round from the median, as a part of it."""
         values = self.values[metric]
         median = statistics.median(values)
         farthest = max(max(values) - median, median - min(values))
@@ -66,7 +66,7 @@ class Tables:
         }
 
     def markdown(self) -> str:
-        """The machine, a table for each workload, and what went wrong."""
+        """Return the machine, a table for each workload, and the problems."""
         machine = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
         sections = [machine, *self.notes]
         measured = {workload for workload, _ in self.cells}
@@ -81,7 +81,7 @@ class Tables:
         return "\n\n".join(sections)
 
     def _table(self, workload: Workload) -> str:
-        """A row for each broker; each metric with its ratios to the references."""
+        """Return a row for each broker: metrics and their ratios to the references."""
         references = [
             name for name in REFERENCES if (workload.name, name) in self.cells
         ]

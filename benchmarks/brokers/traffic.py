@@ -19,7 +19,7 @@ from brokers.connections import (
 from brokers.plan import Plan
 from brokers.processes import cpu_seconds
 
-# Without anything from the broker for so long, what is on the way is lost.
+# After this long without a packet from the broker, messages on the way are lost.
 SILENCE_SECONDS = 10.0
 
 # So many packets are encoded; their ids come again after as many messages.
@@ -41,7 +41,7 @@ GATHER_SECONDS_FAN_OUT = 0.002
 
 
 class Head:
-    """The first bytes of what a subscriber may get."""
+    """The first bytes of the packets that a subscriber may get."""
 
     PUBLISH_1 = frames.PUBLISH << 4 | 1 << 1
     PUBLISH_2 = frames.PUBLISH << 4 | 2 << 1
@@ -170,7 +170,7 @@ class Traffic:
         return sum(subscriber.count for subscriber in self.subscribers)
 
     def _done(self) -> int:
-        """The messages that are nowhere on the way any more."""
+        """Count the messages whose delivery is complete."""
         if len(self.subscribers) == 1:
             received = self.subscribers[0].count
         else:
@@ -178,7 +178,7 @@ class Traffic:
         return min(received, self.publisher.completed) if self._qos else received
 
     def run(self, count: int | None = None, seconds: float = 0.0) -> float:
-        """Publish `count` messages, or for so long; returns when all have arrived.
+        """Publish `count` messages, or for a time; return when all have arrived.
 
         Returns the seconds from the first publish to the last message received.
         """
@@ -200,7 +200,7 @@ class Traffic:
                     raise LoadError(f"delivered {extra} too many")
                 return now - started
             if wanted and allowed >= wanted:
-                # As many parts as there is room for.
+                # Send as many parts as fit.
                 if count is None:
                     wanted = allowed // part * part
                 else:
@@ -227,7 +227,7 @@ class Traffic:
                 read()
 
     def warm_up(self, window: int, seconds: float) -> None:
-        """Open the window as far as the broker is fast enough, and warm it up."""
+        """Widen the window as far as the broker keeps up, and warm it up."""
         started = time.perf_counter()
         slow = 0
         while self.window < window and slow < 2:

@@ -1,4 +1,4 @@
-"""What the Python client programs share: arguments, the meter and the result line.
+"""Code of all Python client programs: arguments, the meter and the result line.
 
 Such a program is called with the fields of `Task`, in their order, and prints one line
 of JSON (see `benchmarks/README.md`).
@@ -15,6 +15,7 @@ import os
 import platform
 import resource
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -34,7 +35,7 @@ except ImportError:
 
 HOST = "127.0.0.1"
 TOPIC = "bench/temperature"
-# What a subscriber asks for: that topic and all the others of a workload.
+# The filter of a subscriber: that topic and all the others of a workload.
 FILTER = "bench/#"
 
 # Linux's struct tcp_info: so much of it is asked for, where tcpi_bytes_received is.
@@ -61,7 +62,7 @@ LOOK_EVERY = 64
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to do, as the runner asked."""
+    """The task that the runner gives."""
 
     kind: str
     port: int
@@ -73,6 +74,8 @@ class Task:
     limit: float
     window: int  # unacknowledged messages that come at most
     property_bytes: int  # of each message that comes, in MQTT 5.0
+    transport: str = "tcp"  # or "unix", "tls", "ws", "wss"
+    file: str = ""  # the path of the Unix socket, or of the peer's certificate
 
     @property
     def payload(self) -> bytes:
@@ -80,7 +83,7 @@ class Task:
 
     @classmethod
     def from_arguments(cls, arguments: list[str]) -> Task:
-        kind, *first, limit, window, property_bytes = arguments
+        kind, *first, limit, window, property_bytes = arguments[:10]
         port, messages, qos, size, in_flight, protocol = map(int, first)
         return cls(
             kind,
@@ -93,7 +96,15 @@ class Task:
             float(limit),
             int(window),
             int(property_bytes),
+            *arguments[10:],
         )
+
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return a context that trusts the peer; None: there is no TLS."""
+        if self.transport not in ("tls", "wss"):
+            return None
+        return ssl.create_default_context(cafile=self.file)
 
 
 def publish_length(task: Task) -> int:
@@ -134,7 +145,7 @@ class Watch:
         if self._socket is not None:
             self._read_before = self._read()
         self._resident = resident_bytes()
-        # The peak starts anew.
+        # Reset the peak.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
         self._runs = True
@@ -198,7 +209,7 @@ class Meter:
     """Collects what one run measured."""
 
     def __init__(self, task: Task) -> None:
-        # When `look` is to be called first: at so many messages.
+        # The number of messages at which `look` is called first.
         self._messages = task.messages
         self._watch = Watch(task) if task.kind == WATCHED else None
         self.first_mark = LOOK_EVERY if self._watch else task.messages

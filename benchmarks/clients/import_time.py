@@ -10,7 +10,7 @@ import time
 
 
 def resident_bytes() -> int:
-    """The memory of this process that is in RAM (0 where /proc is missing)."""
+    """Return the memory of this process that is in RAM (0 without /proc)."""
     try:
         # pathlib would be an import.
         with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123

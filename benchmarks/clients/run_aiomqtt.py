@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from importlib.metadata import version
+from typing import Any
 
 from common import (
     FILTER,
@@ -22,10 +23,21 @@ from common import (
 import aiomqtt
 
 
+def place_of(task: Task) -> dict[str, Any]:
+    """Return where to connect to, as arguments of the client."""
+    if task.transport == "unix":
+        return {"hostname": task.file, "transport": "unix"}
+    place: dict[str, Any] = {"hostname": HOST, "port": task.port}
+    if task.transport in ("ws", "wss"):
+        place["transport"] = "websockets"
+    if context := task.tls_context:
+        place["tls_context"] = context
+    return place
+
+
 def new_client(task: Task) -> aiomqtt.Client:
     client = aiomqtt.Client(
-        HOST,
-        task.port,
+        **place_of(task),
         identifier=new_identifier(),
         protocol=aiomqtt.ProtocolVersion(task.protocol),
         max_inflight_messages=max(task.in_flight, 20),

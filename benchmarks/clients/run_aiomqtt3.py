@@ -33,7 +33,7 @@ import aiomqtt
 # The names are those of version 3, not the ones of this checkout's `aiomqtt`.
 api: Any = aiomqtt
 
-# Without a message for so long, none will come.
+# After this long without a message, none will come.
 QUIET_SECONDS = 3.0
 
 # Each client has a buffer of 16 MiB from the start: a thousand would take 17 GB, which

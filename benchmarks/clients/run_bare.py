@@ -27,7 +27,7 @@ SUBACK_LENGTH = 5
 ACK_LENGTH = 4
 # Like PUBREC and PUBCOMP.
 ANSWERS = (b"\x50\x02\x00\x01", b"\x70\x02\x00\x01")
-# So much the peer has on the way at most, unless it is one packet.
+# The peer has at most this many bytes on the way, or one packet.
 CYCLE_BYTES = 1024 * 1024
 FLUSH_BYTES = 64 * 1024
 DISCONNECT = b"\xe0\x00"
@@ -44,7 +44,7 @@ def encode(first_byte: int, body: bytes) -> bytes:
 
 
 def no_properties(task: Task) -> bytes:
-    """What stands where there could be properties."""
+    """Return the bytes of an empty property section, if the version has one."""
     return b"\x00" if task.protocol == 5 else b""
 
 
@@ -239,7 +239,7 @@ async def receive(task: Task, meter: Meter) -> None:
 
 
 async def publish(task: Task, meter: Meter) -> None:
-    """One call a message, and one write for what gathered."""
+    """Make one call per message, and one write for all that have gathered."""
     packet = encode_publish(task)
     pipe = await connected(task, Pipe)
     gathered = bytearray()

@@ -31,7 +31,14 @@ def new_client(task: Task) -> AsyncClient:
 async def connected(task: Task, stack: AsyncExitStack) -> AsyncClient:
     """A connected client that disconnects when the stack unwinds."""
     client = new_client(task)
-    await client.connect(HOST, task.port)
+    context = task.tls_context
+    if task.transport == "unix":
+        await client.connect_unix(task.file)
+    elif task.transport in ("ws", "wss"):
+        url = f"{task.transport}://{HOST}:{task.port}/mqtt"
+        await client.connect_ws(url, ssl=context)
+    else:
+        await client.connect(HOST, task.port, ssl=context)
     stack.push_async_callback(client.disconnect)
     return client
 

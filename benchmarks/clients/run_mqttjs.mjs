@@ -15,6 +15,9 @@ const LATENCY_WARM_UP = 100;
 
 const [kind, ...numbers] = process.argv.slice(2);
 const [port, messages, qos, size, inFlight, protocol, limit] = numbers.map(Number);
+const [transport = "tcp", file] = numbers.slice(9);
+const SCHEMES = { tcp: "mqtt", tls: "mqtts", ws: "ws", wss: "wss" };
+const path = transport.startsWith("ws") ? "/mqtt" : "";
 const payload = Buffer.alloc(size, "x");
 
 const result = {
@@ -51,7 +54,8 @@ let clients = 0;
 
 function connected() {
   clients += 1;
-  return mqtt.connectAsync(`mqtt://${HOST}:${port}`, {
+  return mqtt.connectAsync(`${SCHEMES[transport]}://${HOST}:${port}${path}`, {
+    ca: transport === "tls" || transport === "wss" ? readFileSync(file) : undefined,
     clientId: `bench-${clients}`,
     protocolVersion: protocol,
     reconnectPeriod: 0,

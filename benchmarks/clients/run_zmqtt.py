@@ -36,7 +36,7 @@ async def receive(task: Task, meter: Meter) -> None:
         meter.start()
         mark = meter.first_mark
         try:
-            # Without the `stop` that belongs to it: the peer has no UNSUBACK.
+            # The matching `stop` is not called: the peer sends no UNSUBACK.
             await subscription.start()
             async for message in subscription:
                 payload_bytes += len(message.payload)
