@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from tests.own_broker import OwnBroker
 
 QUICKLY = Reconnect(min_delay=0.01, max_delay=0.05)
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
+# Whether the session of the client is in a file.
+STORED = pytest.mark.parametrize("is_stored", [False, True], ids=["", "stored"])
 # In memory there is no network to break.
 OVER_TCP = pytest.mark.parametrize("broker_kind", ["mosquitto", "own"], indirect=True)
 
@@ -26,6 +29,14 @@ def new_client(
     options.setdefault("timeout", 3 * SOON)
     rules = options.pop("rules", QUICKLY)
     return client_of(broker, version, reconnect=rules, **options)
+
+
+def lasting(directory: Path, name: str, is_stored: bool) -> dict[str, Any]:
+    """The arguments of a client with a session that lasts, and is stored or not."""
+    options: dict[str, Any] = {"identifier": name, "persistent": True}
+    if is_stored:
+        options["session"] = aiomqtt.SQLiteSession(directory / f"{name}.db")
+    return options
 
 
 @contextlib.asynccontextmanager

@@ -7,13 +7,17 @@ import pytest
 
 from aiomqtt import ConnectionState, MqttCodeError, MqttError, OfflineQueue
 from tests.integration.programs import SOON, client_of, start, stop, take
-from tests.integration.reconnecting import new_client
+from tests.integration.reconnecting import STORED, lasting, new_client
 
 
-async def test_need_8_every_call_settles_once_and_says_how(private_broker, version):
+@STORED
+async def test_need_8_every_call_settles_once_and_says_how(
+    private_broker, version, is_stored, tmp_path
+):
     broker = private_broker
     limits = OfflineQueue(max_messages=4, overflow="drop_oldest")
-    client = new_client(broker, version, offline=limits)
+    options = lasting(tmp_path, "sender", True) if is_stored else {}
+    client = new_client(broker, version, offline=limits, **options)
     listener = client_of(broker, version, persistent=True, identifier="listener")
     async with listener:
         await listener.subscribe("t", 2)

@@ -15,8 +15,10 @@ from tests.integration.programs import SOON, client_of, payloads, start, stop, u
 from tests.integration.reconnecting import (
     OVER_TCP,
     QUICKLY,
+    STORED,
     VERSIONS,
     connected_again,
+    lasting,
     new_client,
 )
 
@@ -138,8 +140,11 @@ async def test_need_2_a_refused_restoration_is_reported(start_broker, caplog):
 
 @OVER_TCP
 @VERSIONS
+@STORED
 @pytest.mark.parametrize("sender", [CLIENT, BROKER], ids=["client's", "broker's"])
-async def test_need_10_a_cut_at_each_packet_boundary(broker, version, sender):
+async def test_need_10_a_cut_at_each_packet_boundary(
+    broker, version, sender, is_stored, tmp_path
+):
     """QoS 1 arrives at least once, and QoS 2 exactly once, in order."""
     count = 4
     topic = unique("flow")
@@ -155,8 +160,7 @@ async def test_need_10_a_cut_at_each_packet_boundary(broker, version, sender):
                     broker,
                     version,
                     port=network.port,
-                    identifier=unique("me"),
-                    persistent=True,
+                    **lasting(tmp_path, unique("me"), is_stored),
                 )
                 async with client:
                     for qos in (1, 2):
@@ -185,14 +189,15 @@ async def test_need_10_a_cut_at_each_packet_boundary(broker, version, sender):
 
 
 @VERSIONS
-@pytest.mark.parametrize("is_lasting", [True, False], ids=["lasting", "not lasting"])
+@pytest.mark.parametrize("session", ["lasting", "stored", "not lasting"])
 async def test_need_10_nothing_is_lost_when_the_broker_restarts(
-    private_mosquitto, version, is_lasting
+    private_mosquitto, version, session, tmp_path
 ):
     """SIGTERM: the broker keeps its sessions; a client without one starts again."""
     broker = private_mosquitto
     count, restarts = 200, 2
-    options = {"identifier": "publisher", "persistent": True} if is_lasting else {}
+    is_lasting, is_stored = session != "not lasting", session == "stored"
+    options = lasting(tmp_path, "publisher", is_stored) if is_lasting else {}
     received: list[bytes] = []
     is_complete = asyncio.Event()
 
@@ -214,7 +219,9 @@ async def test_need_10_nothing_is_lost_when_the_broker_restarts(
             await start(broker)
 
     async with (
-        new_client(broker, version, identifier="listener", persistent=True) as listener,
+        new_client(
+            broker, version, **lasting(tmp_path, "listener", is_stored)
+        ) as listener,
         new_client(broker, version, **options) as publisher,
     ):
         await listener.subscribe("t", 2)
