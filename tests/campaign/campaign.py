@@ -23,7 +23,7 @@ from . import parts, processes
 from .brokers import BROKERS
 from .controls import check_controls
 from .damage import damage_files
-from .page import PAGE, Result, render
+from .page import PAGE, Result, add_up, render
 from .world import World
 
 VERSIONS: Final = {"3.1.1": 4, "5.0": 5}
@@ -165,9 +165,8 @@ def main() -> int:
     faulthandler.dump_traceback_later(20 * arguments.seconds + LONGEST, exit=True)
     begin = time.monotonic()
     results, damage, failed = run_all(arguments, seed)
-    total: Counter[str] = Counter(damage)
-    for result in results:
-        total.update(result.counts)
+    total = add_up(results)
+    total.update(damage)
     if arguments.page:
         controls = check_controls(seed)
         failed = failed or "" in controls.values()

@@ -29,6 +29,12 @@ def test_problems_are_on_the_page():
     assert "Nothing else was wrong" in render([GOOD], damage, {}, 7, 120, 0.25)
 
 
+def test_what_is_excused_is_counted():
+    counts = Counter({"repeated after PUBREL": 12, "excused at QoS 2": 3})
+    page = render([GOOD, GOOD._replace(counts=counts)], Counter(), {}, 7, 120, 0.25)
+    assert "mosquitto has sent 12 such packets here, and 3 messages came twice." in page
+
+
 def test_the_machine_is_described():
     said = describe_machine()
     assert "cores, Linux " in said
