@@ -51,6 +51,10 @@ def make_parts() -> list[Part]:
             name = f"{role}: {how} at each step"
             made.append(Part(name, share, partial(break_at_steps, role, how)))
     made += [
+        Part(f"{role}: cancel while it recovers", 1.0, partial(recover, role))
+        for role in parts.ROLES
+    ]
+    made += [
         Part(f"{role}: kill at random", 2.0, partial(kill_at_random, role))
         for role in parts.ROLES
     ]
@@ -83,6 +87,10 @@ async def break_at_steps(
     role: str, how: str, world: World, deadline: float, _: int
 ) -> None:
     await parts.Steps(world, role, how).run(deadline)
+
+
+async def recover(role: str, world: World, deadline: float, _: int) -> None:
+    await parts.cancel_entering(world, role, deadline)
 
 
 async def kill_at_random(role: str, world: World, deadline: float, runs: int) -> None:

@@ -64,7 +64,10 @@ Machine: {machine}.
   random* means: from outside, within {within} s from its start,
   or, three of four, from its connection.
 - *Cancel* cancels the task of the program at each of these steps; the client is left,
-  and a new process goes on.
+  and a new process goes on. *While it recovers* means: a process was killed that had
+  messages in flight, and the next one is cancelled at each point at which it waits
+  while it enters the client and leaves it: as soon as it waits there, and when that has
+  just come. Then the same process enters the client again, or a new one does.
 - *The broker restarts* by SIGTERM while programs are killed. *The disk is full*: the
   files can have so many bytes, each multiple of 4,096, and later there is room again.
   *The clock is set* by up to 11 hours back and forward between processes; with 5.0 the

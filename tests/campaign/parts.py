@@ -94,6 +94,30 @@ class Steps:
                 assert code in ((-9,) if self.how == "kill" else (0, CANCELLED)), code
 
 
+async def cancel_entering(world: World, role: str, deadline: float) -> None:
+    """Cancel a task at each point of entering a client whose session has something."""
+    is_done = False
+
+    async def cancel(at: int) -> None:
+        nonlocal is_done
+        async with world.session(role) as session:
+            await session.leave_unfinished()
+            order = session.order(MESSAGES, "cancel entering", at)
+            code = await session.run(order)
+            if not order.reached.exists():
+                is_done = True
+            world.counts["cancellations"] += order.reached.exists()
+            assert code in (0, CANCELLED), f"a process ended with {code}"
+
+    def points() -> Iterator[int]:
+        at = 0
+        while not is_done:
+            yield at
+            at += 1
+
+    await at_once(points(), cancel, deadline)
+
+
 async def kill_at_random(
     world: World, role: str, kills: int, deadline: float, store: str = ""
 ) -> None:

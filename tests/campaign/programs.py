@@ -21,6 +21,7 @@ from aiomqtt.client.transaction_async import SQLValue
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 
 from .journal import Journal, read_journal
+from .points import CancelledAt, Point
 from .wrong_stores import WRONG_STORES
 
 # The exit codes: after a cancellation; if the store was refused, or failed.
@@ -49,7 +50,9 @@ class Order(NamedTuple):
         messages: The publisher publishes so many more; the worker ends when its table
             has so many.
         how: What happens at step `at` of its store: "kill", "cancel"; "full": its files
-            can have `at` bytes; "count" and "": nothing.
+            can have `at` bytes; "cancel entering": its task is cancelled at the point
+            of this number (see `Point.decode`) while it enters and leaves the client;
+            "count" and "": nothing.
         store: The name of a wrong store; "": the real one.
         clock: By how many seconds the clock is wrong.
     """
@@ -126,8 +129,29 @@ async def run_program(order: Order) -> None:
         reconnect=aiomqtt.Reconnect(min_delay=0.01, max_delay=0.1, initial=True),
         timeout=LIMIT,
     )
+    if order.how == "cancel entering":
+        await cancel_entering(order, client)
     async with client:
         await PROGRAMS[order.role](order, client, session)
+
+
+async def cancel_entering(order: Order, client: aiomqtt.Client) -> None:
+    """Enter and leave the client, and cancel that at a point.
+
+    Raises:
+        CancelledError: The process does not enter the client again.
+    """
+
+    async def enter_and_leave() -> None:
+        async with client:
+            await client.connected()
+
+    point = Point.decode(order.at)
+    try:
+        await CancelledAt(enter_and_leave(), point, order.reached.touch)
+    except asyncio.CancelledError:
+        if not point.is_entered_again:
+            raise
 
 
 def make_step(order: Order, store: SQLiteSessionStore) -> Callable[[str], None]:

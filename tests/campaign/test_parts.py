@@ -23,6 +23,13 @@ async def test_cancelled_programs_go_on(world):
     assert world.counts["cancellations"] > 0
 
 
+@pytest.mark.parametrize("role", parts.ROLES)
+async def test_programs_are_cancelled_while_they_recover(world, role):
+    await parts.cancel_entering(world, role, time.monotonic() + 4)
+    assert world.counts["cancellations"] > 4
+    assert world.counts["kills"] >= world.counts["cancellations"]
+
+
 async def test_the_disk_is_full(world):
     await parts.fill_the_disk(world, time.monotonic() + 1)
     assert world.counts["full disks"] > 0

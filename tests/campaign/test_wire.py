@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from tests.campaign.wire import IdentifierWatch, Wire
+from tests.campaign.wire import ENOUGH, IdentifierWatch, Wire
 from tests.chaos.peer import (
     CONNACK,
     PUBACK,
@@ -73,6 +73,20 @@ def test_an_identifier_that_the_broker_has_freed_may_be_used(kind, body):
     watch.see_broker(kind, 0, body)
     see(watch, b"2")
     assert watch.reused == []
+
+
+async def test_packets_that_are_withheld_are_not_seen():
+    async with Wire(1, 4, lambda *_: None) as wire:
+        wire.withheld = frozenset({PUBACK})
+        see(wire.watch, b"1")
+        for count in range(1, ENOUGH + 1):
+            assert not wire.has_withheld.is_set()
+            assert not wire._see_broker(PUBACK, 0, count.to_bytes(2))
+        assert wire.has_withheld.is_set()
+        assert wire._see_broker(PUBREC, 0, b"\0\1")
+        # The identifier is still in use.
+        see(wire.watch, b"2")
+        assert len(wire.watch.reused) == 1
 
 
 async def test_packets_pass_and_the_end_of_the_connection_is_seen():

@@ -22,6 +22,8 @@ from tests.chaos.peer import (
 from tests.chaos.wire import DUP, ReleaseWatch
 
 ERROR: Final = 0x80
+# With so many packets withheld, a session has something to continue.
+ENOUGH: Final = 3
 # The length of the properties, and the first of them.
 EXPIRY: Final = b"\x05\x02"
 
@@ -98,6 +100,11 @@ class Wire:
         self.subscribed = asyncio.Event()
         # Set when the broker has accepted a connection; whoever waits clears it.
         self.connected = asyncio.Event()
+        # The kinds of packets from the broker that are not passed on, until the
+        # connection ends; set when ENOUGH were not.
+        self.withheld: frozenset[int] = frozenset()
+        self.has_withheld = asyncio.Event()
+        self._withheld_count = 0
         self._server: asyncio.Server | None = None
         self._open = 0
         self.port = 0
@@ -134,7 +141,7 @@ class Wire:
         program: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         broker: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> None:
-        there = asyncio.create_task(copy(program[0], broker[1], self.watch.see_program))
+        there = asyncio.create_task(copy(program[0], broker[1], self._see_program))
         back = asyncio.create_task(copy(broker[0], program[1], self._see_broker))
         try:
             # What a program has sent before it was killed still arrives.
@@ -148,24 +155,34 @@ class Wire:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-    def _see_broker(self, kind: int, flags: int, body: bytes) -> None:
+    def _see_program(self, kind: int, flags: int, body: bytes) -> bool:
+        self.watch.see_program(kind, flags, body)
+        return True
+
+    def _see_broker(self, kind: int, flags: int, body: bytes) -> bool:
+        if kind in self.withheld:
+            self._withheld_count += 1
+            if self._withheld_count >= ENOUGH:
+                self.has_withheld.set()
+            return False
         self.watch.see_broker(kind, flags, body)
         self._releases.see(kind, flags, body)
         if kind == SUBACK:
             self.subscribed.set()
         elif kind == CONNACK:
             self.connected.set()
+        return True
 
 
 async def copy(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    see: Callable[[int, int, bytes], None],
+    see: Callable[[int, int, bytes], bool],
 ) -> None:
-    """Pass packets on until the connection ends."""
+    """Pass on the packets that are to be, until the connection ends."""
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         while True:
             kind, flags, body = await read(reader)
-            see(kind, flags, body)
-            writer.write(packet(kind, flags, body))
-            await writer.drain()
+            if see(kind, flags, body):
+                writer.write(packet(kind, flags, body))
+                await writer.drain()

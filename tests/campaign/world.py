@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.peer import Peer
+from tests.chaos.peer import PUBACK, PUBCOMP, PUBREC, PUBREL, Peer
 from tests.chaos.running import running
 from tests.chaos.wire import ReleaseWatch
 from tests.until import becomes_so
@@ -35,6 +35,11 @@ PATIENCE: Final = 20.0
 MOST_SHOWN: Final = 5
 # The broker that may send a PUBLISH of QoS 2 again after its PUBREL.
 FORGIVEN: Final = "mosquitto"
+# What the broker sends in vain, so that flows stay unfinished.
+UNFINISHED: Final = {
+    "publisher": (frozenset({PUBACK, PUBREC}), frozenset({PUBACK, PUBCOMP})),
+    "worker": (frozenset({PUBREL}),),
+}
 # So many are published in a process that is killed at a step.
 MESSAGES: Final = 12
 
@@ -178,6 +183,16 @@ class Session:
         await asyncio.sleep(seconds)
         process.kill()
         await self.settle(await ended(process))
+
+    async def leave_unfinished(self) -> None:
+        """Kill a process that waits for the broker in the middle of several flows."""
+        wire = self.wire
+        wire.withheld = self.world.random.choice(UNFINISHED[self.role])
+        process = start(run, self.order(MESSAGES))
+        assert await becomes_so(wire.has_withheld.is_set, PATIENCE), "nothing waits"
+        process.kill()
+        await self.settle(await ended(process))
+        wire.withheld = frozenset()
 
     async def settle(self, code: int) -> None:
         """Wait until all that the process has sent was passed on."""
