@@ -15,6 +15,7 @@ import pytest
 from aiomqtt.stores.base import SessionStoreError
 from aiomqtt.stores.sqlite.errors import explained
 from aiomqtt.stores.sqlite.file import DatabaseFile, Schema
+from tests.rights import drop_rights
 
 SCHEMA = Schema(77, "numbers", (("CREATE TABLE numbers (number INTEGER)",),))
 COUNT = "SELECT count(*) FROM numbers"
@@ -136,14 +137,13 @@ def test_a_directory_that_is_missing_is_not_created(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def as_nobody(call: Callable[[], None]) -> str:
-    """Make a call in a process without rights; return the error that it raises."""
+def without_rights(call: Callable[[], None]) -> str:
+    """Make a call in a process that is not root; return the error that it raises."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         try:
-            os.setgid(65_534)
-            os.setuid(65_534)
+            drop_rights()
             call()
         except Exception as error:  # noqa: BLE001
             os.write(writer, f"{type(error).__name__}: {error}".encode())
@@ -156,24 +156,25 @@ def as_nobody(call: Callable[[], None]) -> str:
     return text
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="it needs another user")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no such rights")
 @pytest.mark.parametrize(
     ("directory_mode", "file_mode", "text"),
     [
-        (0o755, 0o666, "Permission denied: check the path"),
+        (0o555, 0o666, "Permission denied: check the path"),
         (0o777, 0o444, "it can't be read and written: give this user"),
         (0o777, 0o000, "it can't be read and written: give this user"),
     ],
 )
 def test_what_can_not_be_written_is_refused(directory_mode, file_mode, text):
+    # The directories of `tmp_path` are closed to other users.
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "numbers.db"
+        directory, path = Path(name), Path(name) / "numbers.db"
         file = DatabaseFile(path, SCHEMA)
         file.open()
         file.close()
         before = path.read_bytes()
         path.chmod(file_mode)
-        Path(name).chmod(directory_mode)
+        directory.chmod(directory_mode)
 
         def use() -> None:
             with explained(file.path), contextlib.closing(file):
@@ -181,13 +182,15 @@ def test_what_can_not_be_written_is_refused(directory_mode, file_mode, text):
                 with file.transaction():
                     pass
 
-        # Whoever runs the tests, this is another user, if that is possible.
-        if os.geteuid():
-            pytest.skip("only root can become another user")
-        error = as_nobody(use)
+        try:
+            error = without_rights(use)
+            found = [*directory.iterdir()]
+        finally:
+            directory.chmod(0o700)
+            path.chmod(0o600)
         assert error.startswith(f"SessionStoreError: {path}: {text}")
         assert path.read_bytes() == before
-        assert [*Path(name).iterdir()] == [path]
+        assert found == [path]
 
 
 def test_another_program_that_writes_keeps_us_out(make, written, monkeypatch):
