@@ -76,6 +76,11 @@ def make_parts() -> list[Part]:
             lambda world, end, _: parts.set_the_clock(world, 8, end),
         ),
         Part(
+            "no rights",
+            0.5,
+            lambda world, end, _: parts.take_rights(world, 16, end),
+        ),
+        Part(
             "two processes",
             0.5,
             lambda world, end, _: parts.start_twice(world, 5, end),

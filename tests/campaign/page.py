@@ -33,6 +33,8 @@ BREAKS: Final = (
     "full disks",
     "restarts of the broker",
     "clocks set",
+    "refused without rights",
+    "rights taken",
     "second processes refused",
 )
 
@@ -71,9 +73,11 @@ Machine: {machine}.
 - *The broker restarts* by SIGTERM while programs are killed. *The disk is full*: the
   files can have so many bytes, each multiple of 4,096, and later there is room again.
   *The clock is set* by up to 11 hours back and forward between processes; with 5.0 the
-  messages expire after a day, and none may be lost, or get longer than that. *Two
-  processes*: the second one on a file is refused, with the number of the process that
-  has it, and the first one goes on.
+  messages expire after a day, and none may be lost, or get longer than that. *No
+  rights*: a process that may not write its file or the directory is refused, and
+  nothing in them changes; or it loses its rights for the directory while it has the
+  file open. *Two processes*: the second one on a file is refused, with the number of
+  the process that has it, and the first one goes on.
 
 All of it runs on mosquitto and on the broker of the library, each in a process of its
 own, with MQTT 3.1.1 and 5.0.

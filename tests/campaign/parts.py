@@ -1,11 +1,13 @@
 """The parts of the campaign: how sessions are broken. Each leaves its figures."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 from tests.chaos.running import running
+from tests.rights import NOBODY
 from tests.until import becomes_so
 
 from .processes import ended, start
@@ -25,6 +27,8 @@ CLOCK: Final = 11 * 3600.0
 SIZES: Final = range(4096, 320_000, 4096)
 ENDLESS: Final = 1_000_000
 ROLES: Final = ("publisher", "worker")
+# The messages of processes that end by themselves; the worker gets no more than these.
+MANY: Final = {"publisher": 3 * MESSAGES, "worker": MESSAGES}
 
 
 async def at_once(
@@ -159,9 +163,7 @@ async def fill_the_disk(world: World, deadline: float) -> None:
     async def fill(size: int) -> None:
         role = ROLES[size // SIZES.step % 2]
         async with world.session(role) as session:
-            # The worker gets no more than these.
-            messages = MESSAGES if role == "worker" else MESSAGES * 3
-            code = await session.run(session.order(messages, "full", size))
+            code = await session.run(session.order(MANY[role], "full", size))
             assert code in (0, REFUSED), f"a process ended with {code}"
             world.counts["full disks"] += code == REFUSED
 
@@ -208,3 +210,70 @@ async def second_is_refused(session: Session, holder: int | None) -> bool:
     code = await ended(start(run, session.order(ENDLESS)))
     text = (session.directory / "refusals").read_text()
     return code == REFUSED and str(holder) in text
+
+
+async def take_rights(world: World, count: int, deadline: float) -> None:
+    """Run programs without rights for their files, or take these while they run."""
+    # Others may look for their own directory there.
+    world.directory.chmod(0o711)
+
+    async def take(number: int) -> None:
+        async with world.session(ROLES[number % 2]) as session:
+            await session.leave_unfinished()
+            if number // 2 % 2:
+                await take_while_it_runs(session)
+            else:
+                mode = world.random.choice((0o444, 0o000, None))
+                await refuse(session, mode)
+
+    await at_once(range(count), take, deadline)
+
+
+async def refuse(session: Session, mode: int | None) -> None:
+    """Start a process that must not write the file of its session.
+
+    Args:
+        session: The session.
+        mode: The mode of the file; None: it has all rights but those for the directory.
+    """
+    file, directory = session.directory / "session.db", session.directory
+    (directory / "session.db-lease").unlink(missing_ok=True)
+    for path in directory.iterdir():
+        path.chmod(0o666)
+    file.chmod(0o666 if mode is None else mode)
+    directory.chmod(0o555 if mode is None else 0o777)
+    before = read_files(session)
+    code = await session.run(session.order(MESSAGES)._replace(is_nobody=True))
+    assert code == REFUSED, f"a process without rights ended with {code}"
+    assert read_files(session) == before, "the files have changed"
+    session.world.counts["refused without rights"] += 1
+    directory.chmod(0o700)
+    file.chmod(0o600)
+
+
+def read_files(session: Session) -> dict[str, bytes]:
+    """Return what is in the files of the session by name, if it may be read."""
+    directory = session.directory
+    is_root = not os.geteuid()
+    return {
+        path.name: path.read_bytes() if is_root or os.access(path, os.R_OK) else b""
+        for path in directory.glob("session.db*")
+    }
+
+
+async def take_while_it_runs(session: Session) -> None:
+    """Take the rights for the directory from a process that has its files open."""
+    directory = session.directory
+    if not os.geteuid():
+        for path in (directory, *directory.iterdir()):
+            os.chown(path, NOBODY, NOBODY)
+    session.wire.connected.clear()
+    order = session.order(MANY[session.role])._replace(is_nobody=True)
+    process = start(run, order)
+    assert await becomes_so(session.wire.connected.is_set, PATIENCE)
+    directory.chmod(0o555)
+    code = await ended(process)
+    assert code in (0, REFUSED), f"a process ended with {code}"
+    await session.settle(code)
+    session.world.counts["rights taken"] += 1
+    directory.chmod(0o700)

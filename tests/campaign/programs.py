@@ -6,7 +6,9 @@ acknowledges it.
 """
 
 import asyncio
+import importlib
 import os
+import pkgutil
 import resource
 import signal
 import sqlite3
@@ -17,8 +19,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import aiomqtt
+import aiomqtt.client
 from aiomqtt.client.transaction_async import SQLValue
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
+from tests.rights import drop_rights
 
 from .journal import Journal, read_journal
 from .points import CancelledAt, Point
@@ -55,6 +59,7 @@ class Order(NamedTuple):
             "count" and "": nothing.
         store: The name of a wrong store; "": the real one.
         clock: By how many seconds the clock is wrong.
+        is_nobody: Whether the process gives up the rights of root.
     """
 
     role: str
@@ -67,6 +72,7 @@ class Order(NamedTuple):
     at: int = 0
     store: str = ""
     clock: float = 0.0
+    is_nobody: bool = False
 
     @property
     def path(self) -> Path:
@@ -90,6 +96,11 @@ class Order(NamedTuple):
 def run(order: Order) -> None:
     """Do it, in this process."""
     signal.alarm(LIMIT)
+    # Opened with all rights.
+    refusals = (order.directory / "refusals").open("a")
+    if order.is_nobody:
+        import_all()
+        drop_rights()
     if order.clock:
         now = time.time
         time.time = lambda: now() + order.clock
@@ -101,9 +112,15 @@ def run(order: Order) -> None:
         cause = find_refusal(error)
         if cause is None:
             raise
-        with (order.directory / "refusals").open("a") as file:
-            file.write(f"{cause}\n")
+        refusals.write(f"{cause}\n")
+        refusals.close()
         sys.exit(REFUSED)
+
+
+def import_all() -> None:
+    """Import what a client needs later: nobody may not read where root has it."""
+    for module in pkgutil.iter_modules(aiomqtt.client.__path__, "aiomqtt.client."):
+        importlib.import_module(module.name)
 
 
 def find_refusal(error: BaseException | None) -> BaseException | None:

@@ -41,6 +41,12 @@ async def test_the_clock_is_set(world):
     assert world.counts["messages at QoS 2"] > 0
 
 
+async def test_rights_are_missing_or_taken(world):
+    await parts.take_rights(world, 4, time.monotonic() + 5)
+    assert world.counts["refused without rights"] == 2
+    assert world.counts["rights taken"] == 2
+
+
 async def test_a_second_process_is_refused(world):
     await parts.start_twice(world, 1, time.monotonic() + 1)
     assert world.counts["second processes refused"] == 1
