@@ -12,6 +12,7 @@ from aiomqtt.stores.base import OpenedSession, StoredReceipt
 from aiomqtt.stores.memory import MemoryStore
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from aiomqtt.testing import check_store
+from aiomqtt.testing.store_rules import RULES
 
 
 def in_memory(kind: type[MemoryStore] = MemoryStore) -> Callable[[], Any]:
@@ -147,6 +148,13 @@ class ForgetsReceipts(MemoryStore):
     async def list_receipts(self) -> list[StoredReceipt]:
         found = await super().list_receipts()
         return [one for one in found if one.state in ("queued", "in flight")]
+
+
+@pytest.mark.parametrize("kind", [ForgetsReceived, LosesTheLast])
+async def test_a_client_does_not_go_on_from_less_than_there_was(kind):
+    rule = "a client goes on from what is stored as if it had not ended, 0"
+    with pytest.raises((AssertionError, KeyError)):
+        await RULES[rule](in_memory(kind)())
 
 
 @pytest.mark.parametrize(

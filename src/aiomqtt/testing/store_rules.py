@@ -9,6 +9,7 @@ from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
 from aiomqtt.protocol.delivery import DONE, EXPIRED
 from aiomqtt.stores.base import OpenedSession, SessionStore, SessionStoreError
 
+from .engine_conversation import EngineConversation
 from .recorder import require
 from .session_changes import Conversation, added, delivery
 
@@ -83,6 +84,32 @@ async def _check_conversation(make: Make, seed: int, is_strange: bool) -> None:
 
 def _conversation(seed: int, is_strange: bool) -> Callable[[Make], Awaitable[None]]:
     return lambda make: _check_conversation(make, seed, is_strange)
+
+
+async def _check_engine(make: Make, seed: int) -> None:
+    """Compare a client that goes on with one that ends and continues from the store."""
+    same, other = EngineConversation(seed), EngineConversation(seed)
+    for number in range(GROUPS):
+        async with _opened(make) as (store, _):
+            for is_last in (False, False, True):
+                groups = [one.go_on(GROUP, is_last) for one in (same, other)]
+                await store.commit(groups[1])
+        found = await _read(make)
+        for name in SessionState.FIELDS:
+            was_read, expected = getattr(found, name), getattr(same.state, name)
+            require(
+                was_read == expected,
+                f"seed {seed}: {name} is {was_read}, and {expected} was stored",
+            )
+        other.restart(found)
+        require(
+            other.written == same.written,
+            f"seed {seed}: it wrote other packets in process {number}",
+        )
+
+
+def _engine(seed: int) -> Callable[[Make], Awaitable[None]]:
+    return lambda make: _check_engine(make, seed)
 
 
 async def _check_order(make: Make) -> None:
@@ -302,6 +329,13 @@ RULES: Final[dict[str, Callable[[Make], Awaitable[None]]]] = {
     **{
         f"what is stored is read: any changes, {seed}": _conversation(seed, True)
         for seed in range(SEEDS)
+    },
+    **{
+        f"a client goes on from what is stored as if it had not ended, {seed}": _engine(
+            seed
+        )
+        # One for each version of MQTT.
+        for seed in range(2)
     },
     "sizes and numbers have no limit of the store": _check_sizes,
     "values are not shared with the caller": _check_copies,
