@@ -1,7 +1,10 @@
 """The receiver's half of QoS 1 and 2 by itself."""
 
+from typing import Any
+
 import pytest
 
+from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.packets import Ack, Publish
 from aiomqtt.protocol.wire import PacketError
@@ -116,3 +119,92 @@ def test_every_connection_counts_anew():
     receiver.release(1)
     with pytest.raises(PacketError):
         receiver.gets(2, 3)
+
+
+# --- flows that a database of the program knows by their names ------------------------
+
+
+class NamingReceiver:
+    """An inbound half whose program acknowledges, and the changes of its session."""
+
+    def __init__(self, version: int = 5) -> None:
+        self.changes: list[Change] = []
+        self.inbound = Inbound(self.changes)
+        self.inbound.set_manual(False)
+        self.inbound.open(ProtocolVersion(version))
+
+    def gets(self, packet_id: int) -> Any:
+        """Handle a PUBLISH with QoS 2; return its ticket."""
+        packet = Publish(TOPIC, b"", 2, False, packet_id, None, False)
+        assert self.inbound.accept(packet, [])
+        return packet.ticket
+
+    def decide(self, ticket: Any, reason_code: int = 0) -> None:
+        ticket.decide(reason_code)
+        self.inbound.write_decided([])
+
+    def release(self, packet_id: int) -> None:
+        self.inbound.release(Ack(PacketType.PUBREL, packet_id), [])
+
+    def kinds(self) -> list[tuple[str, object]]:
+        return [(change.kind, change.key) for change in self.changes]
+
+
+def test_a_flow_keeps_its_name_until_it_is_complete(version):
+    receiver = NamingReceiver(version)
+    ticket = receiver.gets(1)
+    assert receiver.inbound.name_flow(ticket, "first") == "first"
+    # The message comes again on another connection.
+    receiver.inbound.close()
+    receiver.inbound.open(ProtocolVersion(version))
+    ticket = receiver.gets(1)
+    assert receiver.inbound.name_flow(ticket, "second") == "first"
+    receiver.decide(ticket)
+    receiver.release(1)
+    assert receiver.inbound.name_flow(receiver.gets(1), "third") == "third"
+    named, received, completed = (
+        (ChangeKind.NAMED, 1),
+        ("received", 1),
+        ("completed", 1),
+    )
+    assert receiver.kinds() == [named, received, completed, named]
+
+
+def test_a_refusal_ends_the_flow():
+    receiver = NamingReceiver()
+    ticket = receiver.gets(1)
+    receiver.inbound.name_flow(ticket, "first")
+    receiver.decide(ticket, 0x83)
+    assert receiver.inbound.name_flow(receiver.gets(1), "second") == "second"
+    assert receiver.kinds() == [("named", 1), ("completed", 1), ("named", 1)]
+
+
+def test_the_end_of_the_session_ends_its_flows():
+    receiver = NamingReceiver()
+    receiver.inbound.name_flow(receiver.gets(1), "first")
+    receiver.inbound.clear()
+    assert receiver.inbound.name_flow(receiver.gets(1), "second") == "second"
+    assert receiver.kinds() == [("named", 1), ("inbound cleared", None), ("named", 1)]
+
+
+def test_the_names_are_part_of_the_state():
+    receiver = NamingReceiver()
+    receiver.inbound.name_flow(receiver.gets(1), "first")
+    state = SessionState("me")
+    receiver.inbound.save(state)
+    assert state.flows == {1: "first"}
+    later = NamingReceiver()
+    later.inbound.load(state)
+    assert later.inbound.name_flow(later.gets(1), "second") == "first"
+    applied = SessionState("me")
+    for change in receiver.changes:
+        applied.apply(change)
+    assert applied == state
+
+
+def test_a_stray_pubrel_does_not_end_the_flow_of_an_undecided_message():
+    receiver = NamingReceiver()
+    ticket = receiver.gets(1)
+    receiver.inbound.name_flow(ticket, "first")
+    receiver.release(1)
+    assert receiver.inbound.name_flow(ticket, "second") == "first"

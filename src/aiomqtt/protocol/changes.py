@@ -131,7 +131,9 @@ class ChangeKind:
     UNBLOCKED: Final = "unblocked"
     # Key: a packet identifier of the peer at QoS 2.
     RECEIVED: Final = "received"  # PUBLISH came.
-    COMPLETED: Final = "completed"  # PUBREL came.
+    # Value: the name by which a database of the program knows the flow.
+    NAMED: Final = "named"
+    COMPLETED: Final = "completed"  # PUBREL came, or the message was refused.
     INBOUND_CLEARED: Final = "inbound cleared"
     # Key: a topic filter.
     SUBSCRIBED: Final = "subscribed"  # Value: the StoredSubscription.
@@ -177,6 +179,7 @@ class SessionState(Shape):
             the order in which they are sent, the others in the order of the PUBRECs.
         blocked: The packet identifiers of dropped messages that the peer may remember.
         received: The packet identifiers of the peer at QoS 2, from PUBLISH to PUBREL.
+        flows: The names of incomplete flows of the peer at QoS 2, by packet identifier.
         subscriptions: The granted subscriptions, by topic filter.
     """
 
@@ -186,6 +189,7 @@ class SessionState(Shape):
         "connected_before",
         "deliveries",
         "exists",
+        "flows",
         "last_packet_id",
         "last_sequence",
         "received",
@@ -201,6 +205,7 @@ class SessionState(Shape):
         "in_order",
         "blocked",
         "received",
+        "flows",
         "subscriptions",
     )
 
@@ -213,6 +218,7 @@ class SessionState(Shape):
         self.deliveries: dict[int, StoredDelivery] = {}
         self.blocked: set[int] = set()
         self.received: set[int] = set()
+        self.flows: dict[int, str] = {}
         self.subscriptions: dict[str, StoredSubscription] = {}
 
     @property
@@ -358,12 +364,18 @@ def _receive(state: SessionState, key: int, value: object) -> None:
     state.received.add(key)
 
 
+def _name(state: SessionState, key: int, value: str) -> None:
+    state.flows[key] = value
+
+
 def _complete(state: SessionState, key: int, value: object) -> None:
     state.received.discard(key)
+    state.flows.pop(key, None)
 
 
 def _clear_inbound(state: SessionState, key: object, value: object) -> None:
     state.received.clear()
+    state.flows.clear()
 
 
 def _subscribe(state: SessionState, key: str, value: StoredSubscription) -> None:
@@ -397,6 +409,7 @@ _APPLY: Final[dict[str, Callable[[SessionState, Any, Any], None]]] = {
     ChangeKind.BLOCKED: _block,
     ChangeKind.UNBLOCKED: _unblock,
     ChangeKind.RECEIVED: _receive,
+    ChangeKind.NAMED: _name,
     ChangeKind.COMPLETED: _complete,
     ChangeKind.INBOUND_CLEARED: _clear_inbound,
     ChangeKind.SUBSCRIBED: _subscribe,

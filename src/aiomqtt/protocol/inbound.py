@@ -42,6 +42,8 @@ class Inbound:
         self._changes = changes
         # Valid for the session: QoS 2, from PUBLISH to PUBREL.
         self._received: set[int] = set()
+        # QoS 2, until the flow is complete: see `name_flow`.
+        self._flows: dict[int, str] = {}
         # The number of sessions that have ended.
         self._epoch = 0
 
@@ -96,9 +98,10 @@ class Inbound:
 
     def clear(self) -> None:
         """Forget all state of the session."""
-        if self._changes is not None and self._received:
+        if self._changes is not None and (self._received or self._flows):
             self._changes.append(Change(ChangeKind.INBOUND_CLEARED))
         self._received.clear()
+        self._flows.clear()
         self._counted.clear()
         self._epoch += 1
         if self.acknowledgements is not None:
@@ -108,10 +111,12 @@ class Inbound:
     def save(self, state: SessionState) -> None:
         """Save its part in the state of a session."""
         state.received.update(self._received)
+        state.flows.update(self._flows)
 
     def load(self, state: SessionState) -> None:
         """Load its part from the state of a session."""
         self._received.update(state.received)
+        self._flows.update(state.flows)
 
     def _remember(self, packet_id: int) -> None:
         if self._changes is not None and packet_id not in self._received:
@@ -221,6 +226,27 @@ class Inbound:
         elif acknowledgements is not None and self.has_received(ticket):
             acknowledgements.finish_received(ticket.packet_id)
 
+    # The same for a program whose own database has the messages that it processed.
+
+    def name_flow(self, ticket: "AckTicket", name: str) -> str:
+        """Return the name of the flow to which a message of QoS 2 belongs.
+
+        The repetitions of a message have the same name, and no other message has it.
+        It is forgotten when the flow is complete. It is a change of the session: wait
+        until that is stored before you rely on it.
+
+        Args:
+            ticket: The message, whose connection has not ended.
+            name: The name if it has none yet: one that was never used.
+        """
+        known = self._flows.get(ticket.packet_id)
+        if known is not None:
+            return known
+        self._flows[ticket.packet_id] = name
+        if self._changes is not None:
+            self._changes.append(Change(ChangeKind.NAMED, ticket.packet_id, name))
+        return name
+
     # The same in two steps, for a caller that decides on the answer in between.
 
     def admit(self, packet: Publish) -> bool:
@@ -259,7 +285,7 @@ class Inbound:
         out.append(ack)
         if qos == 2:
             if self._version >= V5 and reason_code >= FIRST_FAILURE:
-                self._counted.discard(packet_id)
+                self._complete(packet_id)
             else:
                 self._remember(packet_id)
 
@@ -267,13 +293,19 @@ class Inbound:
         """Handle a PUBREL with a PUBCOMP, even if its PUBLISH is unknown."""
         packet_id = ack.packet_id
         if packet_id in self._received or self._version < V5:
-            if self._changes is not None and packet_id in self._received:
-                self._changes.append(Change(ChangeKind.COMPLETED, packet_id))
-            self._received.discard(packet_id)
-            self._counted.discard(packet_id)
+            self._complete(packet_id)
             out.append(encode_ack(PUBCOMP_FIRST_BYTE, packet_id))
         else:
             out.append(encode_not_found(PUBCOMP_FIRST_BYTE, packet_id))
+
+    def _complete(self, packet_id: int) -> None:
+        """Forget a flow: the next message with this identifier is another one."""
+        is_known = packet_id in self._received or packet_id in self._flows
+        if self._changes is not None and is_known:
+            self._changes.append(Change(ChangeKind.COMPLETED, packet_id))
+        self._received.discard(packet_id)
+        self._counted.discard(packet_id)
+        self._flows.pop(packet_id, None)
 
 
 def _exceeded(maximum: int) -> PacketError:

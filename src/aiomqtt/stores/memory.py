@@ -67,6 +67,7 @@ class MemoryStore:
             setattr(read, name, getattr(state, name))
         read.blocked.update(state.blocked)
         read.received.update(state.received)
+        read.flows.update(state.flows)
         read.subscriptions.update(state.subscriptions)
         left: list[StoredDelivery] = []
         for sequence, delivery in state.deliveries.items():

@@ -106,7 +106,7 @@ class Conversation:
         elif roll < 0.88:
             self._do(ChangeKind.COUNTED, self._next_packet_id())
         elif roll < 0.98:
-            self._take_other_step(choose.randint(0, 7))
+            self._take_other_step(choose.randint(0, 8))
         elif roll < 0.985:
             self._do(ChangeKind.OUTBOUND_CLEARED)
         elif roll < 0.99:
@@ -169,6 +169,8 @@ class Conversation:
             self._do(ChangeKind.RECEIVED, number)
         elif which == 4:
             self._do(ChangeKind.COMPLETED, number)
+        elif which == 8:
+            self._do(ChangeKind.NAMED, number, f"flow {self._random.randint(0, 99)}")
         elif which == 5 or name not in self.state.subscriptions:
             subscription = StoredSubscription(options, number - 1, number > 2)
             self._do(ChangeKind.SUBSCRIBED, name, subscription)

@@ -129,6 +129,8 @@ async def _check_order(make: Make) -> None:
 
 async def _check_identifiers(make: Make) -> None:
     changes = [Change(ChangeKind.RECEIVED, number) for number in (1, 2, 3)]
+    changes += [Change(ChangeKind.NAMED, number, f"flow {number}") for number in (1, 2)]
+    changes.append(Change(ChangeKind.NAMED, 4, "flow 4"))
     changes.append(Change(ChangeKind.COMPLETED, 2))
     changes += [Change(ChangeKind.BLOCKED, number) for number in (7, 8)]
     changes.append(Change(ChangeKind.UNBLOCKED, 8))
@@ -136,6 +138,7 @@ async def _check_identifiers(make: Make) -> None:
     await _store(make, *changes)
     state = await _read(make)
     require(state.received == {1, 3}, f"received are {state.received}")
+    require(state.flows == {1: "flow 1", 4: "flow 4"}, f"flows are {state.flows}")
     require(state.blocked == {7}, f"blocked are {state.blocked}")
     require(state.last_packet_id == 9, f"the last one is {state.last_packet_id}")
 

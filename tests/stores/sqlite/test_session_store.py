@@ -14,6 +14,8 @@ from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
 from aiomqtt.protocol.delivery import DONE
 from aiomqtt.stores.base import SessionStore, SessionStoreError
 from aiomqtt.stores.memory import MemoryStore
+from aiomqtt.stores.sqlite.file import DatabaseFile
+from aiomqtt.stores.sqlite.schema import SESSION_SCHEMA
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from aiomqtt.testing.session_changes import Conversation, added
 
@@ -49,6 +51,22 @@ async def read(store: SQLiteSessionStore, window: int = 1_000_000) -> SessionSta
     opened = await store.open("me", window)
     await store.close()
     return opened.state
+
+
+async def test_a_file_of_the_first_version_is_migrated(path, open_store):
+    first = SESSION_SCHEMA._replace(migrations=SESSION_SCHEMA.migrations[:1])
+    file = DatabaseFile(path, first)
+    file.open()
+    with file.transaction() as connection:
+        connection.execute("INSERT INTO aiomqtt_session (client_id) VALUES ('me')")
+        connection.execute("INSERT INTO aiomqtt_received VALUES (7)")
+    file.close()
+    store = open_store()
+    assert (await read(store)).received == {7}
+    await store.open("me", 10)
+    await store.commit([Change(ChangeKind.NAMED, 7, "flow")])
+    await store.close()
+    assert (await read(store)).flows == {7: "flow"}
 
 
 async def test_the_session_is_there_when_it_is_opened_again(path, open_store):

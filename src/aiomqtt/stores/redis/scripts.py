@@ -15,6 +15,7 @@ The keys, which all begin with the same prefix:
   The first two are ordered by place, which is the sequence except for deliveries that
   were put before others; ``moved`` has those. ``released`` is ordered by the PUBRECs.
 - ``blocked``, ``received``: packet identifiers.
+- ``flows``: by packet identifier, the names of flows.
 - ``subscriptions``: by topic filter.
 - ``receipts``: by the ``id`` of a message; ``unfinished`` and ``finished`` have the ids
   of those that have not ended, and of those that have, by time.
@@ -36,6 +37,7 @@ KEYS: Final = (
     "moved",
     "blocked",
     "received",
+    "flows",
     "subscriptions",
     "receipts",
     "unfinished",
@@ -58,7 +60,7 @@ local call = redis.call
 # "held", the text of the lease, and its milliseconds;
 # "format", the format; "client", the client identifier that it belongs to; or
 # "opened", the values of the session, the packet identifiers that are blocked and
-# received, the subscriptions, and the numbers of deliveries.
+# received, the names of flows, the subscriptions, and the numbers of deliveries.
 OPEN: Final = (
     _NAMES
     + """
@@ -89,7 +91,8 @@ call('HSET', session, 'owner', new_owner, 'commits', 0, 'generation', generation
 call('SET', lease, text, 'PX', milliseconds)
 return {
     'opened', call('HGETALL', session), call('SMEMBERS', blocked),
-    call('SMEMBERS', received), call('HGETALL', subscriptions),
+    call('SMEMBERS', received), call('HGETALL', flows),
+    call('HGETALL', subscriptions),
     {call('ZCARD', queued), call('ZCARD', sent), call('ZCARD', released),
         call('HLEN', deliveries)},
 }
@@ -378,11 +381,16 @@ end
 kinds['received'] = function()
     call('SADD', received, take())
 end
+kinds['named'] = function()
+    call('HSET', flows, take(), take())
+end
 kinds['completed'] = function()
-    call('SREM', received, take())
+    local packet_id = take()
+    call('SREM', received, packet_id)
+    call('HDEL', flows, packet_id)
 end
 kinds['inbound cleared'] = function()
-    call('UNLINK', received)
+    call('UNLINK', received, flows)
 end
 kinds['subscribed'] = function()
     local filter, values = take(), take()

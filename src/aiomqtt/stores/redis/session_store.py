@@ -164,10 +164,12 @@ class RedisSessionStore:
         reply = await self._take_lease(server, client_id)
         # Reading may take long.
         self._renewal = asyncio.ensure_future(self._renew(server, self._owner))
-        _, flat, blocked, received, subscriptions, counts = reply
+        _, flat, blocked, received, flows, subscriptions, counts = reply
         values = pairs(flat)
         with _reading(server.place):
-            state = to_state(values, blocked, received, pairs(subscriptions))
+            state = to_state(
+                values, blocked, received, pairs(flows), pairs(subscriptions)
+            )
             queued, sent, released, total = map(int, counts)
             if queued + sent + released != total:
                 msg = f"it has {total} deliveries, not {queued + sent + released}"

@@ -91,6 +91,10 @@ def _with_number(kind: str, key: int, value: int) -> Sequence[Field]:
     return (kind, key, int(value))
 
 
+def _with_text(kind: str, key: int, value: str) -> Sequence[Field]:
+    return (kind, key, value)
+
+
 def _end(kind: str, key: int, value: tuple[int, int] | None) -> Sequence[Field]:
     if value is None:
         return (kind, key, "", "-")
@@ -137,6 +141,7 @@ _FIELDS: Final[Mapping[str, Callable[[str, Any, Any], Sequence[Field]]]] = {
     ChangeKind.BLOCKED: _with_key,
     ChangeKind.UNBLOCKED: _with_key,
     ChangeKind.RECEIVED: _with_key,
+    ChangeKind.NAMED: _with_text,
     ChangeKind.COMPLETED: _with_key,
     ChangeKind.INBOUND_CLEARED: _alone,
     ChangeKind.SUBSCRIBED: _subscribe,
@@ -150,6 +155,7 @@ def to_state(
     values: Mapping[bytes, bytes],
     blocked: Iterable[bytes],
     received: Iterable[bytes],
+    flows: Mapping[bytes, bytes],
     subscriptions: Mapping[bytes, bytes],
 ) -> SessionState:
     """Return the state of a session, without its deliveries.
@@ -158,6 +164,7 @@ def to_state(
         values: The hash of the session.
         blocked: The packet identifiers that are blocked.
         received: The packet identifiers that were received.
+        flows: The names of flows by packet identifier.
         subscriptions: Their values by topic filter.
 
     Raises:
@@ -170,6 +177,7 @@ def to_state(
     state.last_sequence = int(values.get(b"last_sequence", 0))
     state.blocked.update(map(int, blocked))
     state.received.update(map(int, received))
+    state.flows = {int(key): name.decode() for key, name in flows.items()}
     found: list[tuple[int, str, StoredSubscription]] = []
     for name, value in subscriptions.items():
         number, _, rest = value.partition(b" ")

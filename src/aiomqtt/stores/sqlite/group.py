@@ -77,6 +77,8 @@ class Group:
         self._receipts: dict[str, StoredReceipt | None] = {}
         self._blocked: dict[int, bool] = {}
         self._received: dict[int, bool] = {}
+        # None: it is to be deleted.
+        self._flows: dict[int, str | None] = {}
         self._subscriptions: dict[str, StoredSubscription | None] = {}
         self._unstaged: list[int] = []
 
@@ -271,11 +273,19 @@ class Group:
 
     def _complete(self, key: int, value: object) -> None:
         self._received[key] = False
+        if key in self._flows or key in self._index.flows:
+            self._flows[key] = None
+
+    def _name(self, key: int, value: str) -> None:
+        self._flows[key] = value
 
     def _clear_inbound(self, key: object, value: object) -> None:
         self._received.clear()
         self._index.received.clear()
         self._clear("aiomqtt_received")
+        self._flows.clear()
+        self._index.flows.clear()
+        self._clear("aiomqtt_flows")
 
     def _subscribe(self, key: str, value: StoredSubscription) -> None:
         self._subscriptions[key] = value
@@ -306,6 +316,8 @@ class Group:
         if self._received:
             self._write_ids("aiomqtt_received", self._received, self._index.received)
             self._received = {}
+        if self._flows:
+            self._write_flows()
         if self._subscriptions:
             self._write_subscriptions()
         if self._unstaged:
@@ -430,6 +442,22 @@ class Group:
         self._delete(table, "packet_id", gone)
         known.difference_update(gone)
 
+    def _write_flows(self) -> None:
+        known = self._index.flows
+        gone = [key for key, name in self._flows.items() if name is None]
+        self._delete(
+            "aiomqtt_flows", "packet_id", [key for key in gone if key in known]
+        )
+        known.difference_update(gone)
+        named = [(key, name) for key, name in self._flows.items() if name is not None]
+        if named:
+            self._step("insert into aiomqtt_flows")
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO aiomqtt_flows VALUES (?, ?)", named
+            )
+            known.update(key for key, _ in named)
+        self._flows = {}
+
     def _write_subscriptions(self) -> None:
         for name, subscription in self._subscriptions.items():
             self._step("write subscription")
@@ -472,6 +500,7 @@ class Group:
         ChangeKind.BLOCKED: _block,
         ChangeKind.UNBLOCKED: _unblock,
         ChangeKind.RECEIVED: _receive,
+        ChangeKind.NAMED: _name,
         ChangeKind.COMPLETED: _complete,
         ChangeKind.INBOUND_CLEARED: _clear_inbound,
         ChangeKind.SUBSCRIBED: _subscribe,

@@ -20,6 +20,7 @@ class Index:
         moved: The places of the deliveries whose place is not their sequence.
         blocked: The packet identifiers in the table `aiomqtt_blocked`.
         received: The packet identifiers in the table `aiomqtt_received`.
+        flows: The packet identifiers in the table `aiomqtt_flows`.
         last_place: No delivery has a higher place.
         last_released: How many PUBRECs have been counted.
     """
@@ -36,6 +37,7 @@ class Index:
         self.moved: dict[int, int] = {}
         self.blocked: set[int] = set()
         self.received: set[int] = set()
+        self.flows: set[int] = set()
         self.last_place: int = 0
         self.last_released: int = 0
 

@@ -42,6 +42,7 @@ _TABLES: Final = (
     "deliveries",
     "blocked",
     "received",
+    "flows",
     "subscriptions",
     "receipts",
     "staged",

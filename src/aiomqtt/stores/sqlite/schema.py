@@ -108,7 +108,14 @@ _CREATE: Final = (
     """,
 )
 
-SESSION_SCHEMA: Final = Schema(0x4D515453, "the session of a client", (_CREATE,))
+_ADD_FLOWS: Final = (
+    # The names by which databases of the program know messages of QoS 2.
+    "CREATE TABLE aiomqtt_flows (packet_id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+)
+
+SESSION_SCHEMA: Final = Schema(
+    0x4D515453, "the session of a client", (_CREATE, _ADD_FLOWS)
+)
 
 _PLAIN: Final = (
     "place",

@@ -194,6 +194,10 @@ class SessionTables:
         state.last_sequence = index.last_sequence
         state.blocked.update(index.blocked)
         state.received.update(index.received)
+        state.flows.update(
+            connection.execute("SELECT packet_id, name FROM aiomqtt_flows").fetchall()
+        )
+        index.flows = {*state.flows}
         for name, *options, identifier, is_confirmed in connection.execute(
             "SELECT filter, qos, no_local, retain_as_published, retain_handling,"
             " identifier, is_confirmed FROM aiomqtt_subscriptions ORDER BY rowid"
