@@ -20,6 +20,7 @@ from aiomqtt.stores.sqlite.transaction import SQLiteTransaction, StagedMessage
 from aiomqtt.topic import TopicLike
 from aiomqtt.types import PropertiesLike
 
+from .outlast_async import outlast
 from .publication import to_publication
 from .receipt_ids import to_origin
 from .waiters import UNWATCHED
@@ -108,13 +109,8 @@ class Transaction:
         ending = asyncio.ensure_future(
             self._commit(opened) if commits else opened.rollback()
         )
-        cancellation: asyncio.CancelledError | None = None
-        while not ending.done():
-            try:
-                await asyncio.wait((ending,))
-            except asyncio.CancelledError as error:
-                # The thread ends what it has begun.
-                cancellation = error
+        # The thread ends what it has begun.
+        cancellation = await outlast(ending)
         self._keeper.end_transaction()
         failure = ending.exception()
         if cancellation is not None:
