@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .client.authentication import Authenticator
     from .client.capabilities import Capabilities
     from .client.durable_async import DurableSession
+    from .client.inbox_async import PROCESSED_TABLE, MessageTransaction
     from .client.offline import OfflineQueue
     from .client.pending import PendingMessage
     from .client.reconnect import Reconnect
@@ -56,6 +57,7 @@ __all__ = [
     "ConnectionState",
     "DurableSession",
     "Message",
+    "MessageTransaction",
     "MessagesIterator",
     "MqttCodeError",
     "MqttConnectError",
@@ -63,6 +65,7 @@ __all__ = [
     "MqttLimitError",
     "MqttReentrantError",
     "OfflineQueue",
+    "PROCESSED_TABLE",
     "ParsedMessage",
     "PendingMessage",
     "Properties",
@@ -106,7 +109,9 @@ if not TYPE_CHECKING:
         "ClientStatistics": ".client.statistics",
         "ConnectionState": ".client.states",
         "DurableSession": ".client.durable_async",
+        "MessageTransaction": ".client.inbox_async",
         "OfflineQueue": ".client.offline",
+        "PROCESSED_TABLE": ".client.inbox_async",
         "ParsedMessage": ".streams.parsing",
         "PendingMessage": ".client.pending",
         "Reconnect": ".client.reconnect",

@@ -1,6 +1,6 @@
 """A received message."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .argument_checks import check_type
 from .build import mypyc_attr
@@ -8,6 +8,11 @@ from .payload import PayloadType
 from .properties import Properties
 from .topic import Topic, TopicLike
 
+if TYPE_CHECKING:
+    from .client.inbox_async import MessageTransaction
+
+# How long a transaction may be open, in seconds, unless the program says otherwise.
+_LIMIT: Final = 10.0
 # Shared by all packets of MQTT 5.0 without properties. It must never be changed, nor
 # reach a program.
 NO_PROPERTIES: Final = Properties()
@@ -50,6 +55,17 @@ class PendingAck:
     def finish(self) -> None:
         """Acknowledge the message, if that is still undecided and possible."""
         raise NotImplementedError
+
+    def transaction(
+        self, connection: object, timeout: float | None
+    ) -> "MessageTransaction":
+        """Return a transaction with the message: see `Message.transaction`."""
+        msg = (
+            "the message has no acknowledgement of its own that could wait for a"
+            " transaction: several streams have it, or it was acknowledged before it"
+            " came to this one"
+        )
+        raise ValueError(msg)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -169,16 +185,58 @@ class Message:
             TypeError: The reason code is no int.
         """
         check_type("reason_code", reason_code, int)
-        if self.ticket is None:
-            if self.qos:
-                msg = (
-                    "the message needs no acknowledgement by the program: the client"
-                    ' did that, unless it is created with ack="manual"'
-                )
-            else:
-                msg = "a message with QoS 0 has no acknowledgement (MQTT 5.0 §4.3.1)"
-            raise ValueError(msg)
-        self.ticket.decide(reason_code)
+        self._needed_ticket().decide(reason_code)
+
+    def _needed_ticket(self) -> PendingAck:
+        if self.ticket is not None:
+            return self.ticket
+        if self.qos:
+            msg = (
+                "the message needs no acknowledgement by the program: the client"
+                ' did that, unless it is created with ack="manual"'
+            )
+        else:
+            msg = "a message with QoS 0 has no acknowledgement (MQTT 5.0 §4.3.1)"
+        raise ValueError(msg)
+
+    def transaction(
+        self, connection: object, *, timeout: float | None = _LIMIT
+    ) -> "MessageTransaction":
+        """Return a transaction in a database of the program that processes the message.
+
+        It is for ``async with message.transaction(connection) as tx:``, and for clients
+        with ``ack="manual"`` or ``ack="processed"``. When the block ends, the
+        transaction is committed, and then the message is acknowledged. At QoS 2 the
+        program's rows and the fact that the message is processed are committed
+        together: if the process is killed at any moment and the broker sends the
+        message again, ``tx.repeated`` is true (MQTT 5.0 §4.3.3). So it is processed
+        exactly once, as long as the broker keeps the session. This needs a client with
+        ``session=`` and the table ``aiomqtt_processed`` in the database, which the
+        statement `aiomqtt.PROCESSED_TABLE` creates. At QoS 1 the broker may send the
+        message again, and it is processed again; `duplicate` says that it may have.
+
+        An exception in the block, or a cancellation, rolls everything back, and the
+        message stays unacknowledged.
+
+        Args:
+            connection: A connection that no other task uses meanwhile, and that is in
+                no transaction: of a driver with DB-API 2.0 (PEP 249), such as sqlite3
+                or psycopg, whose statements are executed in a thread, one of asyncpg,
+                or an asyncio one of psycopg. One of sqlite3 needs
+                ``check_same_thread=False``.
+            timeout: How many seconds the block may take, with beginning; then it is
+                cancelled, and rolled back. ``None``: any time.
+
+        Raises:
+            TypeError: It is no such connection.
+            ValueError: There is nothing to acknowledge (QoS 0, or ``ack="receive"``),
+                several streams have the message, or it has QoS 2 and the client has no
+                ``session=``.
+            MqttError: It is acknowledged already, or the connection to the broker on
+                which it came has ended: then the broker sends it again if the session
+                lasts.
+        """
+        return self._needed_ticket().transaction(connection, timeout)
 
     def __hash__(self) -> int:
         """Return a hash of the object: two messages are never equal."""

@@ -12,7 +12,7 @@ PAGE = "docs/durable-sessions.md"
 PRINTS = [
     "reading 1 acknowledged\n",
     "".join(f"published {number}\n" for number in range(5)),
-    "[('three pizzas',)]\n",
+    *["[('three pizzas',)]\n"] * 2,
 ]
 
 

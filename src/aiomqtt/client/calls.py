@@ -7,7 +7,7 @@ import asyncio
 import logging
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
@@ -33,6 +33,11 @@ from aiomqtt.standard.names import KEEP_ALIVE_TIMEOUT
 
 from .waiters import DeliveryObserver, Waiter, copy_error, resolve
 from .waiting import WaitingCalls
+
+if TYPE_CHECKING:
+    from aiomqtt.protocol.acknowledgements import AckTicket
+
+    from .inbox_async import Inbox, MessageTransaction
 
 # Modules that explain and log failures are imported on demand: most programs never
 # need them.
@@ -76,6 +81,8 @@ class Calls(WaitingCalls):
         # Whether the broker has accepted a connection.
         self._has_connected = False
         self.commits: CommitQueue | None = None
+        # None: there was no transaction with a message yet.
+        self._inbox: Inbox | None = None
         if commit is not None:
             self.commits = CommitQueue(commit, self._on_not_stored)
         self.begin_connection()
@@ -190,11 +197,29 @@ class Calls(WaitingCalls):
         acknowledgements = self._engine.session.inbound.acknowledgements
         if acknowledgements is not None:
             acknowledgements.on_due = self._hold_acknowledgements
+            acknowledgements.begin_transaction = self._begin_transaction
 
     def _hold_acknowledgements(self) -> None:
         """Let acknowledgements gather until this turn of the loop ends."""
         self.check_loop()
         self.driver.hold()
+
+    def _begin_transaction(
+        self, ticket: "AckTicket", connection: object, timeout: float | None
+    ) -> "MessageTransaction":
+        """Return a transaction with a message in a database of the program."""
+        if self._inbox is None:
+            from .inbox_async import Inbox
+
+            self._inbox = Inbox(self, self._engine)
+        return self._inbox.begin(ticket, connection, timeout)
+
+    def flush(self) -> None:
+        """Let what the session has to store or to send leave now."""
+        if self.is_connected:
+            self.driver.flush()
+        else:
+            self.settle()
 
     def _challenge(self, challenge: Challenge) -> None:
         """Pass the broker's step to the authenticator, and read nothing after it."""

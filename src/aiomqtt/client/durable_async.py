@@ -252,11 +252,7 @@ class SessionKeeper:
 
     def push(self) -> None:
         """Let what was published and acknowledged leave."""
-        calls = self._entered_calls()
-        if calls.is_connected:
-            calls.driver.flush()
-        else:
-            calls.settle()
+        self._entered_calls().flush()
 
     def _entered_calls(self) -> "Calls":
         if self._calls is None:

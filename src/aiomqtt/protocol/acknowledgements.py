@@ -7,12 +7,20 @@ message came: on the next one its packet identifier may be another message's.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.message import PendingAck
 from aiomqtt.standard.names import V5
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role, reason_codes
+
+if TYPE_CHECKING:
+    from aiomqtt.client.inbox_async import MessageTransaction
+
+# Returns a transaction with a message: see `Message.transaction`.
+BeginTransaction: TypeAlias = Callable[
+    ["AckTicket", object, float | None], "MessageTransaction"
+]
 
 _UNDECIDED: Final = -1
 # The tickets that may be kept after they were taken from the order.
@@ -88,6 +96,20 @@ class AckTicket(PendingAck):
         if self.reason_code == _UNDECIDED and not self._acknowledgements.is_over:
             self._acknowledgements.decide(self, 0)
 
+    def transaction(
+        self, connection: object, timeout: float | None
+    ) -> "MessageTransaction":
+        """Return a transaction with the message.
+
+        Raises what `check` and the owner of the connection do.
+        """
+        self.check(0)
+        begin = self._acknowledgements.begin_transaction
+        if begin is None:
+            msg = "the message belongs to no client that could begin a transaction"
+            raise ValueError(msg)
+        return begin(self, connection, timeout)
+
 
 def _check(reason_code: int, version: ProtocolVersion) -> None:
     if version < V5:
@@ -158,6 +180,8 @@ class Acknowledgements:
         is_over: Whether the connection has ended.
         on_due: Called before `is_due` becomes true by the program's decision. If it
             raises, nothing is decided.
+        begin_transaction: Begins a transaction with a message; None: there is no
+            client that could.
     """
 
     def __init__(
@@ -172,6 +196,7 @@ class Acknowledgements:
         self.is_due: bool = False
         self.is_over: bool = False
         self.on_due: Callable[[], None] | None = on_due
+        self.begin_transaction: BeginTransaction | None = None
         self._pubacks = _Order()
         self._pubrecs = _Order()
         # The identifiers in the order of PUBACKs; None: nobody has asked yet.
@@ -241,5 +266,6 @@ class Acknowledgements:
         self.is_over = True
         self.is_due = False
         self.on_due = None
+        self.begin_transaction = None
         self._pubacks = _Order()
         self._pubrecs = _Order()
