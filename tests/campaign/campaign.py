@@ -19,11 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from aiomqtt.stores.sqlite.file import Durability
+
 from . import parts, processes
 from .brokers import BROKERS
 from .controls import check_controls
 from .damage import damage_files
 from .page import PAGE, Result, add_up, render
+from .power import DURABILITIES, lose_power
 from .world import World
 
 VERSIONS: Final = {"3.1.1": 4, "5.0": 5}
@@ -31,8 +34,9 @@ VERSIONS: Final = {"3.1.1": 4, "5.0": 5}
 KILLS: Final = 1000
 MOST_SHOWN: Final = 20
 LONGEST: Final = 3600.0
-# If the time is limited, files are cut only at some bytes.
-SAMPLED: Final = 499
+# What runs beside the parts: its name, its function, and how many bytes or writes it
+# passes over each time, if the time is limited.
+BESIDE: Final = (("damage", damage_files, 499), ("power", lose_power, 17))
 
 
 class Part(NamedTuple):
@@ -75,6 +79,10 @@ def make_parts() -> list[Part]:
             0.5,
             lambda world, end, _: parts.set_the_clock(world, 8, end),
         ),
+        *(
+            Part(f'the power is lost, "{how}"', 1.0, partial(lose_power_at_random, how))
+            for how in DURABILITIES
+        ),
         Part(
             "no rights",
             0.5,
@@ -92,6 +100,12 @@ async def break_at_steps(
     role: str, how: str, world: World, deadline: float, _: int
 ) -> None:
     await parts.Steps(world, role, how).run(deadline)
+
+
+async def lose_power_at_random(
+    durability: Durability, world: World, deadline: float, _: int
+) -> None:
+    await parts.lose_power(world, durability, 12, deadline)
 
 
 async def recover(role: str, world: World, deadline: float, _: int) -> None:
@@ -195,24 +209,28 @@ def main() -> int:
 def run_all(
     arguments: argparse.Namespace, seed: int
 ) -> tuple[list[Result], Counter[str], bool]:
-    """Run all parts on all brokers, and beside them damage files.
+    """Run all parts on all brokers, and the store alone beside them.
 
     Returns:
-        The figures of the parts and of damaged files, and whether something failed.
+        The figures of the parts and of the store alone, and whether something failed.
     """
     names = [arguments.broker] if arguments.broker else [*BROKERS]
     versions = [arguments.version] if arguments.version else [*VERSIONS]
     runs = [(name, version) for name in names for version in versions]
     seconds, results = arguments.seconds, []
-    with tempfile.TemporaryDirectory(prefix="campaign-") as directory:
-        figures = Path(directory) / "figures.json"
-        step = SAMPLED if seconds else 1
-        damaging = processes.start(damage_files, seed, step, figures)
-        for name, version in runs:
+    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+        directory = Path(name)
+        beside = [
+            processes.start(function, seed, sampled if seconds else 1, directory / what)
+            for what, function, sampled in BESIDE
+        ]
+        for broker, version in runs:
             results += asyncio.run(
-                run(name, version, seed, seconds, len(runs), arguments.part)
+                run(broker, version, seed, seconds, len(runs), arguments.part)
             )
-        code = asyncio.run(processes.ended(damaging, LONGEST))
-        damage = Counter(json.loads(figures.read_text())) if not code else Counter()
-    failed = bool(code) or any(result.problems for result in results)
+        codes = [asyncio.run(processes.ended(one, LONGEST)) for one in beside]
+        damage: Counter[str] = Counter()
+        for figures in directory.iterdir():
+            damage.update(json.loads(figures.read_text()))
+    failed = any(codes) or any(result.problems for result in results)
     return results, damage, failed

@@ -1,13 +1,19 @@
 """The controls: the campaign has to catch each of the wrong stores."""
 
 import asyncio
+import json
+import tempfile
 import time
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from . import parts
+from . import parts, processes
+from .power import lose_power_at_each
 from .world import World
 
 KILLS: Final = 60
+# It does not tell the disk to write what it has been given.
+UNSYNCHRONIZED: Final = "synchronizes nothing"
 # The seconds in which each has to be found.
 LIMIT: Final = 40
 
@@ -34,9 +40,34 @@ def check_controls(seed: int) -> dict[str, str]:
         problems = asyncio.run(find(control, seed))
         found = [text for text in problems if control.finding in text]
         shown[control.store] = found[0] if found else ""
-        said = f"found: {found[0]}" if found else f"NOT FOUND, but {problems[:9]}"
-        print(f"control: a store that {control.store}: {said}", flush=True)
+        report(control.store, shown[control.store], problems)
+    shown[UNSYNCHRONIZED] = asyncio.run(find_unsynchronized(seed))
+    report(UNSYNCHRONIZED, shown[UNSYNCHRONIZED], [])
     return shown
+
+
+def report(store: str, found: str, problems: list[str]) -> None:
+    """Print what was found of a wrong store."""
+    said = f"found: {found}" if found else f"NOT FOUND, but {problems[:9]}"
+    print(f"control: a store that {store}: {said}", flush=True)
+
+
+async def find_unsynchronized(seed: int) -> str:
+    """Return what a loss of power does to a store that synchronizes nothing."""
+    with tempfile.TemporaryDirectory(prefix="campaign-") as directory:
+        result = Path(directory) / "found"
+        await processes.ended(processes.start(note_unsynchronized, seed, result))
+        return str(json.loads(result.read_text()))
+
+
+def note_unsynchronized(seed: int, result: Path) -> None:
+    """Find it in this process, and write it down."""
+    found = ""
+    try:
+        lose_power_at_each(seed, 5, "off")
+    except AssertionError as error:
+        found = str(error)
+    result.write_text(json.dumps(found))
 
 
 async def find(control: Control, seed: int) -> list[str]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
+from aiomqtt.stores.sqlite.file import Durability
 from tests.chaos.running import running
 from tests.rights import NOBODY
 from tests.until import becomes_so
@@ -20,6 +21,7 @@ AT_ONCE: Final = 8
 # four do so from its connection.
 KILLED_WITHIN: Final = 0.25
 KILLS_OF_SESSION: Final = 20
+LOSSES_OF_SESSION: Final = 10
 RESTART_EVERY: Final = 1.0
 # Less than half of a day, after which messages expire and receipts are forgotten.
 CLOCK: Final = 11 * 3600.0
@@ -277,3 +279,28 @@ async def take_while_it_runs(session: Session) -> None:
     await session.settle(code)
     session.world.counts["rights taken"] += 1
     directory.chmod(0o700)
+
+
+async def lose_power(
+    world: World, durability: Durability, count: int, deadline: float
+) -> None:
+    """Lose the power at any moment: files have what was synchronized, and perhaps more.
+
+    Args:
+        durability: That of the sessions.
+        count: How many sessions lose it LOSSES_OF_SESSION times.
+    """
+
+    async def lose(number: int) -> None:
+        async with world.session(ROLES[number % 2]) as session:
+            session.durability, session.is_recorded = durability, True
+            for _ in range(LOSSES_OF_SESSION):
+                session.send(MESSAGES)
+                seconds = world.random.uniform(0, KILLED_WITHIN)
+                is_connected = world.random.random() < 0.75
+                await session.run_killed(session.order(ENDLESS), seconds, is_connected)
+                session.lose_power()
+                if time.monotonic() > deadline:
+                    return
+
+    await at_once(range(count), lose, deadline)

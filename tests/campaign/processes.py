@@ -2,10 +2,14 @@
 
 import multiprocessing
 from collections.abc import Callable
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from tests.until import becomes_so
+
+from . import recording
 
 # A process that hangs is a finding, after so many seconds.
 PATIENCE: Final = 60.0
@@ -14,8 +18,16 @@ _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.campaign.campaign"])
 
 
+@cache
+def start_server() -> None:
+    """Start the process from which the others are forked; they can record writes."""
+    with recording.loaded():
+        forkserver.ensure_running()
+
+
 def start(function: Callable[..., None], *arguments: Any) -> BaseProcess:
     """Call a function in a process of its own."""
+    start_server()
     process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
     process.start()
     return process

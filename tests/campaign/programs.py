@@ -21,9 +21,11 @@ from typing import Final, NamedTuple
 import aiomqtt
 import aiomqtt.client
 from aiomqtt.client.transaction_async import SQLValue
+from aiomqtt.stores.sqlite.file import Durability
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from tests.rights import drop_rights
 
+from . import recording
 from .journal import Journal, read_journal
 from .points import CancelledAt, Point
 from .wrong_stores import WRONG_STORES
@@ -52,7 +54,7 @@ class Order(NamedTuple):
         role: "publisher" or "worker".
         directory: Where its file and its journal are.
         messages: The publisher publishes so many more; the worker ends when its table
-            has so many.
+            has so many, or those with the last two numbers: some may be missing.
         how: What happens at step `at` of its store: "kill", "cancel"; "full": its files
             can have `at` bytes; "cancel entering": its task is cancelled at the point
             of this number (see `Point.decode`) while it enters and leaves the client;
@@ -60,6 +62,8 @@ class Order(NamedTuple):
         store: The name of a wrong store; "": the real one.
         clock: By how many seconds the clock is wrong.
         is_nobody: Whether the process gives up the rights of root.
+        durability: That of its session.
+        is_recorded: Whether its writes are recorded, for a loss of power.
     """
 
     role: str
@@ -73,6 +77,8 @@ class Order(NamedTuple):
     store: str = ""
     clock: float = 0.0
     is_nobody: bool = False
+    durability: Durability = "normal"
+    is_recorded: bool = False
 
     @property
     def path(self) -> Path:
@@ -98,6 +104,8 @@ def run(order: Order) -> None:
     signal.alarm(LIMIT)
     # Opened with all rights.
     refusals = (order.directory / "refusals").open("a")
+    if order.is_recorded:
+        recording.begin(order.directory)
     if order.is_nobody:
         import_all()
         drop_rights()
@@ -131,7 +139,7 @@ def find_refusal(error: BaseException | None) -> BaseException | None:
 
 
 async def run_program(order: Order) -> None:
-    session = aiomqtt.SQLiteSession(order.path)
+    session = aiomqtt.SQLiteSession(order.path, durability=order.durability)
     if order.store:
         store = WRONG_STORES[order.store](order.path)
         session.store = session._file = store
@@ -275,7 +283,8 @@ async def work(
         await tx.execute(DONE)
         done = {*await tx.execute("SELECT qos, number FROM done")}
     messages = aiter(client.messages)
-    while len(done) < order.messages:
+    last = {(qos_of(number), number) for number in range(order.messages)[-2:]}
+    while len(done) < order.messages and not (last and last <= done):
         await process(session, journal, await anext(messages), done)
     try:
         async with asyncio.timeout(LINGER):

@@ -57,3 +57,10 @@ async def test_the_broker_restarts(world, monkeypatch):
     await parts.restart_the_broker(world, 6, time.monotonic() + 30)
     assert world.counts["restarts of the broker"] > 0
     assert world.counts["kills"] == 12
+
+
+@pytest.mark.parametrize("durability", ["normal", "full"])
+async def test_the_power_is_lost(world, durability):
+    await parts.lose_power(world, durability, 4, time.monotonic() + 3)
+    assert world.counts["losses of power"] >= 4
+    assert (durability == "normal") == (world.counts["undone"] > 0)

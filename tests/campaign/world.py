@@ -11,12 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from aiomqtt.stores.sqlite.file import Durability
 from tests.chaos.peer import PUBACK, PUBCOMP, PUBREC, PUBREL, Peer
 from tests.chaos.running import running
 from tests.chaos.wire import ReleaseWatch
 from tests.until import becomes_so
 
+from . import recording
 from .brokers import BROKERS
+from .disk import Disk, read_log, replace_files
 from .journal import read_journal
 from .processes import ended, start
 from .programs import (
@@ -40,6 +43,8 @@ UNFINISHED: Final = {
     "publisher": (frozenset({PUBACK, PUBREC}), frozenset({PUBACK, PUBCOMP})),
     "worker": (frozenset({PUBREL}),),
 }
+# So many are published by the last process.
+LAST: Final = 4
 # So many are published in a process that is killed at a step.
 MESSAGES: Final = 12
 
@@ -139,6 +144,10 @@ class Session:
         self.directory = directory
         self.wire = wire
         self.store = store
+        self.durability: Durability = "normal"
+        # Whether the power is lost, and what the disk had then.
+        self.is_recorded = False
+        self._files: dict[str, bytes] = {}
         # To the worker.
         self._sent = 0
         self._sending: list[asyncio.Task[None]] = []
@@ -158,6 +167,8 @@ class Session:
             at,
             self.store,
             clock,
+            durability=self.durability,
+            is_recorded=self.is_recorded,
         )
 
     async def run(self, order: Order) -> int:
@@ -183,6 +194,22 @@ class Session:
         await asyncio.sleep(seconds)
         process.kill()
         await self.settle(await ended(process))
+
+    def lose_power(self) -> None:
+        """Let the files have what a disk may have of them."""
+        choose, log = self.world.random, recording.log_of(self.directory)
+        disk = Disk(str(self.directory.resolve()), self._files)
+        for record in read_log(log):
+            disk.take(record)
+        self._files = choose.choice([*disk.states(choose)])
+        replace_files(self.directory, self._files)
+        log.unlink(missing_ok=True)
+        self.world.counts["losses of power"] += 1
+
+    @property
+    def may_undo(self) -> bool:
+        """Whether what was stored last may be undone."""
+        return self.is_recorded and self.durability == "normal"
 
     async def leave_unfinished(self) -> None:
         """Kill a process that waits for the broker in the middle of several flows."""
@@ -224,9 +251,12 @@ class Session:
         code = 0
         if self.role == "worker" and not self._sent:
             code = await self.run(self.order(MESSAGES))
+        if self.may_undo:
+            # These have to arrive, whatever was undone before.
+            self.send(MESSAGES)
         if self._sending:
             await asyncio.wait(self._sending, timeout=PATIENCE)
-        last = 4 if self.role == "publisher" else self._sent
+        last = LAST if self.role == "publisher" else self._sent
         code = code or await self.run(self.order(last))
         if code:
             return [f"the last process ended with {code}: {self._refusal()}"]
@@ -237,6 +267,9 @@ class Session:
         )
         watch = self.wire.watch
         self.world.counts["packet identifiers"] += watch.published
+        if self.may_undo:
+            self.world.counts["reused after undoing"] += len(watch.reused)
+            return found
         self.world.counts["identifiers reused"] += len(watch.reused)
         return found + [f"reused: {text}" for text in watch.reused[:MOST_SHOWN]]
 
@@ -248,7 +281,8 @@ class Session:
 
     async def _judge_publisher(self) -> list[str]:
         journal = read_journal(self.directory / "journal")
-        count = max(journal["promised"]) + 1
+        # Higher ones may have been undone.
+        count = max(journal["promised"][-LAST:]) + 1
         arrived = self.world.arrived
         topics = {qos: topic_of(self.name, qos - 1) for qos in (1, 2)}
         expected = {
@@ -270,7 +304,9 @@ class Session:
         ]:
             self.world.counts["rows without message, or the reverse"] += 1
             found.append(f"the rows of its table are {rows}")
-        if forgotten := journal["forgotten"]:
+        if self.may_undo:
+            self.world.counts["undone"] += len(journal["forgotten"])
+        elif forgotten := journal["forgotten"]:
             self.world.counts["lost"] += len(forgotten)
             found.append(f"lost: the store has forgotten {forgotten[:MOST_SHOWN]}")
         return found
@@ -285,9 +321,25 @@ class Session:
             came = [number for one, number in rows if one == qos]
             found += self._judge(f"work/{self.name}/{qos}", qos, expected, came)
             journal = read_journal(self.directory / "journal")[f"processed-{qos}"]
-            if gone := {*journal} - {*came}:
+            gone = {*journal} - {*came}
+            if self.may_undo:
+                self.world.counts["undone"] += len(gone)
+            elif gone:
                 found.append(f"lost: committed rows are gone: {sorted(gone)}")
         return found
+
+    def _without_undone(
+        self, came: list[int], expected: list[int]
+    ) -> tuple[list[int], list[int]]:
+        """Return what came and what had to, but for what a loss of power has undone.
+
+        The publisher publishes anew what was undone, so it may come twice, and late.
+        The worker gets no message again that it has acknowledged, but the last ones.
+        """
+        if self.role == "publisher":
+            return sorted({*came} & {*expected}), expected
+        last = self._sent - MESSAGES
+        return came, [one for one in expected if one in came or one >= last]
 
     def _judge(
         self, topic: str, qos: int, expected: list[int], came: list[int]
@@ -295,6 +347,8 @@ class Session:
         """Compare what came of one topic with what had to."""
         counts = self.world.counts
         counts[f"messages at QoS {qos}"] += len(expected)
+        if self.may_undo:
+            came, expected = self._without_undone(came, expected)
         first = [*dict.fromkeys(came)]
         again = [number for number, count in Counter(came).items() if count > 1]
         checks: dict[str, Iterable[int]] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from aiomqtt.protocol.changes import Change, SessionState
 from aiomqtt.stores.base import SessionStoreError
 from aiomqtt.stores.sqlite.errors import explained
-from aiomqtt.stores.sqlite.file import DatabaseFile, Step
+from aiomqtt.stores.sqlite.file import DatabaseFile, Durability, Step
 from aiomqtt.stores.sqlite.schema import SESSION_SCHEMA
 from aiomqtt.stores.sqlite.tables import SessionTables
 from aiomqtt.testing.session_changes import Conversation
@@ -21,9 +21,11 @@ from aiomqtt.testing.session_changes import Conversation
 WINDOW = 10
 
 
-def make_tables(path: Path, step: Step | None = None) -> SessionTables:
+def make_tables(
+    path: Path, step: Step | None = None, durability: Durability = "normal"
+) -> SessionTables:
     """Return the tables of a file, to be used without a thread."""
-    file = DatabaseFile(path, SESSION_SCHEMA)
+    file = DatabaseFile(path, SESSION_SCHEMA, durability)
     if step is not None:
         file.step = step
     return SessionTables(file, 60.0, lambda: 1000.0)
@@ -77,18 +79,35 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(path: Path, made: list[list[Change]], step: Step, tell: Callable[[], object]):
-    """Store groups, and open the session anew in between; tell of each group."""
-    tables = make_tables(path, step)
-    tables.open("me", WINDOW)
+def run(
+    path: Path,
+    made: list[list[Change]],
+    step: Step,
+    tell: Callable[[], object],
+    durability: Durability = "normal",
+    pages: int = 1000,
+) -> None:
+    """Store groups, and open the session anew in between; tell of each group.
+
+    Args:
+        pages: How many pages the log has when it is written to the file.
+    """
+    tables = make_tables(path, step, durability)
+    _open(tables, pages)
     for number, group in enumerate(made):
         if number == len(made) // 2:
             tables.close()
-            tables.open("me", WINDOW)
+            _open(tables, pages)
         tables.write(group)
         tell()
         tables.clean()
     tables.close()
+
+
+def _open(tables: SessionTables, pages: int) -> None:
+    tables.open("me", WINDOW)
+    connection = tables._file.connected()
+    connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
 
 
 def run_killed(path: Path, made: list[list[Change]], at: int) -> int:
