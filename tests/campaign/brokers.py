@@ -43,6 +43,13 @@ class OwnProcess:
         os.kill(self._process.pid, signal.SIGHUP)
         return "broker stopped and started"
 
+    async def kill(self) -> None:
+        """Let it forget all sessions, and start it again."""
+        assert self._process is not None
+        self._process.kill()
+        await asyncio.to_thread(self._process.join)
+        await self.start()
+
 
 def serve(port: int) -> None:
     """Be a broker until SIGTERM comes."""

@@ -70,6 +70,11 @@ def make_parts() -> list[Part]:
             lambda world, end, _: parts.restart_the_broker(world, 40, end),
         ),
         Part(
+            "the broker is killed",
+            1.0,
+            lambda world, end, _: parts.kill_the_broker(world, 40, end),
+        ),
+        Part(
             "the disk is full",
             1.0,
             lambda world, end, _: parts.fill_the_disk(world, end),

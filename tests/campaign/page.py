@@ -32,6 +32,7 @@ BREAKS: Final = (
     "cancellations",
     "full disks",
     "restarts of the broker",
+    "kills of the broker",
     "clocks set",
     "refused without rights",
     "rights taken",
@@ -71,7 +72,10 @@ Machine: {machine}.
   messages in flight, and the next one is cancelled at each point at which it waits
   while it enters the client and leaves it: as soon as it waits there, and when that has
   just come. Then the same process enters the client again, or a new one does.
-- *The broker restarts* by SIGTERM while programs are killed. *The disk is full*: the
+- *The broker restarts* by SIGTERM while programs are killed. *The broker is killed*: it
+  forgets its sessions, so it loses messages that it has acknowledged, and gets those
+  again of whose acknowledgement the program does not know. The proxy has seen which
+  these are: {by_broker} Everything else has to arrive as ever. *The disk is full*: the
   files can have so many bytes, each multiple of 4,096, and later there is room again.
   *The clock is set* by up to 11 hours back and forward between processes; with 5.0 the
   messages expire after a day, and none may be lost, or get longer than that. *No
@@ -138,6 +142,20 @@ scripts/campaign --page          # everything, and write this page
 ```
 """
 
+POWER: Final = """\
+The store alone has lost the power after each of its writes: {full:,} times with
+`durability="full"`, and nothing was undone that it had told to be stored; {normal:,}
+times with `"normal"`, and after {undone:,} of these the last groups were undone, each as
+a whole. No file was damaged.
+
+Programs with `"full"` lose nothing, and nothing comes twice at QoS 2, as if they had
+been killed. With `"normal"`, {forgotten:,} messages or rows were undone that a program
+had been told of; the publisher publishes them anew, so they may come twice and late,
+and the worker does not get them again. All that is published later has arrived. But the
+client's part of the session is then older than the broker's: {reused:,} packet
+identifiers were used again that the broker might have held.
+"""
+
 
 def render(
     results: list[Result],
@@ -173,6 +191,10 @@ def render(
         verdict=verdict,
         machine=describe_machine(),
         within=within,
+        by_broker=(
+            f"{total['lost by the broker']:,} were lost, and"
+            f" {total['doubled by the broker']:,} came twice at QoS 2."
+        ),
         excused=(
             f"mosquitto has sent {repeated:,} such packets here, and {excused:,}"
             " messages came twice."
@@ -194,25 +216,13 @@ def render(
 
 def describe_power(counts: Counter[str]) -> str:
     """Return what a loss of power has undone."""
-    by_durability = {
-        durability: counts[f"losses of power with {durability}"]
-        for durability in ("full", "normal")
-    }
-    return (
-        f"The store alone has lost the power {by_durability['full']:,} times with"
-        ' `durability="full"`, after each of its writes, and nothing was undone that'
-        f' it had told to be stored. With `"normal"` it was'
-        f" {by_durability['normal']:,} times, and after"
-        f" {counts['undone with normal']:,} of them the last groups were undone, each"
-        " as a whole. No file was damaged.\n\n"
-        'Of the programs above, those with `"full"` must keep everything. With'
-        f' `"normal"`, {counts["undone"]:,} messages or rows were undone that a program'
-        " had been told of; the publisher publishes them anew, so they may come twice"
-        " and late, and the worker does not get them again. Everything later has"
-        " arrived. The client's part of the session is then older than the broker's:"
-        f" {counts['reused after undoing']:,} packet identifiers were used again that"
-        " the broker might have held."
-    )
+    return POWER.format(
+        full=counts["losses of power with full"],
+        normal=counts["losses of power with normal"],
+        undone=counts["undone with normal"],
+        forgotten=counts["undone"],
+        reused=counts["reused after undoing"],
+    ).strip()
 
 
 def add_up(results: list[Result]) -> Counter[str]:

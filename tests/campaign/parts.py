@@ -149,14 +149,41 @@ async def restart_the_broker(world: World, kills: int, deadline: float) -> None:
     """Kill processes at random while the broker restarts by SIGTERM."""
 
     async def restart() -> None:
-        while True:
-            await asyncio.sleep(world.random.uniform(0.5, 1.5) * RESTART_EVERY)
-            await asyncio.shield(world.broker.restart(world.random))
-            world.counts["restarts of the broker"] += 1
+        await world.broker.restart(world.random)
+        world.counts["restarts of the broker"] += 1
 
-    async with running(restart()):
+    async with running(repeat(world, restart)):
         for role in ROLES:
             await kill_at_random(world, role, kills, deadline)
+
+
+async def kill_the_broker(world: World, kills: int, deadline: float) -> None:
+    """Kill publishers at random, and the broker, which forgets what it has.
+
+    The broker loses messages that it has acknowledged, and gets those again whose
+    acknowledgement was lost with it; all others have to arrive as ever. The worker has
+    no part in it: it can't know which messages the broker does not have any more.
+    """
+    peers = world.watcher, world.sender
+    world.forgets = True
+
+    async def kill() -> None:
+        await world.broker.kill()
+        world.counts["kills of the broker"] += 1
+
+    async with running(repeat(world, kill)):
+        await kill_at_random(world, "publisher", kills, deadline)
+    world.forgets = False
+    for peer in peers:
+        await becomes_so(peer.ready.is_set, PATIENCE)
+        peer.lost_sessions = 0
+
+
+async def repeat(world: World, call: Callable[[], Awaitable[None]]) -> None:
+    """Call again and again, and end no call halfway."""
+    while True:
+        await asyncio.sleep(world.random.uniform(0.5, 1.5) * RESTART_EVERY)
+        await asyncio.shield(call())
 
 
 async def fill_the_disk(world: World, deadline: float) -> None:

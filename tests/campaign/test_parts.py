@@ -64,3 +64,11 @@ async def test_the_power_is_lost(world, durability):
     await parts.lose_power(world, durability, 4, time.monotonic() + 3)
     assert world.counts["losses of power"] >= 4
     assert (durability == "normal") == (world.counts["undone"] > 0)
+
+
+async def test_the_broker_is_killed(world, monkeypatch):
+    monkeypatch.setattr(parts, "RESTART_EVERY", 0.2)
+    await parts.kill_the_broker(world, 12, time.monotonic() + 30)
+    assert world.counts["kills of the broker"] > 0
+    assert world.counts["kills"] == 12
+    assert world.counts["lost"] == 0

@@ -12,6 +12,7 @@ from tests.chaos.peer import (
     PUBCOMP,
     PUBLISH,
     PUBREC,
+    PUBREL,
     Peer,
     text,
 )
@@ -73,6 +74,22 @@ def test_an_identifier_that_the_broker_has_freed_may_be_used(kind, body):
     watch.see_broker(kind, 0, body)
     see(watch, b"2")
     assert watch.reused == []
+
+
+def test_what_a_broker_forgets_is_known():
+    watch = IdentifierWatch(5)
+    for number in (1, 2, 3, 4):
+        watch.see_program(PUBLISH, 4, publish(b"%d" % number, number))
+    for number in (1, 2, 3):
+        watch.see_broker(PUBREC, 0, number.to_bytes(2))
+    for number in (1, 2):
+        watch.see_program(PUBREL, 2, number.to_bytes(2))
+    watch.see_broker(PUBCOMP, 0, b"\0\1")
+    assert {message.payload for message in watch.acknowledged} == {b"1", b"2", b"3"}
+    assert watch.forgotten == set()
+    watch.see_broker(CONNACK, 0, b"\0\0\0")
+    # The program knows that the broker had the second one.
+    assert {message.payload for message in watch.forgotten} == {b"3", b"4"}
 
 
 async def test_packets_that_are_withheld_are_not_seen():

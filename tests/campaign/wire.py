@@ -14,6 +14,7 @@ from tests.chaos.peer import (
     PUBCOMP,
     PUBLISH,
     PUBREC,
+    PUBREL,
     SUBACK,
     packet,
     read,
@@ -46,12 +47,20 @@ class IdentifierWatch:
         self._held: dict[bytes, Published] = {}
         self.published = 0
         self.reused: list[str] = []
+        # The identifiers of PUBRELs: the program knows that the broker has these.
+        self._released: set[bytes] = set()
+        # What the broker has acknowledged, and what it has forgotten of which the
+        # program may not know that.
+        self.acknowledged: set[Published] = set()
+        self.forgotten: set[Published] = set()
         # The longest Message Expiry Interval that was sent, in seconds.
         self.longest_expiry = 0
 
     def see_program(self, kind: int, flags: int, body: bytes) -> None:
         """Look at a packet from the program."""
         qos = flags >> 1 & 3
+        if kind == PUBREL:
+            self._released.add(body[:2])
         if kind != PUBLISH or not qos:
             return
         end = 2 + int.from_bytes(body[:2])
@@ -71,10 +80,19 @@ class IdentifierWatch:
     def see_broker(self, kind: int, _: int, body: bytes) -> None:
         """Look at a packet from the broker."""
         if kind == CONNACK and not body[1] and not body[0]:
+            self.forgotten.update(
+                message
+                for packet_id, message in self._held.items()
+                if packet_id not in self._released
+            )
             self._held.clear()
+            self._released.clear()
         is_refusal = kind == PUBREC and len(body) > 2 and body[2] >= ERROR
+        if kind in (PUBACK, PUBREC) and body[:2] in self._held and not is_refusal:
+            self.acknowledged.add(self._held[body[:2]])
         if kind in (PUBACK, PUBCOMP) or is_refusal:
             self._held.pop(body[:2], None)
+            self._released.discard(body[:2])
 
 
 def read_expiry(body: bytes, at: int) -> int:

@@ -31,7 +31,7 @@ from .programs import (
     topic_of,
     way_of,
 )
-from .wire import Wire
+from .wire import Published, Wire
 
 # The seconds in which all has to arrive when its program has ended.
 PATIENCE: Final = 20.0
@@ -66,6 +66,8 @@ class World:
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.arrived: dict[str, list[int]] = defaultdict(list)
+        # Whether the broker is killed, so that it forgets its sessions.
+        self.forgets = False
         # What the broker sent again although it had sent PUBREL.
         self.excused: set[tuple[str, int]] = set()
         self._sessions = 0
@@ -290,7 +292,10 @@ class Session:
             for qos in (1, 2)
         }
         await becomes_so(
-            lambda: all({*expected[qos]} <= {*arrived[topics[qos]]} for qos in (1, 2)),
+            lambda: all(
+                {*expected[qos]} - self._lost_by_broker(topic) <= {*arrived[topic]}
+                for qos, topic in topics.items()
+            ),
             PATIENCE / 4,
         )
         found = []
@@ -328,6 +333,12 @@ class Session:
                 found.append(f"lost: committed rows are gone: {sorted(gone)}")
         return found
 
+    def _lost_by_broker(self, topic: str) -> set[int]:
+        """Return what the broker had acknowledged, if it forgets its sessions."""
+        if not self.world.forgets:
+            return set()
+        return numbers_of(self.wire.watch.acknowledged, topic)
+
     def _without_undone(
         self, came: list[int], expected: list[int]
     ) -> tuple[list[int], list[int]]:
@@ -349,6 +360,9 @@ class Session:
         counts[f"messages at QoS {qos}"] += len(expected)
         if self.may_undo:
             came, expected = self._without_undone(came, expected)
+        if lost := self._lost_by_broker(topic) & ({*expected} - {*came}):
+            counts["lost by the broker"] += len(lost)
+            expected = [number for number in expected if number not in lost]
         first = [*dict.fromkeys(came)]
         again = [number for number, count in Counter(came).items() if count > 1]
         checks: dict[str, Iterable[int]] = {
@@ -357,6 +371,9 @@ class Session:
             "never published": sorted({*came} - {*expected}),
         }
         if qos == 2:
+            forgotten = numbers_of(self.wire.watch.forgotten, topic)
+            counts["doubled by the broker"] += len(forgotten & {*again})
+            again = [one for one in again if one not in forgotten]
             excused = {one for one in again if (topic, one) in self.world.excused}
             counts["excused at QoS 2"] += len(excused)
             checks["doubled at QoS 2"] = [one for one in again if one not in excused]
@@ -369,3 +386,8 @@ class Session:
             if shown:
                 found.append(f"{topic}: {len(shown)} {what}: {shown[:MOST_SHOWN]}")
         return found
+
+
+def numbers_of(messages: Iterable[Published], topic: str) -> set[int]:
+    """Return the numbers of the messages that were published to a topic."""
+    return {int.from_bytes(one.payload) for one in messages if one.topic == topic}

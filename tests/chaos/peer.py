@@ -118,8 +118,10 @@ class Peer:
             kind, _, body = await read(reader)
             if kind != CONNACK or body[1]:
                 raise ConnectionError(f"refused: {body!r}")
-            if not body[0] and self.connections:
-                self.lost_sessions += 1
+            if not body[0]:
+                # These identifiers are those of other messages from now on.
+                self._received.clear()
+                self.lost_sessions += self.connections > 0
             self.connections += 1
             self._log.info("connected, session present: %d", body[0])
             self._resume()

@@ -88,6 +88,11 @@ class Mosquitto:
         await self.start()
         return "broker restarted by SIGTERM"
 
+    async def kill(self) -> None:
+        """Let it forget all sessions, and start it again."""
+        await asyncio.to_thread(self._process.kill)
+        await self.start()
+
 
 class Own:
     """The broker of the library."""
