@@ -204,7 +204,10 @@ def main() -> int:
         failed = failed or "" in controls.values()
         took = time.monotonic() - begin
         PAGE.write_text(
-            render(results, damage, controls, seed, took, parts.KILLED_WITHIN)
+            render(
+                *(results, damage, controls, seed, took, parts.KILLED_WITHIN),
+                is_limited=arguments.seconds > 0,
+            )
         )
     said = ", ".join(f"{what}: {count}" for what, count in sorted(total.items()))
     print(f"campaign: {'FAILED' if failed else 'passed'}: seed {seed}; {said}")

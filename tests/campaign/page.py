@@ -47,7 +47,7 @@ TEXT: Final = """\
 
 A client with a [durable session](durable-sessions.md) may be killed at any moment.
 `scripts/campaign` kills it, and counts what was lost. These are the figures of {date},
-seed {seed}, {minutes:.0f} minutes:
+seed {seed}, {minutes:.0f} minutes{limit}:
 
 {table}
 
@@ -142,11 +142,14 @@ scripts/campaign --page          # everything, and write this page
 ```
 """
 
+LIMITED: Final = """;
+this time was limited, so only some of the steps were taken, in a random order"""
+
 POWER: Final = """\
-The store alone has lost the power after each of its writes: {full:,} times with
+The store alone has lost the power after {which} of its writes: {full:,} times with
 `durability="full"`, and nothing was undone that it had told to be stored; {normal:,}
-times with `"normal"`, and after {undone:,} of these the last groups were undone, each as
-a whole. No file was damaged.
+times with `"normal"`, and after {undone:,} of these the last groups were undone, each
+as a whole. No file was damaged.
 
 Programs with `"full"` lose nothing, and nothing comes twice at QoS 2, as if they had
 been killed. With `"normal"`, {forgotten:,} messages or rows were undone that a program
@@ -164,6 +167,7 @@ def render(
     seed: int,
     seconds: float,
     within: float,
+    is_limited: bool = False,
 ) -> str:
     """Return the page.
 
@@ -174,6 +178,7 @@ def render(
         seed: The seed.
         seconds: How long it took.
         within: In how many seconds from its start a process is killed.
+        is_limited: Whether the time was limited.
     """
     problems = [text for result in results for text in result.problems]
     verdict = "Nothing else was wrong: each row of a program has its message, and the"
@@ -187,6 +192,7 @@ def render(
         date=dt.datetime.now(dt.UTC).date(),
         seed=seed,
         minutes=seconds / 60,
+        limit=LIMITED if is_limited else "",
         table="\n".join(make_table(results)),
         verdict=verdict,
         machine=describe_machine(),
@@ -199,9 +205,10 @@ def render(
             f"mosquitto has sent {repeated:,} such packets here, and {excused:,}"
             " messages came twice."
         ),
-        power=describe_power(total + damage),
+        power=describe_power(total + damage, "some" if is_limited else "each"),
         damage=(
-            f"The file of a session and its log were cut at each byte:"
+            "The file of a session and its log were cut at"
+            f" {'some bytes' if is_limited else 'each byte'}:"
             f" {damage['files cut']:,} files; and each page was inverted:"
             f" {damage['files with an inverted page']}. {refused:,} were refused with"
             f" an error that says what to do, and nothing in them changed; {read:,}"
@@ -214,9 +221,15 @@ def render(
     )
 
 
-def describe_power(counts: Counter[str]) -> str:
-    """Return what a loss of power has undone."""
+def describe_power(counts: Counter[str], which: str) -> str:
+    """Return what a loss of power has undone.
+
+    Args:
+        counts: The figures.
+        which: After which of its writes the store alone has lost it.
+    """
     return POWER.format(
+        which=which,
         full=counts["losses of power with full"],
         normal=counts["losses of power with normal"],
         undone=counts["undone with normal"],

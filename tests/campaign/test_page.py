@@ -24,8 +24,12 @@ def test_problems_are_on_the_page():
     page = render([GOOD, BAD], damage, {"is wrong": "2 doubled"}, 7, 120, 0.25)
     assert "seed 7, 2 minutes" in page
     assert "- 2 lost: 7\n" in page
-    assert "at each byte: 1,000 files" in page
     assert "| is wrong | 2 doubled |" in page
+    assert "limited" not in page
+    page = render([GOOD], damage, {}, 7, 120, 0.25, is_limited=True)
+    assert "seed 7, 2 minutes;\nthis time was limited" in page
+    page = render([BAD], damage, {}, 7, 120, 0.25)
+    assert "at each byte: 1,000 files" in page
     assert "Nothing else was wrong" in render([GOOD], damage, {}, 7, 120, 0.25)
 
 

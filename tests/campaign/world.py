@@ -43,6 +43,8 @@ UNFINISHED: Final = {
     "publisher": (frozenset({PUBACK, PUBREC}), frozenset({PUBACK, PUBCOMP})),
     "worker": (frozenset({PUBREL}),),
 }
+# So many are published by a process that ends only by a kill.
+ENDLESS: Final = 1_000_000
 # So many are published by the last process.
 LAST: Final = 4
 # So many are published in a process that is killed at a step.
@@ -150,6 +152,8 @@ class Session:
         # Whether the power is lost, and what the disk had then.
         self.is_recorded = False
         self._files: dict[str, bytes] = {}
+        # Whether the broker forgets its part after each loss of power.
+        self.is_begun_anew = False
         # To the worker.
         self._sent = 0
         self._sending: list[asyncio.Task[None]] = []
@@ -253,9 +257,8 @@ class Session:
         code = 0
         if self.role == "worker" and not self._sent:
             code = await self.run(self.order(MESSAGES))
-        if self.may_undo:
-            # These have to arrive, whatever was undone before.
-            self.send(MESSAGES)
+        if self.may_undo and self.role == "worker":
+            await self._send_last()
         if self._sending:
             await asyncio.wait(self._sending, timeout=PATIENCE)
         last = LAST if self.role == "publisher" else self._sent
@@ -269,11 +272,21 @@ class Session:
         )
         watch = self.wire.watch
         self.world.counts["packet identifiers"] += watch.published
-        if self.may_undo:
+        if self.may_undo and not self.is_begun_anew:
             self.world.counts["reused after undoing"] += len(watch.reused)
             return found
         self.world.counts["identifiers reused"] += len(watch.reused)
         return found + [f"reused: {text}" for text in watch.reused[:MOST_SHOWN]]
+
+    async def _send_last(self) -> None:
+        """Send what has to arrive, whatever was undone before."""
+        # The session may have been undone as a whole: then it begins anew.
+        self.wire.subscribed.clear()
+        process = start(run, self.order(ENDLESS))
+        assert await becomes_so(self.wire.subscribed.is_set, PATIENCE), "no session"
+        process.kill()
+        await self.settle(await ended(process))
+        self.send(MESSAGES)
 
     def _refusal(self) -> str:
         file = self.directory / "refusals"
