@@ -222,7 +222,8 @@ class Session:
         wire = self.wire
         wire.withheld = self.world.random.choice(UNFINISHED[self.role])
         process = start(run, self.order(MESSAGES))
-        assert await becomes_so(wire.has_withheld.is_set, PATIENCE), "nothing waits"
+        has_begun = await becomes_so(wire.has_withheld.is_set, 2 * PATIENCE)
+        assert has_begun, "nothing waits for the broker"
         process.kill()
         await self.settle(await ended(process))
         wire.withheld = frozenset()
