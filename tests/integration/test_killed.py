@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
+from aiomqtt.testing.session_changes import added
 from tests.brokers import Broker
 from tests.chaos.peer import Peer
 from tests.chaos.running import running
@@ -15,12 +17,14 @@ from tests.until import becomes_so
 
 KILLS = 12
 COUNT = 5000
+# How many messages an earlier process has left.
+LEFT = 6_000
 
 
-async def start(*arguments: object) -> asyncio.subprocess.Process:
+async def start(program: str, *arguments: object) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.killed.publisher", *map(str, arguments)),
+        *("-m", f"tests.killed.{program}", *map(str, arguments)),
         stdout=asyncio.subprocess.PIPE,
     )
 
@@ -47,18 +51,44 @@ async def test_need_24_a_publisher_that_is_killed_loses_and_doubles_nothing(
     once, again = came["killed/2"], came["killed/1"]
     async with running(watch.run()):
         await watch.ready.wait()
-        await kill_again_and_again(*arguments)
+        await kill_again_and_again("publisher", *arguments)
         assert await becomes_so(lambda: len(once) + len(set(again)) >= COUNT, 10)
     assert once == list(range(1, COUNT, 2))
     # Without the repetitions, they came in order.
     assert list(dict.fromkeys(again)) == list(range(0, COUNT, 2))
 
 
-async def kill_again_and_again(*arguments: object) -> None:
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("version", [4, 5])
+async def test_a_sender_that_is_killed_reads_on_where_it_was(
+    version: int, quiet_broker: Broker, tmp_path: Path
+):
+    """Most of the messages wait in the file, and are read in portions."""
+    path = tmp_path / "session.db"
+    store = SQLiteSessionStore(str(path))
+    await store.open("killed-sender", 0)
+    await store.commit([added(one, topic="left", qos=2) for one in range(1, LEFT + 1)])
+    await store.close()
+    came: list[int] = []
+    watch = Peer(
+        *(quiet_broker.host, quiet_broker.port, "watch", version),
+        lambda topic, payload: came.append(int(payload)),
+        "left",
+    )
+    async with running(watch.run()):
+        await watch.ready.wait()
+        await kill_again_and_again(
+            "sender", quiet_broker.host, quiet_broker.port, path, version
+        )
+        assert await becomes_so(lambda: len(came) >= LEFT, 20)
+    assert came == list(range(1, LEFT + 1))
+
+
+async def kill_again_and_again(program: str, *arguments: object) -> None:
     """Start the program and kill it; the last time, let it finish."""
     chosen = random.Random(24)
     for _ in range(KILLS):
-        process = await start(*arguments)
+        process = await start(program, *arguments)
         assert process.stdout is not None
         # It may be done already, on a fast machine.
         if await process.stdout.readline() == b"entered\n":
@@ -66,6 +96,6 @@ async def kill_again_and_again(*arguments: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.communicate()
-    process = await start(*arguments)
+    process = await start(program, *arguments)
     said, _ = await process.communicate()
     assert said.split() == [b"entered", b"done"]

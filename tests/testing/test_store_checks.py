@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aiomqtt.protocol.changes import Change, ChangeKind, StoredDelivery
-from aiomqtt.stores.base import OpenedSession, StoredReceipt
+from aiomqtt.stores.base import FIRST_PLACE, OpenedSession, StoredReceipt
 from aiomqtt.stores.memory import MemoryStore
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from aiomqtt.testing import check_store
@@ -102,14 +102,16 @@ class HasNoWindow(MemoryStore):
         return await super().open(client_id, 1 << 40)
 
 
-class LoadsBehind(MemoryStore):
-    """It returns what is behind a delivery in its order, whatever the sequences."""
+class LoadsBySequence(MemoryStore):
+    """Its places are the sequences, also of deliveries that were put before others."""
 
-    async def load_queued(self, after: int, count: int) -> list[StoredDelivery]:
-        loaded = await super().load_queued(0, 1 << 40)
-        sequences = [one.sequence for one in loaded]
-        start = sequences.index(after) + 1 if after in sequences else 0
-        return [one for one in loaded[start:] if one.sequence > after][:count]
+    async def load_queued(
+        self, after: int, count: int
+    ) -> list[tuple[int, StoredDelivery]]:
+        loaded = await super().load_queued(FIRST_PLACE, 1 << 40)
+        return [(one.sequence, one) for _, one in loaded if one.sequence > after][
+            :count
+        ]
 
 
 class CountsNothing(MemoryStore):
@@ -166,7 +168,7 @@ async def test_a_client_does_not_go_on_from_less_than_there_was(kind):
         (Shares, "values are not shared with the caller"),
         (StoresHalf, "a commit that is cancelled is stored as a whole or not at all"),
         (HasNoWindow, "no more deliveries that wait are read than the window allows"),
-        (LoadsBehind, "deliveries put before others are loaded first"),
+        (LoadsBySequence, "deliveries put before others are loaded first"),
         (CountsNothing, "each opening is a generation"),
         (TakesAnybody, "a session of another client identifier is refused"),
         (IsNeverLocked, "a session is open once at a time"),

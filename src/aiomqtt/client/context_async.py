@@ -100,11 +100,15 @@ class ClientContext(ClientFields):
         """Open the store of the session, if there is one."""
         try:
             was_read = await keeper.open()
+            loaded = await keeper.load()
         except BaseException:
             self._is_entered = False
             raise
-        if was_read and self._queued_messages is not None:
-            self._queued_messages.resume(asyncio.get_running_loop().time())
+        if self._queued_messages is not None:
+            if was_read:
+                self._queued_messages.resume(asyncio.get_running_loop().time())
+            else:
+                self._queued_messages.take_over(loaded)
 
     async def _close_session(self, calls: Calls) -> None:
         """Close the store of the session when everything is in it."""

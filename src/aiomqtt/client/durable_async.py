@@ -5,23 +5,22 @@ Like all coroutines that wait, these are not compiled.
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
-from aiomqtt.protocol.changes import Change, SessionState, StoredDelivery
+from aiomqtt.protocol.changes import Change, StoredDelivery
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.stores.base import SessionStore, SessionStoreError, StoredReceipt
 
+from .pages_async import FIRST_PAGE, Pages
 from .waiters import UNWATCHED
 
 if TYPE_CHECKING:
     from .calls import Calls
-
-# How many of the messages that wait are read when a session is opened.
-WINDOW: Final = 1 << 62
 
 
 class DurableSession:
@@ -108,6 +107,7 @@ class SessionKeeper:
         self.engine: Engine = engine
         # The number of times that the session was opened, when we were the last.
         self._generation = -1
+        self._pages = Pages(session.store, engine.session.outbound)
         # Valid from entering to leaving.
         self._turn = asyncio.Lock()
         self._is_open = False
@@ -136,7 +136,7 @@ class SessionKeeper:
             if self._is_abandoned:
                 await session.store.close()
                 self._is_abandoned = False
-            opened = await session.store.open(engine.settings.client_id, WINDOW)
+            opened = await session.store.open(engine.settings.client_id, FIRST_PAGE)
         except BaseException:
             await self._close()
             raise
@@ -145,10 +145,41 @@ class SessionKeeper:
         # still have receipts.
         is_known = opened.generation == self._generation + 1
         if not is_known:
-            _to_loop_time(opened.state, asyncio.get_running_loop().time())
-            engine.restore(opened.state)
+            _to_loop_time(opened.state.deliveries.values())
+            engine.restore(
+                opened.state,
+                opened.remaining,
+                opened.remaining_size,
+                opened.remaining_qos0,
+            )
+            self._pages.restart(opened)
         self._generation = opened.generation
         return not is_known
+
+    async def load(self) -> list[Delivery]:
+        """Read more of the messages that wait, if few of those that were read are left.
+
+        Returns:
+            Them.
+
+        Raises:
+            SessionStoreError: They can't be read. The session is closed.
+        """
+        try:
+            async with self._turn:
+                page = await self._pages.read()
+        except BaseException:
+            self._generation = -1
+            await self.close()
+            raise
+        return self._take_over(page)
+
+    def _take_over(self, page: list[StoredDelivery]) -> list[Delivery]:
+        # The session may have ended meanwhile.
+        if not page or not self.engine.session.outbound.behind:
+            return []
+        _to_loop_time(page)
+        return self.engine.load_behind(page, asyncio.get_running_loop().time())
 
     def follow(self, calls: "Calls") -> None:
         """Let the session wait for the commits of these calls before it is read."""
@@ -166,10 +197,20 @@ class SessionKeeper:
             async with self._turn:
                 if changes:
                     await self._session.store.commit(changes)
+                page = await self._pages.read()
         except BaseException:
             # What the engine knows is not what is stored.
             self._generation = -1
             raise
+        if page:
+            self._go_on(page)
+
+    def _go_on(self, page: list[StoredDelivery]) -> None:
+        """Send the messages that were read."""
+        loaded, offline = self._take_over(page), self._entered_calls().offline
+        if offline is not None:
+            offline.take_over(loaded)
+        self.push()
 
     async def close(self) -> None:
         """Close the session; harmless if it is not open."""
@@ -275,14 +316,14 @@ def _to_epoch(changes: list[Change], now: float) -> None:
             value.expires += time.time() - now
 
 
-def _to_loop_time(state: SessionState, now: float) -> None:
-    """Convert the times of a stored state to those of the event loop.
+def _to_loop_time(deliveries: Iterable[StoredDelivery]) -> None:
+    """Convert the times of stored deliveries to those of the event loop.
 
     The clock may have been set meanwhile: nothing expires later than it would have when
     it was published.
     """
-    wall = time.time()
-    for delivery in state.deliveries.values():
+    wall, now = time.time(), asyncio.get_running_loop().time()
+    for delivery in deliveries:
         properties = delivery.properties
         if delivery.expires is None or properties is None:
             continue

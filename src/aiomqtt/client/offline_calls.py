@@ -100,6 +100,11 @@ class OfflineCalls:
             " dropped.",
         )
 
+    def take_over(self, deliveries: list[Delivery]) -> None:
+        """Keep the limits for messages that were read from the store meanwhile."""
+        self._messages.take_over(deliveries)
+        self._arm()
+
     def refuse(self) -> MqttCodeError:
         """Return the error of a call that fails without a connection."""
         error = not_connected(

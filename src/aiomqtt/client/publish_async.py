@@ -417,7 +417,8 @@ class Publisher(ClientFields):
 
         This also works between leaving and entering again: the messages are sent again
         if the session lasts. First come those that the broker has received, then those
-        that were sent, then the others, each group in order.
+        that were sent, then the others, each group in order. Of many messages that wait
+        in a stored session, these are the next ones: `statistics` counts all of them.
         """
         from .pending import to_pending
 
@@ -444,23 +445,30 @@ class Publisher(ClientFields):
         """
         from .pending import to_delivery
 
-        return self._drop([to_delivery(message)]) > 0
+        is_dropped = self._engine.drop(to_delivery(message))
+        self._settle_dropped()
+        return is_dropped
 
     def drop_pending(self) -> int:
-        """Drop all `pending_messages`, see `drop`; return their number."""
-        return self._drop(self._engine.session.outbound.unfinished())
+        """Drop all unfinished messages, see `drop`; return their number.
 
-    def _drop(self, deliveries: list[Delivery]) -> int:
-        count = sum(map(self._engine.drop, deliveries))
+        These are all `pending_messages`, and with a stored session those that only the
+        store has: they are dropped as soon as they have been read.
+        """
+        count = self._engine.drop_all()
+        self._settle_dropped()
+        return count
+
+    def _settle_dropped(self) -> None:
         calls = self._calls
         if calls is None or calls.has_ended:
-            # Nobody waits any more: the end of the connection resolved all calls.
-            self._engine.take()
+            # Nobody waits any more: the end of the connection resolved all calls. What
+            # has changed is stored when the client is entered again.
+            self._engine.take_happenings()
         elif calls.is_connected:
             calls.driver.flush()
         else:
             calls.settle()
-        return count
 
     def _entered_calls(self) -> Calls:
         """Return the calls of the client.

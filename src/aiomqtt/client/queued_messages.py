@@ -43,6 +43,8 @@ class QueuedMessages:
         # The times of the messages that are not kept for ever, as a heap. A message may
         # have been sent meanwhile.
         self._due: list[Due] = []
+        # When the session was read from a store.
+        self._resumed_at = 0.0
 
     def accept(self, delivery: Delivery, now: float) -> bool:
         """Accept a message; False: it is dropped at once, since it has QoS 0.
@@ -72,12 +74,12 @@ class QueuedMessages:
     def _check_room(self, size: int) -> None:
         """Raise MqttCodeError unless there can be room for a message of this size."""
         limits, outbound = self._limits, self._engine.session.outbound
-        kept, kept_bytes = len(outbound), outbound.size
+        kept, kept_bytes = self._kept()
         if limits.overflow == "drop_oldest":
             # All that was never sent may be dropped.
             kept -= outbound.queued
-            kept_bytes -= outbound.queued_size
-        kept_bytes += DELIVERY_SIZE * kept
+            kept_bytes -= outbound.queued_size + outbound.behind_size
+            kept_bytes -= DELIVERY_SIZE * outbound.queued
         if limits.max_messages is not None and kept >= limits.max_messages:
             raise _full(f"{kept} messages wait, as many as max_messages allows")
         if limits.max_bytes is not None and kept_bytes + size > limits.max_bytes:
@@ -87,27 +89,42 @@ class QueuedMessages:
             )
 
     def _make_room(self) -> None:
-        """Drop the messages that have waited longest, until the limits are kept."""
+        """Drop the messages that have waited longest, until the limits are kept.
+
+        Those that only the store has are dropped when they have been read.
+        """
         limits, outbound = self._limits, self._engine.session.outbound
         most = inf if limits.max_messages is None else limits.max_messages
         most_bytes = inf if limits.max_bytes is None else limits.max_bytes
-        while (
-            len(outbound) > most
-            or outbound.size + DELIVERY_SIZE * len(outbound) > most_bytes
-        ):
-            oldest = outbound.oldest_queued
-            assert oldest is not None
+        while (oldest := outbound.oldest_queued) is not None:
+            kept, kept_bytes = self._kept()
+            if kept <= most and kept_bytes <= most_bytes:
+                break
             self._engine.withdraw(oldest, DISPLACED)
+
+    def _kept(self) -> tuple[int, int]:
+        """Return how many messages are not acknowledged, and the bytes that they take.
+
+        Those that only the store has count as well.
+        """
+        outbound = self._engine.session.outbound
+        count = len(outbound) + outbound.behind
+        return count, outbound.size + outbound.behind_size + DELIVERY_SIZE * count
 
     def resume(self, now: float) -> None:
         """Take over the messages that wait in a session which was read from a store.
 
         Their age counts from now.
         """
+        self._resumed_at = now
         self._due.clear()
-        for delivery in self._engine.session.outbound.unreceived():
+        self.take_over(self._engine.session.outbound.unreceived())
+
+    def take_over(self, deliveries: list[Delivery]) -> None:
+        """Take over messages of that session; `resume` has been called."""
+        for delivery in deliveries:
             if delivery.state == QUEUED:
-                self._remember(delivery, now)
+                self._remember(delivery, self._resumed_at)
         self._make_room()
 
     # --- time -----------------------------------------------------------------------
@@ -120,7 +137,8 @@ class QueuedMessages:
             due, state = now + max_age, OUTDATED
         if due is None:
             return
-        if len(self._due) > 2 * self._engine.session.outbound.queued + SPARE:
+        outbound = self._engine.session.outbound
+        if len(self._due) > 2 * (outbound.queued - outbound.behind) + SPARE:
             self._due = [entry for entry in self._due if entry[2].state == QUEUED]
             heapify(self._due)
         heappush(self._due, (due, delivery.sequence, delivery, state))

@@ -2,7 +2,14 @@
 
 from collections import OrderedDict
 
-from .changes import Change, ChangeKind, SessionState, restore, store
+from .changes import (
+    Change,
+    ChangeKind,
+    SessionState,
+    StoredDelivery,
+    restore,
+    store,
+)
 from .delivery import (
     EXPIRED,
     LOST,
@@ -27,6 +34,10 @@ class Deliveries:
         size: The total size of the kept PUBLISH packets, in bytes.
         queued_size: The size of those of them that have not been written yet.
         queued_qos0: The number of deliveries with QoS 0, all of which wait.
+        behind: The number of deliveries that wait, and that only the store has. They
+            come before all that were published since.
+        behind_size: About the size of their packets.
+        drops_behind: Whether they are dropped, each when it has been read.
         dropped: The number of deliveries that the program or its queue has dropped.
         expired: The number of deliveries that have expired.
         lost: The number of deliveries that ended with a session.
@@ -47,6 +58,13 @@ class Deliveries:
         self._sent: dict[int, Delivery] = {}
         self._released: dict[int, Delivery] = {}
         self._queued: OrderedDict[Delivery, None] = OrderedDict()
+        # Those that come after the ones that only the store has.
+        self._rear: OrderedDict[Delivery, None] = OrderedDict()
+        self.behind: int = 0
+        self.behind_size: int = 0
+        self.drops_behind: bool = False
+        # How many of them may have QoS 0; these are part of `queued_qos0`.
+        self._behind_qos0 = 0
         self._last_id: int = 0
         self._last_sequence: int = 0
         self.size: int = 0
@@ -58,41 +76,64 @@ class Deliveries:
         self.ended: list[Delivery] = []
 
     def __len__(self) -> int:
-        """Return the number of deliveries that are not done."""
-        return len(self._sent) + len(self._released) + len(self._queued)
+        """Return the number of deliveries that are not done, without those behind."""
+        waiting = len(self._queued) + len(self._rear)
+        return len(self._sent) + len(self._released) + waiting
 
     @property
     def queued(self) -> int:
-        """The number of deliveries that have not been written yet."""
+        """The number of deliveries that were never written, also of those behind."""
+        return len(self._queued) + self.behind + len(self._rear)
+
+    @property
+    def next_queued(self) -> int:
+        """The number of those of them that come before the ones that are behind."""
         return len(self._queued)
 
     @property
     def oldest_queued(self) -> Delivery | None:
-        """The delivery that will be written next of those that have never been."""
+        """The delivery that will be written next of those that have never been.
+
+        None: there is none, or only the store has it.
+        """
         return next(iter(self._queued)) if self._queued else None
 
     def unfinished(self) -> list[Delivery]:
-        """Return all unfinished deliveries, the most advanced first."""
-        return [*self._released.values(), *self._sent.values(), *self._queued]
+        """Return all unfinished deliveries but those behind, most advanced first."""
+        return [*self._released.values(), *self.unreceived()]
 
     def unreceived(self) -> list[Delivery]:
-        """Return the deliveries that the peer has not acknowledged at all, in order."""
-        return [*self._sent.values(), *self._queued]
+        """Return those of them that the peer has not acknowledged at all, in order."""
+        return [*self._sent.values(), *self._queued, *self._rear]
 
     def _queue(self, delivery: Delivery) -> None:
+        if self.behind:
+            self._rear[delivery] = None
+        else:
+            self._queued[delivery] = None
+        self._count_queued(delivery)
+
+    def _queue_first(self, delivery: Delivery) -> None:
         self._queued[delivery] = None
+        self._queued.move_to_end(delivery, last=False)
+        self._count_queued(delivery)
+
+    def _count_queued(self, delivery: Delivery) -> None:
         self.queued_size += delivery.size
         if not delivery.qos:
             self.queued_qos0 += 1
 
     def clear(self) -> list[Delivery]:
         """Forget all state of the session; return the unfinished deliveries."""
-        lost = [*self._released.values(), *self._sent.values(), *self._queued]
+        lost = self.unfinished()
         for delivery in lost:
             delivery.state = LOST
             forget_packet(delivery)
-        self.lost += len(lost)
+        self.lost += len(lost) + self.behind
         self.size = self.queued_size = self.queued_qos0 = 0
+        self.behind = self.behind_size = self._behind_qos0 = 0
+        self.drops_behind = False
+        self._rear.clear()
         self._sent.clear()
         self._released.clear()
         self._queued.clear()
@@ -117,7 +158,10 @@ class Deliveries:
             self.dropped += 1
 
     def _leave_queue(self, delivery: Delivery) -> None:
-        del self._queued[delivery]
+        if self._rear and delivery in self._rear:
+            del self._rear[delivery]
+        else:
+            del self._queued[delivery]
         self.queued_size -= delivery.size
         if not delivery.qos:
             self.queued_qos0 -= 1
@@ -162,10 +206,46 @@ class Deliveries:
         self._last_sequence = state.last_sequence
         return self.unfinished()
 
-    def measure(self, encode: Encode) -> None:
+    def leave_behind(self, count: int, size: int, qos0: int) -> None:
+        """Note that only the store has further deliveries, which wait.
+
+        Args:
+            count: How many.
+            size: The sizes of their topics and payloads, in bytes.
+            qos0: How many of them have QoS 0, at most.
+        """
+        self.behind = count
+        self.behind_size = size
+        self._behind_qos0 = qos0
+        self.queued_qos0 += qos0
+
+    def load_behind(self, page: list[StoredDelivery]) -> list[Delivery]:
+        """Take over the next deliveries of those that only the store had.
+
+        Call `measure` next.
+        """
+        loaded = [restore(stored) for stored in page]
+        for delivery in loaded:
+            if delivery.origin is not None:
+                self.receipt_ids.add(delivery.origin.receipt_id)
+            self._queued[delivery] = None
+            self._count_queued(delivery)
+            if not delivery.qos:
+                self._behind_qos0 -= 1
+                self.queued_qos0 -= 1
+            self.behind_size -= len(delivery.topic.encode()) + len(delivery.payload)
+        self.behind -= len(loaded)
+        if not self.behind:
+            self.queued_qos0 -= self._behind_qos0
+            self.behind_size = self._behind_qos0 = 0
+            self._queued.update(self._rear)
+            self._rear.clear()
+        return loaded
+
+    def measure(self, encode: Encode, loaded: list[Delivery]) -> None:
         """Set the sizes of the loaded packets, which depend on the encoding."""
-        for delivery in self.unreceived():
-            if not delivery.size:
+        for delivery in loaded:
+            if not delivery.size and delivery.state != RELEASED:
                 head, tail = encode(delivery, 0.0)
                 delivery.size = packet_size(delivery.qos, head, tail)
                 self.size += delivery.size

@@ -20,11 +20,11 @@ from aiomqtt.standard.names import (
 )
 from aiomqtt.standard.tables import REASON_NAMES, PacketType, ProtocolVersion, Role
 
-from .changes import SessionState
+from .changes import SessionState, StoredDelivery
 from .codec.encode import encode
 from .codec.framing import Decoder
 from .counts import Counts
-from .delivery import Delivery
+from .delivery import DONE, Delivery
 from .dispatch import State, by_packet_type, find_handler
 from .engine_calls import EngineCalls
 from .keepalive import KeepAlive
@@ -91,7 +91,8 @@ class Engine(EngineCalls):
         # Valid for the connection.
         self._enter(CLOSED)
         self._negotiated = Negotiated(Connect(settings.version))
-        self.session.outbound.measure(self._negotiated.encode)
+        outbound = self.session.outbound
+        outbound.measure(self._negotiated.encode, outbound.unreceived())
         self._decoder = Decoder(settings.version, SERVER)
         self._requests = Requests()
         # None: the CONNECT had no Authentication Method, or there is no connection.
@@ -106,10 +107,43 @@ class Engine(EngineCalls):
         self._pending = PendingOutput()
         encode(settings.to_connect(settings.client_id, False), self.version, CLIENT)
 
-    def restore(self, state: SessionState) -> None:
-        """Continue from a stored state of the session; there is no connection."""
+    def restore(
+        self, state: SessionState, behind: int = 0, size: int = 0, qos0: int = 0
+    ) -> None:
+        """Continue from a stored state of the session; there is no connection.
+
+        Args:
+            state: The state.
+            behind: How many further deliveries wait in the store: see `load_behind`.
+            size: The sizes of their topics and payloads, in bytes.
+            qos0: How many of them have QoS 0, at most.
+        """
+        outbound = self.session.outbound
         self.session.load(state)
-        self.session.outbound.measure(self._negotiated.encode)
+        outbound.measure(self._negotiated.encode, outbound.unreceived())
+        outbound.leave_behind(behind, size, qos0)
+
+    def load_behind(self, page: list[StoredDelivery], now: float) -> list[Delivery]:
+        """Go on with the next deliveries of those that only the store had.
+
+        Args:
+            page: The deliveries, in order.
+            now: The time.
+
+        Returns:
+            Them, as far as they have not ended.
+        """
+        outbound = self.session.outbound
+        loaded = outbound.load_behind(page)
+        outbound.measure(self._negotiated.encode, loaded)
+        if outbound.drops_behind:
+            outbound.drops_behind = outbound.behind > 0
+            self._pending.add_all([one for one in loaded if outbound.drop(one)])
+        elif self._is_connected:
+            refused = outbound.check(loaded, self._negotiated.refusal, now)
+            self._pending.add_all(refused)
+        self._pump(now)
+        return [delivery for delivery in loaded if delivery.state < DONE]
 
     # --- the life of a connection -------------------------------------------------
 

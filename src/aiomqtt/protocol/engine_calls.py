@@ -198,7 +198,8 @@ class EngineCalls:
         if not qos or maximum is None:
             return
         outbound = self.session.outbound
-        if len(outbound) - outbound.queued_qos0 >= maximum:
+        unfinished = len(outbound) + outbound.behind - outbound.queued_qos0
+        if unfinished >= maximum:
             msg = f"Could not publish message: {maximum} are unfinished already"
             raise MqttCodeError(QUEUE_FULL, msg)
 
@@ -224,6 +225,15 @@ class EngineCalls:
         # A packet identifier may be free again.
         self._pump(self._received_at)
         return True
+
+    def drop_all(self) -> int:
+        """Forget all unfinished publishes, see `drop`; return their number.
+
+        Those that only the store has end when they have been read.
+        """
+        outbound = self.session.outbound
+        outbound.drops_behind = outbound.behind > 0
+        return outbound.behind + sum(map(self.drop, outbound.unfinished()))
 
     def _pump(self, now: float) -> None:
         """Write what waits, as far as it may leave; report what has ended with that."""

@@ -166,6 +166,7 @@ class Outbound(Deliveries):
         if (
             delivery.qos
             and not self._queued
+            and not self.behind
             and not self._resend
             and self.in_flight < self._limit
         ):
@@ -194,8 +195,7 @@ class Outbound(Deliveries):
     def put_first(self, delivery: Delivery) -> None:
         """Accept a delivery that goes before all that wait; call `resume` next."""
         self._add(delivery)
-        self._queue(delivery)
-        self._queued.move_to_end(delivery, last=False)
+        self._queue_first(delivery)
         if self._changes is not None:
             sequence = delivery.sequence
             self._changes.append(
@@ -227,7 +227,7 @@ class Outbound(Deliveries):
         """
         packet_id = delivery.packet_id
         if delivery.state == QUEUED:
-            is_ours = delivery in self._queued
+            is_ours = delivery in self._queued or delivery in self._rear
         elif delivery.state == SENT:
             is_ours = self._sent.get(packet_id) is delivery
         else:
@@ -331,17 +331,23 @@ class Outbound(Deliveries):
         Returns:
             The deliveries that ended because the peer no longer accepts them.
         """
-        refused = [
-            self._finish(delivery, ReasonCode(code))
-            for delivery in self.unreceived()
-            if (code := refusal(delivery, now))
-        ]
+        refused = self.check(self.unreceived(), refusal, now)
         out.extend(
             encode_ack(PUBREL_FIRST_BYTE, packet_id) for packet_id in self._released
         )
         self._resend.update(dict.fromkeys(self._sent.values()))
         self.pump(out, now)
         return refused
+
+    def check(
+        self, deliveries: list[Delivery], refusal: Refusal, now: float
+    ) -> list[Delivery]:
+        """End those deliveries that the peer does not accept, and return them."""
+        return [
+            self._finish(delivery, ReasonCode(code))
+            for delivery in deliveries
+            if (code := refusal(delivery, now))
+        ]
 
     def requeue(self) -> list[Delivery]:
         """Prepare to start again: the peer has lost the session (§3.2.2.1.1).
@@ -360,8 +366,7 @@ class Outbound(Deliveries):
         for delivery in reversed(self._sent.values()):
             delivery.state = QUEUED
             delivery.packet_id = 0
-            self._queue(delivery)
-            self._queued.move_to_end(delivery, last=False)
+            self._queue_first(delivery)
         self._sent.clear()
         self._dropped.clear()
         self._last_id = 0

@@ -6,7 +6,7 @@ has the rules as tests.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.protocol.changes import Change, SessionState, StoredDelivery
@@ -54,20 +54,30 @@ class StoredReceipt(NamedTuple):
     changed_at: float
 
 
+# A place before all others.
+FIRST_PLACE: Final = -(1 << 53)
+
+
 class OpenedSession(NamedTuple):
     """A session as it was stored.
 
     Attributes:
         state: Its state, but of the deliveries that wait only the first ones.
+        place: The place of the last of these among all that wait; if there is none, one
+            before all others.
         remaining: How many further deliveries wait in the store.
         remaining_size: The sum of the sizes of their topics and payloads, in bytes.
+        remaining_qos0: How many of them have QoS 0, or more: later messages with QoS 0
+            wait for so many.
         generation: The number of times that the session was opened, with this one. If
             it is one more than last time, nobody else has had it in between.
     """
 
     state: SessionState
+    place: int
     remaining: int
     remaining_size: int
+    remaining_qos0: int
     generation: int
 
 
@@ -104,13 +114,17 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def load_queued(self, after: int, count: int) -> list[StoredDelivery]:
-        """Return deliveries that wait, in the order in which they are sent.
+    async def load_queued(
+        self, after: int, count: int
+    ) -> list[tuple[int, StoredDelivery]]:
+        """Return deliveries that wait, with their places, in the order of sending.
+
+        Places are numbers which the store gives, in that order. A delivery keeps its
+        place as long as it waits.
 
         Args:
-            after: A sequence; the deliveries with a higher one are returned, also those
-                that were put before others, which the client may know.
-            count: How many at most.
+            after: A place; only deliveries behind it are returned.
+            count: How many to return at most.
         """
         ...
 

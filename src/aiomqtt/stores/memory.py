@@ -13,7 +13,7 @@ from aiomqtt.protocol.changes import (
 )
 from aiomqtt.protocol.delivery import LOST, QUEUED, SENT
 
-from .base import OpenedSession, SessionStoreError, StoredReceipt
+from .base import FIRST_PLACE, OpenedSession, SessionStoreError, StoredReceipt
 from .receipts import ended, unfinished
 
 DAY: Final = 86_400.0  # seconds
@@ -41,6 +41,9 @@ class MemoryStore:
         # The receipts of finished messages, and when the others have last changed.
         self._receipts: dict[str, StoredReceipt] = {}
         self._changed_at: dict[int, float] = {}
+        # The places of the deliveries for which they are not the sequences.
+        self._moved: dict[int, int] = {}
+        self._last_place = 0
         # Valid from `open` to `close`.
         self._is_open = False
 
@@ -69,15 +72,41 @@ class MemoryStore:
         read.received.update(state.received)
         read.flows.update(state.flows)
         read.subscriptions.update(state.subscriptions)
-        left: list[StoredDelivery] = []
+        waiting = [one for one in state.deliveries.values() if one.state == QUEUED]
+        left = {one.sequence for one in waiting[window:]}
         for sequence, delivery in state.deliveries.items():
-            if delivery.state == QUEUED and not window:
-                left.append(delivery)
-                continue
-            window -= delivery.state == QUEUED
-            read.deliveries[sequence] = changed(delivery)
-        size = sum(len(one.topic.encode()) + len(one.payload) for one in left)
-        return OpenedSession(read, len(left), size, self._generation)
+            if sequence not in left:
+                read.deliveries[sequence] = changed(delivery)
+        size = sum(
+            len(one.topic.encode()) + len(one.payload) for one in waiting[window:]
+        )
+        first = waiting[:window]
+        place = self._place(first[-1].sequence) if first else FIRST_PLACE
+        qos0 = sum(not one.qos for one in waiting[window:])
+        return OpenedSession(read, place, len(left), size, qos0, self._generation)
+
+    def _place(self, sequence: int) -> int:
+        return self._moved.get(sequence, sequence)
+
+    def _move(self, state: SessionState, change: Change) -> None:
+        """Note the places that are not the sequences of their deliveries."""
+        key = change.key
+        if change.kind == ChangeKind.ADDED_FIRST:
+            self._move_first(state)
+        elif change.kind == ChangeKind.ADDED and isinstance(key, int):
+            if key <= self._last_place:
+                self._moved[key] = self._last_place + 1
+            self._last_place = self._place(key)
+        elif change.kind == ChangeKind.ENDED and isinstance(key, int):
+            self._moved.pop(key, None)
+
+    def _move_first(self, state: SessionState) -> None:
+        """Give a place to a delivery that was put before others, behind those sent."""
+        sequences = [*state.deliveries]
+        before = sequences[: sequences.index(state.last_sequence) + 1]
+        first = min([1, *self._moved.values()]) - len(before)
+        for place, sequence in enumerate(before, first):
+            self._moved[sequence] = place
 
     async def commit(self, changes: Sequence[Change]) -> None:
         """See `SessionStore.commit`."""
@@ -86,6 +115,7 @@ class MemoryStore:
         for change in changes:
             self._note(state, change, now)
             state.apply(change)
+            self._move(state, change)
         self._forget_old(now)
 
     def _note(self, state: SessionState, change: Change, now: float) -> None:
@@ -122,12 +152,14 @@ class MemoryStore:
                 break
             del self._receipts[receipt_id]
 
-    async def load_queued(self, after: int, count: int) -> list[StoredDelivery]:
+    async def load_queued(
+        self, after: int, count: int
+    ) -> list[tuple[int, StoredDelivery]]:
         """See `SessionStore.load_queued`."""
         waiting = [
-            changed(delivery)
+            (place, changed(delivery))
             for sequence, delivery in self._opened().deliveries.items()
-            if delivery.state == QUEUED and sequence > after
+            if delivery.state == QUEUED and (place := self._place(sequence)) > after
         ]
         return waiting[:count]
 

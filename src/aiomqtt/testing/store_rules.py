@@ -7,7 +7,12 @@ from typing import Final, TypeAlias
 
 from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
 from aiomqtt.protocol.delivery import DONE, EXPIRED
-from aiomqtt.stores.base import OpenedSession, SessionStore, SessionStoreError
+from aiomqtt.stores.base import (
+    FIRST_PLACE,
+    OpenedSession,
+    SessionStore,
+    SessionStoreError,
+)
 
 from .engine_conversation import EngineConversation
 from .recorder import require
@@ -63,7 +68,7 @@ async def _refuses(call: Awaitable[object], why: str) -> None:
 
 async def _check_empty(make: Make) -> None:
     async with _opened(make) as (_, opened):
-        expected = OpenedSession(SessionState("me"), 0, 0, 1)
+        expected = OpenedSession(SessionState("me"), opened.place, 0, 0, 0, 1)
         require(opened == expected, f"a new session is {opened}, not {expected}")
     require(await _read(make) == SessionState("me"), "it has to stay empty")
 
@@ -161,7 +166,7 @@ async def _check_copies(make: Make) -> None:
     async with _opened(make) as (store, _):
         await store.commit([kept, Change(ChangeKind.RECEIVED, 5)])
         kept.value.payload = b"other"  # type: ignore[attr-defined]
-        [found] = await store.load_queued(0, 10)
+        [(_, found)] = await store.load_queued(FIRST_PLACE, 10)
         found.payload = b"other"
     async with _opened(make) as (_, opened):
         opened.state.received.clear()
@@ -197,7 +202,7 @@ async def _check_window(make: Make) -> None:
     await _store(
         make,
         *(added(number, number) for number in (1, 2)),
-        *(added(number) for number in range(3, 13)),
+        *(added(number, qos=int(number != 9)) for number in range(3, 13)),
     )
     async with _opened(make, 4) as (store, opened):
         found = [*opened.state.deliveries]
@@ -206,38 +211,46 @@ async def _check_window(make: Make) -> None:
         # Topics of one byte, and payloads of one or two digits.
         size = opened.remaining_size
         require(size == 15, f"they have {size} bytes, not 15")
+        most = opened.remaining_qos0
+        require(1 <= most <= 6, f"1 of them has QoS 0, of 6, and not {most}")
+        places: dict[int, int] = {}
         for after, count, expected in (
-            (6, 3, [7, 8, 9]),
-            (9, 10, [10, 11, 12]),
-            (12, 10, []),
+            (opened.place, 3, [7, 8, 9]),
+            (None, 10, [10, 11, 12]),
+            (None, 10, []),
         ):
-            loaded = await store.load_queued(after, count)
-            sequences = [one.sequence for one in loaded]
-            require(sequences == expected, f"after {after} come {sequences}")
+            last = max(places) if after is None else after
+            loaded = await store.load_queued(last, count)
+            places.update({place: one.sequence for place, one in loaded})
+            sequences = [one.sequence for _, one in loaded]
+            require(sequences == expected, f"after place {last} come {sequences}")
         await store.commit([Change(ChangeKind.SENT, 7, 3), Change(ChangeKind.ENDED, 8)])
-        loaded = await store.load_queued(6, 10)
-        sequences = [one.sequence for one in loaded]
-        require(sequences == [9, 10, 11, 12], f"now, {sequences} wait after 6")
+        loaded = await store.load_queued(opened.place, 10)
+        waiting = {place: one.sequence for place, one in loaded}
+        kept = {place: number for place, number in places.items() if number > 8}
+        require(waiting == kept, f"then, {waiting} wait, and not {kept}")
 
 
 async def _check_loading_first(make: Make) -> None:
     async with _opened(make) as (store, _):
         await store.commit([added(number) for number in range(1, 5)])
+        await store.commit([Change(ChangeKind.SENT, 1, 1)])
         for number in (5, 6):
             first = Change(ChangeKind.ADDED_FIRST, number, delivery(number))
             await store.commit([first])
-        for after, count, expected in (
-            (0, 10, [6, 5, 1, 2, 3, 4]),
-            (3, 10, [6, 5, 4]),
-            (3, 2, [6, 5]),
-            (5, 10, [6]),
-        ):
-            loaded = await store.load_queued(after, count)
-            sequences = [one.sequence for one in loaded]
+        await store.commit([Change(ChangeKind.REQUEUED), added(7)])
+    async with _opened(make, 0) as (store, opened):
+        place = opened.place
+        require(opened.remaining == 7, f"{opened.remaining} remain, not 7")
+        for expected in ([1, 6], [5, 2], [3, 4], [7], []):
+            loaded = await store.load_queued(place, 2)
+            sequences = [one.sequence for _, one in loaded]
             require(
                 sequences == expected,
-                f"those after {after} are {expected} in their order, not {sequences}",
+                f"after place {place} come {sequences}, not {expected}",
             )
+            if loaded:
+                place = loaded[-1][0]
 
 
 # --- who may open it --------------------------------------------------------------

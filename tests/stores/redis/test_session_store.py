@@ -13,7 +13,7 @@ import pytest
 
 from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
 from aiomqtt.protocol.delivery import DONE
-from aiomqtt.stores.base import SessionStore, SessionStoreError
+from aiomqtt.stores.base import FIRST_PLACE, SessionStore, SessionStoreError
 from aiomqtt.stores.redis.session_store import RedisSessionStore
 from aiomqtt.testing import check_store
 from aiomqtt.testing.session_changes import Conversation, added
@@ -116,8 +116,8 @@ async def test_a_group_may_be_large(server, open_store):
     opened = await store.open("me", 2500)
     assert [*opened.state.deliveries] == [*range(1, 2501)]
     assert opened.remaining == 97_500
-    loaded = await store.load_queued(99_990, 100)
-    assert [one.sequence for one in loaded] == [*range(99_991, 100_001)]
+    loaded = await store.load_queued(opened.place, 1500)
+    assert [one.sequence for _, one in loaded] == [*range(2501, 4001)]
 
 
 async def test_large_messages_are_read_one_by_one(server, open_store):
@@ -125,8 +125,8 @@ async def test_large_messages_are_read_one_by_one(server, open_store):
     await store.open("me", ALL)
     payload = bytes(3_000_000)
     await store.commit([added(number, payload=payload) for number in (1, 2, 3)])
-    loaded = await store.load_queued(0, 10)
-    assert [(one.sequence, one.payload) for one in loaded] == [
+    loaded = await store.load_queued(FIRST_PLACE, 10)
+    assert [(one.sequence, one.payload) for _, one in loaded] == [
         (number, payload) for number in (1, 2, 3)
     ]
 
@@ -139,8 +139,8 @@ async def test_those_put_before_others_may_end(server, open_store):
         value = added(number).value
         await store.commit([Change(ChangeKind.ADDED_FIRST, number, value)])
     await store.commit([Change(ChangeKind.ENDED, 7)])
-    loaded = await store.load_queued(4, 100)
-    assert [one.sequence for one in loaded] == [6, 5]
+    loaded = await store.load_queued(FIRST_PLACE, 100)
+    assert [one.sequence for _, one in loaded] == [6, 1, 2, 3, 4, 5]
 
 
 async def test_receipts_are_kept_for_a_time(server, open_store):
@@ -241,7 +241,7 @@ async def test_a_late_commit_changes_nothing(server, open_store):
     with pytest.raises(SessionStoreError, match="another client has opened it"):
         await first.commit([added(1)])
     with pytest.raises(SessionStoreError, match="another client has opened it"):
-        await first.load_queued(0, 1)
+        await first.load_queued(FIRST_PLACE, 1)
     with pytest.raises(SessionStoreError, match="another client has opened it"):
         await first.list_receipts()
     await first.close()  # It does not end the lease of the other one.

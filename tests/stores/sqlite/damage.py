@@ -38,9 +38,9 @@ def read(path: Path) -> SessionState:
         try:
             opened = tables.open("me", WINDOW)
             known = opened.state.deliveries
-            waiting = tables.load_queued(-1, 1_000_000)
-            known.update({one.sequence: one for one in waiting})
-            assert len(waiting) >= opened.remaining
+            waiting = tables.load_queued(opened.place, 1_000_000)
+            known.update({one.sequence: one for _, one in waiting})
+            assert len(waiting) == opened.remaining
             tables.find_receipt("receipt 1")
         finally:
             tables.close()

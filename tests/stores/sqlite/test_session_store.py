@@ -12,7 +12,7 @@ import pytest
 
 from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
 from aiomqtt.protocol.delivery import DONE
-from aiomqtt.stores.base import SessionStore, SessionStoreError
+from aiomqtt.stores.base import FIRST_PLACE, SessionStore, SessionStoreError
 from aiomqtt.stores.memory import MemoryStore
 from aiomqtt.stores.sqlite.file import DatabaseFile
 from aiomqtt.stores.sqlite.schema import SESSION_SCHEMA
@@ -73,19 +73,18 @@ async def test_the_session_is_there_when_it_is_opened_again(path, open_store):
     store = open_store()
     assert isinstance(store, SessionStore)
     opened = await store.open("me", 10)
-    assert opened == (SessionState("me"), 0, 0, 1)
+    assert opened == (SessionState("me"), FIRST_PLACE, 0, 0, 0, 1)
     await store.commit([Change(ChangeKind.IDENTIFIED, None, ("me", True, True))])
     await store.commit([added(1, 7), *map(added, range(2, 6))])
     await store.close()
     # Another process has only the file.
     store = open_store()
-    state, remaining, size, generation = await store.open("me", 2)
+    state, place, remaining, size, qos0, generation = await store.open("me", 2)
     assert (state.exists, state.connected_before) == (True, True)
     assert (state.last_packet_id, state.last_sequence) == (7, 5)
     assert [*state.deliveries] == [1, 2, 3]
-    assert (remaining, size, generation) == (2, 4, 2)
-    assert [one.sequence for one in await store.load_queued(3, 10)] == [4, 5]
-    assert [one.sequence for one in await store.load_queued(1, 2)] == [2, 3]
+    assert (remaining, size, qos0, generation) == (2, 4, 0, 2)
+    assert [one.sequence for _, one in await store.load_queued(place, 10)] == [4, 5]
     await store.close()
     assert [*path.parent.iterdir()] == [path]
 
@@ -121,16 +120,28 @@ async def test_what_does_not_fit_into_the_window_is_loaded_later(
     conversation = Conversation(seed, is_strange=seed > 5)
     store = open_store()
     await store.open("me", 0)
-    await store.commit(conversation.go_on(150))
+    changes = conversation.go_on(150)
+    await store.commit(changes)
     await store.close()
     in_memory = MemoryStore()
-    in_memory._state = conversation.state
+    await in_memory.open("me", 0)
+    await in_memory.commit(changes)
+    await in_memory.close()
     expected = await in_memory.open("me", window)
     opened = await store.open("me", window)
-    assert opened[:3] == expected[:3]
-    for after, count in [(0, 5), (conversation.state.last_sequence // 2, 100)]:
-        found = await store.load_queued(after, count)
-        assert found == await in_memory.load_queued(after, count)
+    assert (opened.state, opened.remaining) == (expected.state, expected.remaining)
+    assert opened.remaining_size == expected.remaining_size
+    assert opened.remaining_qos0 == expected.remaining_qos0
+    places = [opened.place, expected.place]
+    for count in (5, 1, 100):
+        loaded = [
+            await one.load_queued(place, count)
+            for one, place in zip((store, in_memory), places, strict=True)
+        ]
+        assert [one for _, one in loaded[0]] == [one for _, one in loaded[1]]
+        if loaded[0]:
+            places = [found[-1][0] for found in loaded]
+    assert len(loaded[0]) == max(0, opened.remaining - 6)
     await store.close()
 
 

@@ -187,7 +187,7 @@ class Session:
             delivery.observer = message
             memory.used += QUEUED_SIZE
             message.keep(memory)
-        self.outbound.measure(self._encode_for_all)
+        self.outbound.measure(self._encode_for_all, self.outbound.unreceived())
         self.inbound.load(state)
         self.count()
 

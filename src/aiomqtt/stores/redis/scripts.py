@@ -13,7 +13,7 @@ The keys, which all begin with the same prefix:
 - ``messages``: by sequence, its topic, properties and payload.
 - ``queued``, ``sent``, ``released``: the sequences of the deliveries in these states.
   The first two are ordered by place, which is the sequence except for deliveries that
-  were put before others; ``moved`` has those. ``released`` is ordered by the PUBRECs.
+  were put before others. ``released`` is ordered by the PUBRECs.
 - ``blocked``, ``received``: packet identifiers.
 - ``flows``: by packet identifier, the names of flows.
 - ``subscriptions``: by topic filter.
@@ -34,7 +34,6 @@ KEYS: Final = (
     "queued",
     "sent",
     "released",
-    "moved",
     "blocked",
     "received",
     "flows",
@@ -99,7 +98,7 @@ return {
 """
 )
 
-# Reads deliveries. Arguments: the owner, the set, after which sequence ("": any), where
+# Reads deliveries. Arguments: the owner, the set, after which place ("": any), where
 # to begin, how many at most, and how many bytes at most, unless the first one has more.
 # Replies: "lost"; or "loaded", and of each delivery its sequence, its place, its values
 # and its message.
@@ -111,33 +110,12 @@ local start, count, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[
 if call('HGET', session, 'owner') ~= owner then
     return {'lost'}
 end
-local found = {}
+local found
 if after == '' then
     found = call('ZRANGE', sets[name], start, start + count - 1, 'WITHSCORES')
 else
-    -- First those that were put before others, to places that are not behind `after`.
-    local first = {}
-    for _, sequence in ipairs(call('ZRANGEBYSCORE', moved, '(' .. after, '+inf')) do
-        local place = call('ZSCORE', queued, sequence)
-        if place and tonumber(place) <= tonumber(after) then
-            first[#first + 1] = {sequence, place}
-        end
-    end
-    table.sort(first, function(one, other)
-        return tonumber(one[2]) < tonumber(other[2])
-    end)
-    for index = start + 1, math.min(#first, start + count) do
-        found[#found + 1] = first[index][1]
-        found[#found + 1] = first[index][2]
-    end
-    local rest = count - #found / 2
-    if rest > 0 then
-        local others = call('ZRANGEBYSCORE', queued, '(' .. after, '+inf',
-            'WITHSCORES', 'LIMIT', math.max(0, start - #first), rest)
-        for _, value in ipairs(others) do
-            found[#found + 1] = value
-        end
-    end
+    found = call('ZRANGEBYSCORE', sets[name], '(' .. after, '+inf', 'WITHSCORES',
+        'LIMIT', start, count)
 end
 local reply, size = {'loaded'}, 0
 for index = 1, #found, 2 do
@@ -178,7 +156,6 @@ local last_packet_id, last_sequence = tonumber(found[3] or 0), tonumber(found[4]
 local last_place, last_released = tonumber(found[5] or 0), tonumber(found[6] or 0)
 local waiting_size = tonumber(found[7] or 0)
 local last_subscription = tonumber(found[8] or 0)
-local has_moved = call('ZCARD', moved) > 0
 local text, position
 
 local function take()
@@ -227,12 +204,6 @@ local function finish(id, sequence, word, code)
     end
 end
 
-local function move(sequence, place)
-    call('ZADD', moved, sequence, sequence)
-    has_moved = true
-    return place
-end
-
 local function add(sequence, place)
     local state, packet_id, code = take(), take(), take()
     local id = take()
@@ -261,7 +232,7 @@ end
 local function place_last(sequence)
     local place = tonumber(sequence)
     if place <= last_place then
-        place = move(sequence, last_place + 1)
+        place = last_place + 1
     end
     last_place = place
     return place
@@ -279,17 +250,11 @@ local function place_first(sequence)
         -- All that was sent comes before all that waits.
         local place = math.min(first, tonumber(in_flight[2])) - #in_flight / 2 - 1
         for index = 1, #in_flight, 2 do
-            call('ZADD', sent, move(in_flight[index], place), in_flight[index])
+            call('ZADD', sent, place, in_flight[index])
             place = place + 1
         end
     end
-    return move(sequence, first - 1)
-end
-
-local function forget_moved(sequence)
-    if has_moved then
-        call('ZREM', moved, sequence)
-    end
+    return first - 1
 end
 
 local kinds = {}
@@ -325,7 +290,6 @@ kinds['released'] = function()
         count_waiting(one, -1)
     end
     call('ZREM', sets[one.state], sequence)
-    forget_moved(sequence)
     last_released = last_released + 1
     call('ZADD', released, last_released, sequence)
     write(sequence, one, RELEASED, one.packet_id, code)
@@ -338,7 +302,6 @@ kinds['ended'] = function()
         count_waiting(one, -1)
     end
     call('ZREM', sets[one.state], sequence)
-    forget_moved(sequence)
     call('HDEL', deliveries, sequence)
     call('HDEL', messages, sequence)
     if one.id ~= '' then
@@ -364,8 +327,7 @@ kinds['outbound cleared'] = function()
         local sequence = string.match(call('HGET', receipts, id), '^%S+ %S+ (%S+)')
         finish(id, sequence, word, '-')
     end
-    call('UNLINK', deliveries, messages, queued, sent, released, moved, blocked)
-    has_moved = false
+    call('UNLINK', deliveries, messages, queued, sent, released, blocked)
     waiting_size = 0
     last_packet_id = 0
 end

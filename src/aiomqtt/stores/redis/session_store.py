@@ -13,7 +13,12 @@ from typing import Any, Final, NamedTuple
 from aiomqtt.protocol.changes import Change, StoredDelivery
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT
 from aiomqtt.protocol.wire import PacketError
-from aiomqtt.stores.base import OpenedSession, SessionStoreError, StoredReceipt
+from aiomqtt.stores.base import (
+    FIRST_PLACE,
+    OpenedSession,
+    SessionStoreError,
+    StoredReceipt,
+)
 from aiomqtt.stores.holder import parse_holder, this_process
 
 from .errors import damage, refusal
@@ -185,7 +190,10 @@ class RedisSessionStore:
         for _, one in waiting:
             size -= len(one.topic.encode()) + len(one.payload)
         self._generation = generation
-        return OpenedSession(state, queued - len(waiting), size, generation)
+        place = waiting[-1][0] if waiting else FIRST_PLACE
+        left = queued - len(waiting)
+        # Each of them may have QoS 0.
+        return OpenedSession(state, place, left, size, left, generation)
 
     async def _take_lease(self, server: RedisServer, client_id: str) -> Any:
         """Take the lease; return the session.
@@ -286,10 +294,11 @@ class RedisSessionStore:
         self._commits += 1
         self._has_failed = False
 
-    async def load_queued(self, after: int, count: int) -> list[StoredDelivery]:
+    async def load_queued(
+        self, after: int, count: int
+    ) -> list[tuple[int, StoredDelivery]]:
         """See `SessionStore.load_queued`."""
-        found = await self._load(self._opened(), QUEUED, count, after)
-        return [delivery for _, delivery in found]
+        return await self._load(self._opened(), QUEUED, count, after)
 
     async def find_receipt(self, receipt_id: str) -> StoredReceipt | None:
         """See `SessionStore.find_receipt`."""

@@ -61,6 +61,10 @@ _CREATE: Final = (
     )
     """,
     """
+    CREATE INDEX aiomqtt_deliveries_with_qos_0 ON aiomqtt_deliveries (place)
+    WHERE qos = 0
+    """,
+    """
     CREATE INDEX aiomqtt_moved_deliveries ON aiomqtt_deliveries (sequence, place)
     WHERE sequence IS NOT NULL
     """,

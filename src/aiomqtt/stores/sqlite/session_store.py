@@ -128,7 +128,9 @@ class SQLiteSessionStore:
             lock.release()
             raise
 
-    async def load_queued(self, after: int, count: int) -> list[StoredDelivery]:
+    async def load_queued(
+        self, after: int, count: int
+    ) -> list[tuple[int, StoredDelivery]]:
         """See `SessionStore.load_queued`."""
         return await self._call(partial(self._tables.load_queued, after, count))
 

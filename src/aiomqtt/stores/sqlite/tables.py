@@ -16,7 +16,7 @@ from aiomqtt.protocol.changes import (
     StoredSubscription,
 )
 from aiomqtt.protocol.delivery import QUEUED
-from aiomqtt.stores.base import OpenedSession, StoredReceipt
+from aiomqtt.stores.base import FIRST_PLACE, OpenedSession, StoredReceipt
 from aiomqtt.stores.receipts import word_of_unfinished
 
 from .errors import refusal
@@ -27,6 +27,7 @@ from .index import Index
 from .schema import (
     COLUMNS,
     PAYLOAD,
+    PLACE,
     RELEASED_AS,
     SIZE,
     STATE,
@@ -212,12 +213,13 @@ class SessionTables:
     ) -> OpenedSession:
         """Return the session with the deliveries of these rows."""
         index = self.index
-        count, size = index.waiting, index.waiting_size
+        place, count, size = FIRST_PLACE, index.waiting, index.waiting_size
         released: list[tuple[int, StoredDelivery]] = []
         unreceived: list[StoredDelivery] = []
         for row in rows:
             delivery = read_row(self._file.path, row)
             if row[STATE] == QUEUED:
+                place = row[PLACE]
                 count -= 1
                 size -= len(row[TOPIC].encode()) + len(row[PAYLOAD])
             else:
@@ -230,7 +232,16 @@ class SessionTables:
         index.last_released = released[-1][0] if released else 0
         ordered = [delivery for _, delivery in released] + unreceived
         state.deliveries = {one.sequence: one for one in ordered}
-        return OpenedSession(state, count, size, generation)
+        (qos0,) = (
+            self._file.connected()
+            .execute(
+                "SELECT count(*) FROM aiomqtt_deliveries"
+                " WHERE qos = 0 AND state = ? AND place > ?",
+                (QUEUED, place),
+            )
+            .fetchone()
+        )
+        return OpenedSession(state, place, count, size, qos0, generation)
 
     def _first_rows(
         self, connection: sqlite3.Connection, window: int, in_flight: int
@@ -288,21 +299,15 @@ class SessionTables:
         connection.execute("BEGIN IMMEDIATE")
         return self._guard
 
-    def load_queued(self, after: int, count: int) -> list[StoredDelivery]:
+    def load_queued(self, after: int, count: int) -> list[tuple[int, StoredDelivery]]:
         """Return deliveries that wait: see `SessionStore.load_queued`."""
         self._file.step("load deliveries")
         rows = self._file.connected().execute(
             f"SELECT {COLUMNS} FROM aiomqtt_deliveries"
-            " WHERE coalesce(sequence, place) > ? AND place > ? AND state = ?"
-            " ORDER BY place LIMIT ?",
-            (after, self._before(after), QUEUED, count),
+            " WHERE place > ? AND state = ? ORDER BY place LIMIT ?",
+            (after, QUEUED, count),
         )
-        return [read_row(self._file.path, row) for row in rows]
-
-    def _before(self, after: int) -> int:
-        """Return a place that all deliveries with higher sequences are behind."""
-        moved = [place for one, place in self.index.moved.items() if one > after]
-        return min([after, *(place - 1 for place in moved)])
+        return [(row[PLACE], read_row(self._file.path, row)) for row in rows]
 
     def clean(self) -> bool:
         """Do a part of what has time; True: there is more."""
