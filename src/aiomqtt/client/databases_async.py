@@ -22,8 +22,9 @@ Rows: TypeAlias = list[Any]
 # What connections need to have.
 _DBAPI: Final = ("cursor", "commit", "rollback")
 _ASYNCPG: Final = ("fetch", "transaction", "is_in_transaction")
-# The connections in a transaction of ours: several clients may be given the same one.
-_in_use: Final[set[int]] = set()
+# The connections in a transaction of ours, by their `id`: several clients may be given
+# the same one.
+_in_use: Final[dict[int, object]] = {}
 
 
 class Database:
@@ -55,11 +56,11 @@ class Database:
             )
             raise ValueError(msg)
         self._check_mode()
-        _in_use.add(key)
+        _in_use[key] = self._connection
         try:
             cancellation = await complete(self._begin())
         except BaseException:
-            _in_use.discard(key)
+            del _in_use[key]
             raise
         if cancellation is not None:
             await complete(self.end(False))
@@ -86,7 +87,7 @@ class Database:
             if not commits:
                 await self._undo(None)
         finally:
-            _in_use.discard(id(self._connection))
+            _in_use.pop(id(self._connection), None)
 
     async def _undo(self, cause: BaseException | None) -> None:
         try:
