@@ -15,6 +15,7 @@ from tests.brokers import Broker
 from tests.certificates import Certificates
 from tests.integration.programs import start, stop
 from tests.own_broker import OwnBroker
+from tests.postgres_servers import PostgresServer
 
 AnyBroker: TypeAlias = Broker | OwnBroker
 StartBroker: TypeAlias = Callable[..., Awaitable[AnyBroker]]
@@ -165,3 +166,15 @@ def quiet_broker(tmp_path: Path) -> Iterator[Broker]:
     one.start()
     yield one
     one.stop()
+
+
+# --- databases -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that all tests share."""
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.stop()
