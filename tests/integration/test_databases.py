@@ -13,6 +13,7 @@ import aiomqtt
 from aiomqtt.client.databases_async import to_database
 from tests.integration.programs import client_of, take
 from tests.postgres_servers import PostgresServer
+from tests.raw_scripts import turns
 from tests.until import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -185,6 +186,11 @@ async def test_a_connection_that_is_lost(connect, tables):
         await insert(database, 6)
     await database.end(False)
     assert values(tables) == []
+    with pytest.raises((psycopg.Error, asyncpg.InterfaceError, OSError)):
+        database = to_database(database._connection)
+        await database.begin()
+        await insert(database, 7)
+    await database.end(False)
 
 
 # --- messages -------------------------------------------------------------------------
@@ -246,3 +252,35 @@ async def test_two_transactions_with_one_connection(connect, tables, broker, tmp
         assert count == 2
         await until(lambda: not len(client._engine.session.inbound))
     assert sorted(values(tables)) == [1, 2]
+
+
+@OWN
+async def test_cancelled_at_any_step_it_is_done_or_undone(
+    connect, tables, broker, tmp_path
+):
+    connection = await connect()
+    session = aiomqtt.SQLiteSession(tmp_path / "session.db")
+    options: dict[str, Any] = {"identifier": "me", "session": session, "ack": "manual"}
+    processed: list[int] = []
+
+    async def process(message: aiomqtt.Message) -> None:
+        async with message.transaction(connection) as tx:
+            await insert(tx._database, int(message.payload))
+
+    async with client_of(broker, **options) as client:
+        await client.subscribe("t", 2)
+        for step in range(1, 40):
+            await client.publish("t", step, 2)
+            [message] = await take(client, 1)
+            task = asyncio.create_task(process(message))
+            # Up to some steps of the loop, or of the server.
+            await (turns(step) if step % 2 else asyncio.sleep(step * 3e-4))
+            task.cancel()
+            await asyncio.wait((task,))
+            assert message.ticket is not None
+            if message.ticket.is_decided:
+                processed.append(step)
+            else:
+                message.ack()
+    assert values(tables) == processed
+    assert len(processed) < 39

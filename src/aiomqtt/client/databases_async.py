@@ -22,6 +22,8 @@ Rows: TypeAlias = list[Any]
 # What connections need to have.
 _DBAPI: Final = ("cursor", "commit", "rollback")
 _ASYNCPG: Final = ("fetch", "transaction", "is_in_transaction")
+# "active", "in transaction" and "in error", of libpq.
+_BEGUN: Final = (1, 2, 3)
 # The connections in a transaction of ours, by their `id`: several clients may be given
 # the same one.
 _in_use: Final[dict[int, object]] = {}
@@ -130,7 +132,9 @@ class _AsyncpgDatabase(Database):
         return f"${number}"
 
     def _is_in_transaction(self) -> bool:
-        return bool(self._connection.is_in_transaction())
+        # When the connection is lost, it still says that it is in one.
+        connection = self._connection
+        return bool(connection.is_in_transaction() and not connection.is_closed())
 
     async def _begin(self) -> None:
         self._transaction = self._connection.transaction()
@@ -164,12 +168,12 @@ class _StyledDatabase(Database):
 
     def _is_in_transaction(self) -> bool:
         # PEP 249 has no way to ask. sqlite3 and others have the first, psycopg the
-        # second one, where 0 is "idle".
+        # second one.
         found = getattr(self._connection, "in_transaction", None)
         if isinstance(found, bool):
             return found
         info = getattr(self._connection, "info", None)
-        return bool(getattr(info, "transaction_status", 0))
+        return getattr(info, "transaction_status", None) in _BEGUN
 
     def _check_mode(self) -> None:
         if getattr(self._connection, "autocommit", False) is True:
