@@ -71,10 +71,11 @@ def with_message(qos: int = 2, present: bool = False, **fields: Any) -> Script:
 
 
 def is_acknowledged(script: Script, qos: int = 2) -> Script:
+    """Then another message comes, see `end_of`."""
     script.expect(PUBACK if qos == 1 else PUBREC, packet_id=9)
     if qos == 2:
         script.reply().expect(PUBCOMP)
-    return script
+    return script.send(PUBLISH, topic="end")
 
 
 async def process(message: Message, database: Any, **options: Any) -> bool:
@@ -90,6 +91,11 @@ async def message_of(client: Client) -> Message:
     return message
 
 
+async def end_of(client: Client) -> None:
+    """Wait until the message is acknowledged."""
+    assert (await message_of(client)).topic.value == "end"
+
+
 # --- the order of things --------------------------------------------------------------
 
 
@@ -100,7 +106,7 @@ async def test_the_acknowledgement_leaves_after_the_commit(session, database, qo
     script.call(lambda: came.append("ack"))
     if qos == 2:
         script.reply().expect(PUBCOMP)
-    script.expect(DISCONNECT)
+    script.send(PUBLISH, topic="end").expect(DISCONNECT)
     async with script, client_of(script, session) as client:
         await client.subscribe("t", qos)
         message = await message_of(client)
@@ -110,7 +116,7 @@ async def test_the_acknowledgement_leaves_after_the_commit(session, database, qo
             await asyncio.sleep(0.02)
             assert not came
         assert values(database) == [5]
-        await asyncio.sleep(0.02)
+        await end_of(client)
         assert came == ["ack"]
         with pytest.raises(MqttError, match="acknowledged already"):
             message.transaction(database)
@@ -124,9 +130,7 @@ async def test_it_is_the_same_with_an_iterator_that_acknowledges(session, databa
         await client.subscribe("t", 2)
         messages = aiter(client.messages)
         assert await process(await within(anext(messages)), database)
-        more = asyncio.ensure_future(anext(messages))
-        await asyncio.sleep(0.02)
-        more.cancel()
+        assert (await within(anext(messages))).topic.value == "end"
 
 
 async def test_qos_1_needs_no_session_and_is_never_repeated(database):
@@ -146,7 +150,7 @@ async def test_qos_1_needs_no_session_and_is_never_repeated(database):
         message = await message_of(client)
         assert message.duplicate
         assert await process(message, database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
 
 
 # --- killed at each moment ------------------------------------------------------------
@@ -184,7 +188,7 @@ async def after_the_commit(client: Client, message: Message, database: Any) -> N
 
 async def after_pubrec(client: Client, message: Message, database: Any) -> None:
     assert await process(message, database)
-    await asyncio.sleep(0.02)
+    await end_of(client)
 
 
 async def test_killed_before_the_commit(tmp_path, database):
@@ -195,7 +199,7 @@ async def test_killed_before_the_commit(tmp_path, database):
     script = is_acknowledged(with_message(present=True)).expect(DISCONNECT)
     async with script, client_of(script, SQLiteSession(file)) as client:
         assert await process(await message_of(client), database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5]
 
 
@@ -210,8 +214,9 @@ async def test_killed_between_the_commit_and_pubrec(tmp_path, database):
     is_acknowledged(script).expect(DISCONNECT)
     async with script, client_of(script, SQLiteSession(file)) as client:
         assert not await process(await message_of(client), database)
+        await end_of(client)
         assert await process(await message_of(client), database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5, 6]
 
 
@@ -236,7 +241,7 @@ async def test_killed_again_and_again_between_the_commit_and_pubrec(tmp_path, da
 async def test_killed_between_pubrec_and_pubrel(tmp_path, database):
     """The PUBREC may have come or not; what follows with its identifier is new."""
     file = tmp_path / "session.db"
-    script = with_message().expect(PUBREC).expect_end()
+    script = with_message().expect(PUBREC).send(PUBLISH, topic="end").expect_end()
     await killed(script, SQLiteSession(file), database, after_pubrec)
     script = Script().expect(CONNECT).reply(CONNACK, session_present=True)
     script.send(PUBREL, packet_id=9).expect(PUBCOMP)
@@ -244,7 +249,7 @@ async def test_killed_between_pubrec_and_pubrel(tmp_path, database):
     is_acknowledged(script).expect(DISCONNECT)
     async with script, client_of(script, SQLiteSession(file)) as client:
         assert await process(await message_of(client), database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5, 6]
 
 
@@ -264,7 +269,7 @@ async def test_killed_after_pubcomp(tmp_path, database):
     script.expect(DISCONNECT)
     async with script, client_of(script, SQLiteSession(file)) as client:
         assert await process(await message_of(client), database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5, 6]
 
 
@@ -276,7 +281,7 @@ async def test_the_broker_has_lost_the_session(tmp_path, database):
     script = is_acknowledged(with_message(payload=b"6")).expect(DISCONNECT)
     async with script, client_of(script, SQLiteSession(file)) as client:
         assert await process(await message_of(client), database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5, 6]
 
 
@@ -303,7 +308,7 @@ async def test_the_connection_is_lost_before_the_commit(session, database):
             assert not repetition.done()
         assert await within(repetition) is False
         other.close()
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5]
 
 
@@ -339,7 +344,7 @@ async def test_an_error_undoes_everything_and_the_message_comes_again(
     script = is_acknowledged(with_message(present=True)).expect(DISCONNECT)
     async with script, client_of(script, SQLiteSession(file)) as client:
         assert await process(await message_of(client), database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5]
 
 
@@ -358,7 +363,7 @@ async def test_a_transaction_that_can_not_begin_leaves_the_message(session, data
             await process(message, database)
         database.rollback()
         assert await process(message, database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
 
 
 async def test_a_commit_that_fails_does_not_acknowledge(session, database, monkeypatch):
@@ -380,7 +385,7 @@ async def test_a_commit_that_fails_does_not_acknowledge(session, database, monke
         assert message.ticket is not None
         assert not message.ticket.is_decided
         assert not await process(message, database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5]
 
 
@@ -486,5 +491,5 @@ async def test_it_works_with_any_store(database):
         message = await message_of(client)
         assert isinstance(message.ticket, AckTicket)
         assert await process(message, database)
-        await asyncio.sleep(0.02)
+        await end_of(client)
     assert values(database) == [5]

@@ -17,7 +17,7 @@ from tests.killed.program import (
 )
 from tests.until import becomes_so
 
-pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(600)]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

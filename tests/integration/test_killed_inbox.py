@@ -12,7 +12,7 @@ from tests.killed.program import (
 )
 from tests.postgres_servers import PostgresServer
 
-pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(600)]
 
 
 def processor(broker: Broker, *arguments: object) -> Program:
