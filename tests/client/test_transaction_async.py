@@ -343,3 +343,25 @@ async def test_what_can_not_be_acknowledged_is_refused(session):
                 tx.acknowledge(message)
             with pytest.raises(TypeError, match="message must be Message"):
                 tx.acknowledge("t")  # type: ignore[arg-type]
+
+
+async def test_an_old_copy_of_a_message_does_not_touch_the_next_one(session):
+    """It was processed as a repetition, and its packet identifier is another's."""
+    script = with_message().expect(SUBSCRIBE).drop_connection()
+    script.expect(CONNECT).reply(CONNACK, session_present=True)
+    script.expect(SUBSCRIBE).reply()
+    script.send(PUBLISH, topic="t", payload=b"5", qos=2, packet_id=9, dup=True)
+    script.expect(PUBREC).reply().expect(PUBCOMP)
+    script.send(PUBLISH, topic="t", payload=b"6", qos=2, packet_id=9)
+    script.expect(PUBREC).reply().expect(PUBCOMP)
+    script.send(PUBLISH, topic="end").expect(DISCONNECT)
+    async with script, client_of(script, session, reconnect=True) as client:
+        await client.subscribe("t", 2)
+        old = await within(anext(client.messages))
+        await within(client.subscribe("u"))
+        assert await process(session, await within(anext(client.messages)))
+        following = await within(anext(client.messages))
+        assert not await process(session, old)
+        assert await process(session, following)
+        assert (await within(anext(client.messages))).topic.value == "end"
+        assert await values(session) == [5, 6]

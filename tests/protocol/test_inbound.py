@@ -202,6 +202,16 @@ def test_the_names_are_part_of_the_state():
     assert applied == state
 
 
+def test_a_stray_pubrel_leaves_no_name_behind():
+    """Below 5.0 it completes the flow, although its message is undecided."""
+    receiver = NamingReceiver(4)
+    ticket = receiver.gets(1)
+    receiver.release(1)
+    assert receiver.inbound.name_flow(ticket, "first") == "first"
+    assert receiver.inbound.name_flow(receiver.gets(1), "second") == "second"
+    assert receiver.kinds() == [("named", 1)]
+
+
 def test_a_stray_pubrel_does_not_end_the_flow_of_an_undecided_message():
     receiver = NamingReceiver()
     ticket = receiver.gets(1)

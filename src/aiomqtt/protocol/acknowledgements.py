@@ -27,6 +27,23 @@ _UNDECIDED: Final = -1
 _KEPT: Final = 1024
 
 
+class Flow:
+    """One incoming QoS 2 flow (MQTT 5.0 §4.3.3), over all connections that it takes.
+
+    Args:
+        name: The name by which a database of the program knows it; "": none.
+
+    Attributes:
+        is_complete: Whether its packet identifier may be another message's.
+    """
+
+    __slots__ = ("is_complete", "name")
+
+    def __init__(self, name: str = "") -> None:
+        self.name: str = name
+        self.is_complete: bool = False
+
+
 class AckTicket(PendingAck):
     """The acknowledgement of one message: undecided, or decided once.
 
@@ -36,7 +53,7 @@ class AckTicket(PendingAck):
         qos: Its QoS, 1 or 2.
     """
 
-    __slots__ = ("_acknowledgements", "packet_id", "qos", "reason_code")
+    __slots__ = ("_acknowledgements", "flow", "packet_id", "qos", "reason_code")
 
     def __init__(
         self, acknowledgements: "Acknowledgements", packet_id: int, qos: int
@@ -44,6 +61,8 @@ class AckTicket(PendingAck):
         self._acknowledgements = acknowledgements
         self.packet_id: int = packet_id
         self.qos: int = qos
+        # Its flow; None at QoS 1.
+        self.flow: Flow | None = None
         # What was decided.
         self.reason_code: int = _UNDECIDED
 
@@ -216,6 +235,17 @@ class Acknowledgements:
                 self._expected.add(packet_id)
         else:
             self._pubrecs.add(ticket)
+        return ticket
+
+    def expect_flow(self, packet_id: int, flows: dict[int, Flow]) -> AckTicket:
+        """Return the ticket of a message of QoS 2 that came.
+
+        Args:
+            packet_id: Its packet identifier.
+            flows: The flows that are not complete; that of the message is added.
+        """
+        ticket = self.expect(packet_id, 2)
+        ticket.flow = flows.setdefault(packet_id, Flow())
         return ticket
 
     def expects(self, packet_id: int) -> bool:

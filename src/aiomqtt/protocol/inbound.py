@@ -24,7 +24,7 @@ from .packets import Ack, Publish
 from .wire import PacketError
 
 if TYPE_CHECKING:
-    from .acknowledgements import Acknowledgements, AckTicket
+    from .acknowledgements import Acknowledgements, AckTicket, Flow
 
 
 class Inbound:
@@ -42,8 +42,8 @@ class Inbound:
         self._changes = changes
         # Valid for the session: QoS 2, from PUBLISH to PUBREL.
         self._received: set[int] = set()
-        # QoS 2, until the flow is complete: see `name_flow`.
-        self._flows: dict[int, str] = {}
+        # QoS 2, until the flow is complete, if the program decides on it.
+        self._flows: dict[int, Flow] = {}
         # The number of sessions that have ended.
         self._epoch = 0
 
@@ -98,7 +98,8 @@ class Inbound:
 
     def clear(self) -> None:
         """Forget all state of the session."""
-        if self._changes is not None and (self._received or self._flows):
+        is_known = self._received or any(flow.name for flow in self._flows.values())
+        if self._changes is not None and is_known:
             self._changes.append(Change(ChangeKind.INBOUND_CLEARED))
         self._received.clear()
         self._flows.clear()
@@ -111,12 +112,17 @@ class Inbound:
     def save(self, state: SessionState) -> None:
         """Save its part in the state of a session."""
         state.received.update(self._received)
-        state.flows.update(self._flows)
+        for packet_id, flow in self._flows.items():
+            if flow.name:
+                state.flows[packet_id] = flow.name
 
     def load(self, state: SessionState) -> None:
         """Load its part from the state of a session."""
         self._received.update(state.received)
-        self._flows.update(state.flows)
+        if state.flows:
+            from .acknowledgements import Flow
+
+            self._flows.update({key: Flow(name) for key, name in state.flows.items()})
 
     def _remember(self, packet_id: int) -> None:
         if self._changes is not None and packet_id not in self._received:
@@ -167,7 +173,7 @@ class Inbound:
             # It is undecided: the acknowledgement is that of both.
             return False
         self._count(packet_id)
-        packet.ticket = acknowledgements.expect(packet_id, 2)
+        packet.ticket = acknowledgements.expect_flow(packet_id, self._flows)
         return True
 
     def _count(self, packet_id: int) -> None:
@@ -195,7 +201,11 @@ class Inbound:
 
     def has_received(self, ticket: "AckTicket") -> bool:
         """Whether a message of QoS 2 was received before, and came again."""
-        return ticket.epoch == self._epoch and ticket.packet_id in self._received
+        if ticket.epoch != self._epoch:
+            return False
+        flow = ticket.flow
+        is_complete = flow is not None and flow.is_complete
+        return is_complete or ticket.packet_id in self._received
 
     def receive(self, ticket: "AckTicket") -> bool:
         """Note that the program stores that it has received a message of QoS 2.
@@ -203,13 +213,18 @@ class Inbound:
         If the broker sends it again from now on, it is a repetition.
 
         Returns:
-            Whether to store it; False: the broker has lost the session, and does not
-            send the message again.
+            Whether to store it; False: the broker has lost the session, or the flow is
+            complete, so it does not send the message again.
         """
-        if ticket.epoch != self._epoch:
+        if not self._is_current(ticket):
             return False
         self._received.add(ticket.packet_id)
         return True
+
+    def _is_current(self, ticket: "AckTicket") -> bool:
+        flow = ticket.flow
+        is_complete = flow is not None and flow.is_complete
+        return ticket.epoch == self._epoch and not is_complete
 
     def take_back(self, packet_id: int) -> None:
         """Note that it was not stored, after `receive`."""
@@ -223,7 +238,11 @@ class Inbound:
         acknowledgements = self.acknowledgements
         if not ticket.is_void:
             ticket.finish()
-        elif acknowledgements is not None and self.has_received(ticket):
+        elif (
+            acknowledgements is not None
+            and self._is_current(ticket)
+            and ticket.packet_id in self._received
+        ):
             acknowledgements.finish_received(ticket.packet_id)
 
     # The same for a program whose own database has the messages that it processed.
@@ -239,13 +258,14 @@ class Inbound:
             ticket: The message, whose connection has not ended.
             name: The name if it has none yet: one that was never used.
         """
-        known = self._flows.get(ticket.packet_id)
-        if known is not None:
-            return known
-        self._flows[ticket.packet_id] = name
-        if self._changes is not None:
-            self._changes.append(Change(ChangeKind.NAMED, ticket.packet_id, name))
-        return name
+        flow = ticket.flow
+        assert flow is not None, "it has QoS 1"
+        if not flow.name:
+            flow.name = name
+            # A faulty broker may have completed it.
+            if self._changes is not None and not flow.is_complete:
+                self._changes.append(Change(ChangeKind.NAMED, ticket.packet_id, name))
+        return flow.name
 
     # The same in two steps, for a caller that decides on the answer in between.
 
@@ -300,12 +320,14 @@ class Inbound:
 
     def _complete(self, packet_id: int) -> None:
         """Forget a flow: the next message with this identifier is another one."""
-        is_known = packet_id in self._received or packet_id in self._flows
+        flow = self._flows.pop(packet_id, None)
+        is_known = packet_id in self._received or (flow is not None and flow.name != "")
         if self._changes is not None and is_known:
             self._changes.append(Change(ChangeKind.COMPLETED, packet_id))
         self._received.discard(packet_id)
         self._counted.discard(packet_id)
-        self._flows.pop(packet_id, None)
+        if flow is not None:
+            flow.is_complete = True
 
 
 def _exceeded(maximum: int) -> PacketError:
