@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -289,18 +290,42 @@ def _run(command: list[str], what: str, **variables: str) -> str:
 
 
 def _compile(client: Client) -> Path:
-    source = PROGRAMS / client.program
     program = ENVIRONMENTS / client.name
+    options = client.requirement.split()
+    return compile_program(
+        client.program, program, "mosquitto.h", "libmosquitto-dev", "mosquitto", options
+    )
+
+
+def compile_program(
+    name: str,
+    program: Path,
+    header: str,
+    package: str,
+    library: str,
+    options: Sequence[str] = (),
+) -> Path:
+    """Compile a C program of `clients/`, if it has changed; return where it is.
+
+    Args:
+        name: The source.
+        program: Where it is to be.
+        header: The header of the library that it uses.
+        package: Debian's package with that header.
+        library: The library.
+        options: Further options for the compiler.
+    """
+    source = PROGRAMS / name
     if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
         return program
     if shutil.which("gcc") is None:
-        raise SetUpError("no gcc; on Debian: apt-get install gcc libmosquitto-dev")
-    look = ["gcc", "-E", "-include", "mosquitto.h", "-x", "c", os.devnull]
+        raise SetUpError(f"no gcc; on Debian: apt-get install gcc {package}")
+    look = ["gcc", "-E", "-include", header, "-x", "c", os.devnull]
     if subprocess.run(look, capture_output=True, check=False).returncode:
-        raise SetUpError("no mosquitto.h; on Debian: apt-get install libmosquitto-dev")
-    ENVIRONMENTS.mkdir(exist_ok=True)
-    options = ["-O2", *client.requirement.split()]
-    _run(["gcc", *options, "-o", str(program), str(source), "-lmosquitto"], "gcc")
+        raise SetUpError(f"no {header}; on Debian: apt-get install {package}")
+    program.parent.mkdir(exist_ok=True)
+    command = ["gcc", "-O2", *options, "-o", str(program), str(source), f"-l{library}"]
+    _run(command, "gcc")
     return program
 
 

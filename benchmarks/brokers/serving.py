@@ -24,7 +24,7 @@ MOSQUITTO_CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
-max_inflight_messages 100
+max_inflight_messages {in_flight}
 max_queued_messages 0
 set_tcp_nodelay true
 log_dest stderr
@@ -56,12 +56,14 @@ def serve_program(command: list[str]) -> Iterator[Serving]:
 
 
 @contextmanager
-def serve_mosquitto() -> Iterator[Serving]:
+def serve_mosquitto(in_flight: int = 100) -> Iterator[Serving]:
+    """Run mosquitto with at most so many messages in flight to a client; 0: any."""
     with socket.create_server((HOST, 0)) as server:
         port: int = server.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mosquitto.conf"
-        file.write_text(MOSQUITTO_CONFIGURATION.format(port=port))
+        values = {"port": port, "in_flight": in_flight}
+        file.write_text(MOSQUITTO_CONFIGURATION.format(**values))
         command = [find_mosquitto(), "-c", str(file)]
         with _process(command, stdout=subprocess.DEVNULL) as (process, log):
             _wait_until_it_listens(process, port, log)
