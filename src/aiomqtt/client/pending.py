@@ -18,13 +18,13 @@ _NAMES: Final[dict[int, PendingState]] = {QUEUED: "queued", SENT: "sent"}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PendingMessage:
-    """A message of QoS 1 or 2 that was published and is not yet acknowledged.
+    """A message that was published and is not yet acknowledged; with QoS 0, not sent.
 
     It is immutable, and describes the message at the time it was created. Two are equal
     if they stand for the same message.
 
     Attributes:
-        qos: 1 or 2.
+        qos: 0, 1 or 2. With 0 it waits for a connection, or for others that wait.
         packet_id: Its packet identifier; ``None``: it has none, as it has not been sent
             yet.
         state: "queued": not sent yet. "sent": sent, and neither PUBACK nor PUBREC has

@@ -48,7 +48,8 @@ class ClientStatistics:
             and in all streams; one that waits in two of them counts twice.
         incoming_bytes: About how much memory these take.
         unfinished_messages: How many messages with QoS 1 and 2 are not fully
-            acknowledged: `Client.pending_messages`.
+            acknowledged, and how many with QoS 0 wait to be sent:
+            `Client.pending_messages`.
         unfinished_bytes: The size of their packets.
         in_flight_messages: How many of these are sent, on the present connection.
         queued_messages: How many of these have never been sent.
