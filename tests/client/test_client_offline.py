@@ -308,6 +308,28 @@ async def test_the_connection_ends_before_the_acknowledgement(mode, qos):
         assert record.payloads == [b"1", b"2", b"3"]
 
 
+async def test_leaving_waits_for_a_message_whose_connection_ended():
+    answered = asyncio.Event()
+
+    async def answer_late(peer: RawPeer) -> None:
+        await accept(peer, 5)
+        _, body = await peer.expect(PUBLISH)
+        await asyncio.sleep(0.1)
+        answered.set()
+        peer.send(b"\x40\x02" + body[3:5])
+        await gone(peer)
+
+    async with serve(cut(), answer_late) as server:
+        client = offline_client(server, offline="queue", make=lasting)
+        enter(client)
+        await dial(client)
+        await within(client.publish("t", b"1", 1))
+        await dial(client)
+        await within(client.__aexit__(None, None, None))
+        assert answered.is_set()
+        assert client.pending_messages() == ()
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_the_connection_ends_before_there_is_room(mode):
     go_on = asyncio.Event()

@@ -57,9 +57,28 @@ async def wait_to_send(
     if mode == "fail":
         raise calls.offline.refuse()
     calls.offline.enqueue(prepared, UNWATCHED)
+    await _stored(calls)
+    return False
+
+
+async def leave_in_queue(calls: Calls, delivery: Delivery) -> None:
+    """Let a message wait for the next connection: the one that it was sent on is over.
+
+    Args:
+        calls: The calls of the client.
+        delivery: The message, for which a call has waited until now.
+
+    Raises:
+        MqttError: It could not be stored.
+    """
+    calls.observe(delivery, UNWATCHED)
+    await _stored(calls)
+
+
+async def _stored(calls: Calls) -> None:
+    """Return when what was queued is stored, if it has to be."""
     if calls.commits is not None and not await calls.commits.stored():
         raise copy_error(calls.error or MqttError("Disconnected"))
-    return False
 
 
 def _expired(engine: Engine, delivery: Delivery) -> MqttError:

@@ -254,6 +254,10 @@ class Publisher(ClientFields):
                 give_up(calls, delivery, failure)
             if delivery.reason_code >= 0x80:
                 raise refusal(delivery)
+            if mode != "wait" and delivery.state < DONE:
+                from .offline_async import leave_in_queue
+
+                await leave_in_queue(calls, delivery)
         finally:
             if slots is not None:
                 slots.release()
@@ -413,7 +417,7 @@ class Publisher(ClientFields):
     # --- unfinished messages --------------------------------------------------------
 
     def pending_messages(self) -> "tuple[PendingMessage, ...]":
-        """Return the messages of QoS 1 and 2 that are not acknowledged.
+        """Return the messages that are not acknowledged, and with QoS 0 not sent.
 
         This also works between leaving and entering again: the messages are sent again
         if the session lasts. First come those that the broker has received, then those
