@@ -44,6 +44,7 @@ def test_all_changes_of_a_client_happen():
     others = {
         # By programs that do more than this one.
         ChangeKind.ADDED_FIRST,
+        ChangeKind.NAMED,
         ChangeKind.OUTBOUND_CLEARED,
         ChangeKind.UNSTAGED,
     }
