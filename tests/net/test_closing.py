@@ -206,10 +206,11 @@ async def test_what_the_transport_below_tls_writes_late_arrives(monkeypatch):
     assert not queued
 
 
-async def test_a_transport_with_tls_that_can_not_be_asked_counts_as_sent():
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_transport_with_tls_that_can_not_be_asked_counts_as_sent(is_there):
     class Transport(asyncio.Transport):
         def get_extra_info(self, name: str, default: Any = None) -> Any:
-            return {"ssl_object": object(), "socket": sock}[name]
+            return {"ssl_object": object(), "socket": sock if is_there else None}[name]
 
     sock = socket.socket()
     sock.close()

@@ -67,6 +67,9 @@ def has_unsent_tls(transport: asyncio.Transport) -> bool:
     if not has_tls(transport):
         return False
     sock = transport.get_extra_info("socket")
+    if sock is None:
+        # uvloop has closed it already.
+        return False
     try:
         # Windows has neither.
         from fcntl import ioctl
