@@ -7,6 +7,7 @@ from aiomqtt.protocol.delivery import (
     DISPLACED,
     DONE,
     DROPPED,
+    END_WORDS,
     EXPIRED,
     LOST,
     OMITTED,
@@ -20,16 +21,6 @@ from aiomqtt.standard.names import FIRST_FAILURE
 Outcome: TypeAlias = Literal[
     "delivered", "expired", "dropped", "session lost", "refused", "withdrawn"
 ]
-
-_OUTCOMES: Final[dict[int, Outcome]] = {
-    LOST: "session lost",
-    DROPPED: "dropped",
-    WITHDRAWN: "withdrawn",
-    EXPIRED: "expired",
-    DISPLACED: "dropped",
-    OUTDATED: "dropped",
-    OMITTED: "dropped",
-}
 
 _TEXTS: Final = {
     LOST: "The session ended before the message was acknowledged",
@@ -59,7 +50,7 @@ def to_outcome(delivery: Delivery) -> Outcome | None:
         return None
     if delivery.state == DONE:
         return "refused" if delivery.reason_code >= FIRST_FAILURE else "delivered"
-    return _OUTCOMES[delivery.state]
+    return END_WORDS[delivery.state]
 
 
 def to_failure(delivery: Delivery) -> MqttError:

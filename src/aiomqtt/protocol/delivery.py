@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import ceil
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from aiomqtt.properties import SUCCESS, Properties, ReasonCode
 
@@ -21,6 +21,18 @@ EXPIRED: Final = 7  # its Message Expiry Interval passed before it was written
 DISPLACED: Final = 8  # a newer one took its place in the caller's queue, which was full
 OUTDATED: Final = 9  # it waited in the caller's queue for longer than that allows
 OMITTED: Final = 10  # the caller's queue takes no message with QoS 0
+
+# The words with which a program is told of an end other than DONE.
+EndWord: TypeAlias = Literal["session lost", "dropped", "withdrawn", "expired"]
+END_WORDS: Final[dict[int, EndWord]] = {
+    LOST: "session lost",
+    DROPPED: "dropped",
+    WITHDRAWN: "withdrawn",
+    EXPIRED: "expired",
+    DISPLACED: "dropped",
+    OUTDATED: "dropped",
+    OMITTED: "dropped",
+}
 
 
 class Origin:

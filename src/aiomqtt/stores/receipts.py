@@ -1,33 +1,10 @@
 """What a receipt says of a message, by the state of its delivery."""
 
-from typing import Final
-
 from aiomqtt.protocol.changes import StoredDelivery
-from aiomqtt.protocol.delivery import (
-    DISPLACED,
-    DONE,
-    DROPPED,
-    EXPIRED,
-    LOST,
-    OMITTED,
-    OUTDATED,
-    QUEUED,
-    WITHDRAWN,
-)
+from aiomqtt.protocol.delivery import DONE, END_WORDS, QUEUED
 from aiomqtt.standard.names import FIRST_FAILURE
 
 from .base import ReceiptState, StoredReceipt
-
-_ENDS: Final[dict[int, ReceiptState]] = {
-    DONE: "acknowledged",
-    LOST: "session lost",
-    DROPPED: "dropped",
-    WITHDRAWN: "withdrawn",
-    EXPIRED: "expired",
-    DISPLACED: "dropped",
-    OUTDATED: "dropped",
-    OMITTED: "dropped",
-}
 
 
 def unfinished(delivery: StoredDelivery, changed_at: float) -> StoredReceipt:
@@ -62,7 +39,7 @@ def ended(
         changed_at: When it ended, in seconds since the epoch.
     """
     if state != DONE:
-        return StoredReceipt(receipt_id, _ENDS[state], None, changed_at)
+        return StoredReceipt(receipt_id, END_WORDS[state], None, changed_at)
     is_refused = reason_code >= FIRST_FAILURE
     word: ReceiptState = "refused" if is_refused else "acknowledged"
     return StoredReceipt(receipt_id, word, reason_code, changed_at)

@@ -63,7 +63,7 @@ class Conversation:
     """
 
     def __init__(self, seed: int, *, is_strange: bool = False) -> None:
-        self.state = SessionState("me")
+        self.state: SessionState = SessionState("me")
         self.changes: list[Change] = []
         self._random = random.Random(seed)
         self._is_strange = is_strange
