@@ -15,7 +15,7 @@ from . import recording
 PATIENCE: Final = 60.0
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.campaign.campaign"])
+_CONTEXT.set_forkserver_preload(["tests.campaign.campaign", "psycopg", "asyncpg"])
 
 
 @cache

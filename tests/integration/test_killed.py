@@ -1,9 +1,5 @@
 """Need 24: a process is killed in the middle of QoS 1 and 2, and nothing is lost."""
 
-import asyncio
-import contextlib
-import random
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,20 +9,15 @@ from aiomqtt.testing.session_changes import added
 from tests.brokers import Broker
 from tests.chaos.peer import Peer
 from tests.chaos.running import running
+from tests.killed.program import Program
 from tests.until import becomes_so
+
+PROGRAMS = Path(__file__).parents[1] / "killed"
 
 KILLS = 12
 COUNT = 5000
 # How many messages an earlier process has left.
 LEFT = 6_000
-
-
-async def start(program: str, *arguments: object) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", f"tests.killed.{program}", *map(str, arguments)),
-        stdout=asyncio.subprocess.PIPE,
-    )
 
 
 @pytest.mark.timeout(120)
@@ -51,7 +42,7 @@ async def test_need_24_a_publisher_that_is_killed_loses_and_doubles_nothing(
     once, again = came["killed/2"], came["killed/1"]
     async with running(watch.run()):
         await watch.ready.wait()
-        await kill_again_and_again("publisher", *arguments)
+        await kill_again_and_again("publisher.py", *arguments)
         assert await becomes_so(lambda: len(once) + len(set(again)) >= COUNT, 10)
     assert once == list(range(1, COUNT, 2))
     # Without the repetitions, they came in order.
@@ -78,7 +69,7 @@ async def test_a_sender_that_is_killed_reads_on_where_it_was(
     async with running(watch.run()):
         await watch.ready.wait()
         await kill_again_and_again(
-            "sender", quiet_broker.host, quiet_broker.port, path, version
+            "sender.py", quiet_broker.host, quiet_broker.port, path, version
         )
         assert await becomes_so(lambda: len(came) >= LEFT, 20)
     assert came == list(range(1, LEFT + 1))
@@ -86,16 +77,6 @@ async def test_a_sender_that_is_killed_reads_on_where_it_was(
 
 async def kill_again_and_again(program: str, *arguments: object) -> None:
     """Start the program and kill it; the last time, let it finish."""
-    chosen = random.Random(24)
-    for _ in range(KILLS):
-        process = await start(program, *arguments)
-        assert process.stdout is not None
-        # It may be done already, on a fast machine.
-        if await process.stdout.readline() == b"entered\n":
-            await asyncio.sleep(chosen.uniform(0, 0.05))
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
-    process = await start(program, *arguments)
-    said, _ = await process.communicate()
-    assert said.split() == [b"entered", b"done"]
+    started = Program(PROGRAMS / program, *arguments, ready="entered")
+    await started.kill_again_and_again(KILLS)
+    assert await started.finish() == ["done"]

@@ -14,10 +14,12 @@ from tests.postgres_servers import PostgresServer
 
 pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(600)]
 
+PROCESSOR = Path(__file__).parents[1] / "killed" / "processor.py"
+
 
 def processor(broker: Broker, *arguments: object) -> Program:
     address = broker.host, broker.port
-    return Program("-m", "tests.killed.processor", *address, *arguments)
+    return Program(PROCESSOR, *address, *arguments)
 
 
 async def test_each_message_is_in_the_file_of_the_program_once(
