@@ -12,8 +12,10 @@ import ctypes
 import gc
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import frames
@@ -261,8 +263,8 @@ async def gather(meter: Meter, qos: int, size: int) -> None:
         meter.stop()
 
 
-async def publish_many(meter: Meter, qos: int, size: int) -> None:
-    client, _ = new_client()
+async def publish_many(meter: Meter, qos: int, size: int, **arguments: Any) -> None:
+    client, _ = new_client(**arguments)
     payload = bytes(size)
     message = (TOPIC, payload, qos)
     async with client:
@@ -271,6 +273,15 @@ async def publish_many(meter: Meter, qos: int, size: int) -> None:
         meter.start()
         await client.publish_many(messages, window=WINDOW)
         meter.stop()
+
+
+async def publish_stored(meter: Meter, qos: int, size: int) -> None:
+    """Publish from a session in a file; the thread of the file is counted too."""
+    import aiomqtt
+
+    with tempfile.TemporaryDirectory() as directory:
+        session = aiomqtt.SQLiteSession(Path(directory) / "session.db")
+        await publish_many(meter, qos, size, clean_session=False, session=session)
 
 
 async def publish_nowait(meter: Meter, qos: int, size: int) -> None:
@@ -335,6 +346,7 @@ WORKLOADS: Final[dict[str, tuple[Kind, int, int, int, str]]] = {
     "gather-qos2": (gather, 2, 64, 4000, "publish"),
     "publish-many-qos1": (publish_many, 1, 64, 8000, "publish_many"),
     "publish-many-qos2": (publish_many, 2, 64, 8000, "publish_many"),
+    "publish-stored-qos1": (publish_stored, 1, 64, 8000, "SQLiteSession"),
     "publish-nowait-qos1": (publish_nowait, 1, 64, 4000, "publish_nowait"),
     "connect": (connect, 0, 0, 50, "publish"),
     "import": (import_package, 0, 0, 1, ""),
@@ -344,7 +356,8 @@ WORKLOADS: Final[dict[str, tuple[Kind, int, int, int, str]]] = {
 def has(call: str) -> bool:
     import aiomqtt
 
-    return hasattr(aiomqtt.Client, call) or hasattr(aiomqtt.Message, call)
+    owners = (aiomqtt.Client, aiomqtt.Message, aiomqtt)
+    return any(hasattr(owner, call) for owner in owners)
 
 
 def main() -> None:
