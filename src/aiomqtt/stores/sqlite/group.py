@@ -4,8 +4,8 @@ What was added and ended in one group is not written at all.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from aiomqtt.protocol.changes import (
     Change,
@@ -19,33 +19,24 @@ from aiomqtt.stores.receipts import ended
 
 from .file import Step
 from .index import Index
-from .runs import paired_runs, runs
-from .schema import (
+from .rows import (
     CHANGED_AT,
     CHECKSUM,
     PACKET_ID,
     PAYLOAD,
-    PLAIN_LENGTH,
     PROPERTIES,
     REASON_CODE,
     RECEIPT_ID,
     RELEASED_AS,
-    ROW_LENGTH,
     SIZE,
     STATE,
     TOPIC,
-    insert_statements,
-    needs_special,
+    lengthen,
     to_row,
-    to_special,
 )
+from .runs import paired_runs, runs
 
-_INSERTS: Final = {
-    length: insert_statements(length) for length in (PLAIN_LENGTH, ROW_LENGTH)
-}
 _REPLACE_RECEIPT: Final = "INSERT OR REPLACE INTO aiomqtt_receipts VALUES (?, ?, ?, ?)"
-# The columns that a delivery without special ones has no values for.
-_NOTHING: Final = [None, None, 0, None, None, None, None]
 
 
 class Group:
@@ -54,17 +45,24 @@ class Group:
     Args:
         connection: The connection, in a transaction.
         index: What is known of the rows; it is changed with them.
+        inserts: The statements of `insert_statements`.
         now: The time, in seconds since the epoch.
         step: Called before each statement.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, index: Index, now: float, step: Step
+        self,
+        connection: sqlite3.Connection,
+        index: Index,
+        inserts: dict[int, list[tuple[int, str]]],
+        now: float,
+        step: Step,
     ) -> None:
-        self._connection = connection
-        self._index = index
-        self._now = now
-        self._step = step
+        self._connection: sqlite3.Connection = connection
+        self._index: Index = index
+        self._inserts: dict[int, list[tuple[int, str]]] = inserts
+        self._now: float = now
+        self._step: Step = step
         # What is not written yet. Rows to insert, by sequence.
         self._added: dict[int, list[Any]] = {}
         # What happened to rows that are in the table, by their places.
@@ -82,11 +80,18 @@ class Group:
         self._subscriptions: dict[str, StoredSubscription | None] = {}
         self._unstaged: list[int] = []
 
-    def apply(self, changes: Iterable[Change]) -> None:
+    def apply(self, changes: list[Change]) -> None:
         """Collect changes, and write those that others depend on."""
-        apply = self._APPLY
         for change in changes:
-            apply[change.kind](self, change.key, change.value)
+            key: Any = change.key
+            value: Any = change.value
+            # Each message has these two: do not look for what handles them.
+            if change.kind == ChangeKind.ADDED:
+                self._add(key, value)
+            elif change.kind == ChangeKind.ENDED:
+                self._end(key, value)
+            else:
+                _APPLY[change.kind](self, key, value)
 
     def write(self) -> None:
         """Write what is collected, and the values of the session."""
@@ -107,12 +112,11 @@ class Group:
 
     def _insert(self, key: int, value: StoredDelivery, place: int) -> None:
         index = self._index
-        row = to_row(value, place)
-        if needs_special(value, place) or value.state == RELEASED:
-            released = index.next_released() if value.state == RELEASED else None
-            row += to_special(value, place, released, self._now)
-            if value.receipt_id:
-                self._receipts[value.receipt_id] = None
+        row = to_row(value, place, self._now)
+        if value.state == RELEASED:
+            row[RELEASED_AS] = index.next_released()
+        if value.receipt_id:
+            self._receipts[value.receipt_id] = None
         if place != key:
             index.moved[key] = place
         self._added[key] = row
@@ -159,7 +163,7 @@ class Group:
             return
         row[STATE] = SENT
         row[PACKET_ID] = value
-        if len(row) == ROW_LENGTH and row[CHANGED_AT] is not None:
+        if len(row) > CHANGED_AT and row[CHANGED_AT] is not None:
             row[CHANGED_AT] = self._now
 
     def _release(self, key: int, value: int) -> None:
@@ -168,8 +172,7 @@ class Group:
         if row is None:
             self._released.setdefault(value, {})[self._index.place(key)] = number
             return
-        if len(row) == PLAIN_LENGTH:
-            row += _NOTHING
+        lengthen(row)
         row[STATE] = RELEASED
         row[REASON_CODE] = value
         row[RELEASED_AS] = number
@@ -178,9 +181,9 @@ class Group:
 
     def _end(self, key: int, value: object) -> None:
         index = self._index
-        row = self._added.pop(key, None)
-        if row is not None:
-            if isinstance(value, tuple) and len(row) == ROW_LENGTH:
+        if key in self._added:
+            row = self._added.pop(key)
+            if isinstance(value, tuple) and len(row) > RECEIPT_ID:
                 self._finish(row[RECEIPT_ID], *value)
             index.moved.pop(key, None)
             return
@@ -194,10 +197,12 @@ class Group:
                 receipt_id = self._find_receipt_id(place)
         if isinstance(value, tuple) and receipt_id:
             self._finish(receipt_id, *value)
-        self._sent.pop(place, None)
+        if self._sent:
+            self._sent.pop(place, None)
         for numbers in self._released.values():
             numbers.pop(place, None)
-        index.moved.pop(key, None)
+        if index.moved:
+            index.moved.pop(key, None)
 
     def _find_receipt_id(self, place: int) -> str:
         self._step("find receipt")
@@ -328,27 +333,27 @@ class Group:
         if not self._added:
             return
         index = self._index
-        plain: list[list[Any]] = []
-        special: list[list[Any]] = []
+        by_length: dict[int, list[list[Any]]] = {}
         for sequence, row in self._added.items():
-            receipt_id = ""
-            if len(row) == PLAIN_LENGTH:
-                plain.append(row)
-            else:
-                special.append(row)
-                receipt_id = row[RECEIPT_ID] or ""
+            length = len(row)
+            if length not in by_length:
+                by_length[length] = []
+            by_length[length].append(row)
             if row[STATE] != QUEUED:
-                index.in_flight[sequence] = receipt_id
+                receipt_id = row[RECEIPT_ID] if length > RECEIPT_ID else ""
+                index.in_flight[sequence] = receipt_id or ""
             else:
                 index.waiting += 1
                 index.waiting_size += len(row[TOPIC].encode()) + len(row[PAYLOAD])
         self._added = {}
-        self._insert_rows(plain, PLAIN_LENGTH)
-        self._insert_rows(special, ROW_LENGTH)
+        for length, rows in by_length.items():
+            self._insert_rows(rows, self._inserts[length])
 
-    def _insert_rows(self, rows: Sequence[list[Any]], length: int) -> None:
+    def _insert_rows(
+        self, rows: list[list[Any]], statements: list[tuple[int, str]]
+    ) -> None:
         start = 0
-        for count, statement in _INSERTS[length]:
+        for count, statement in statements:
             while len(rows) - start >= count:
                 values: list[Any] = []
                 for row in rows[start : start + count]:
@@ -487,23 +492,24 @@ class Group:
             )
         self._subscriptions = {}
 
-    _APPLY: ClassVar[dict[str, Callable[["Group", Any, Any], None]]] = {
-        ChangeKind.IDENTIFIED: _identify,
-        ChangeKind.ADDED: _add,
-        ChangeKind.ADDED_FIRST: _add_first,
-        ChangeKind.SENT: _send,
-        ChangeKind.RELEASED: _release,
-        ChangeKind.ENDED: _end,
-        ChangeKind.REQUEUED: _requeue,
-        ChangeKind.OUTBOUND_CLEARED: _clear_outbound,
-        ChangeKind.COUNTED: _count,
-        ChangeKind.BLOCKED: _block,
-        ChangeKind.UNBLOCKED: _unblock,
-        ChangeKind.RECEIVED: _receive,
-        ChangeKind.NAMED: _name,
-        ChangeKind.COMPLETED: _complete,
-        ChangeKind.INBOUND_CLEARED: _clear_inbound,
-        ChangeKind.SUBSCRIBED: _subscribe,
-        ChangeKind.UNSUBSCRIBED: _unsubscribe,
-        ChangeKind.UNSTAGED: _unstage,
-    }
+
+_APPLY: Final[dict[str, Callable[[Group, Any, Any], None]]] = {
+    ChangeKind.IDENTIFIED: Group._identify,
+    ChangeKind.ADDED: Group._add,
+    ChangeKind.ADDED_FIRST: Group._add_first,
+    ChangeKind.SENT: Group._send,
+    ChangeKind.RELEASED: Group._release,
+    ChangeKind.ENDED: Group._end,
+    ChangeKind.REQUEUED: Group._requeue,
+    ChangeKind.OUTBOUND_CLEARED: Group._clear_outbound,
+    ChangeKind.COUNTED: Group._count,
+    ChangeKind.BLOCKED: Group._block,
+    ChangeKind.UNBLOCKED: Group._unblock,
+    ChangeKind.RECEIVED: Group._receive,
+    ChangeKind.NAMED: Group._name,
+    ChangeKind.COMPLETED: Group._complete,
+    ChangeKind.INBOUND_CLEARED: Group._clear_inbound,
+    ChangeKind.SUBSCRIBED: Group._subscribe,
+    ChangeKind.UNSUBSCRIBED: Group._unsubscribe,
+    ChangeKind.UNSTAGED: Group._unstage,
+}

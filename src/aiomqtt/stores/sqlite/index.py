@@ -67,8 +67,8 @@ class Index:
         """Return the values of the session as they are stored."""
         return (
             self.client_id,
-            self.is_existing,
-            self.connected_before,
+            int(self.is_existing),
+            int(self.connected_before),
             self.last_packet_id,
             self.last_sequence,
             self.waiting,

@@ -25,8 +25,8 @@ from .file import (
     connect_read_only,
 )
 from .lease import Lease, is_held, read_holder
+from .rows import COLUMNS
 from .schema import (
-    COLUMNS,
     PREFIX,
     SESSION_SCHEMA,
     check_message,

@@ -1,18 +1,15 @@
-"""The tables of a session, and its deliveries as rows of them."""
+"""The tables of a session; reads its deliveries, and checks them."""
 
 import contextlib
-from binascii import crc32
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from aiomqtt.protocol.changes import StoredDelivery
 from aiomqtt.protocol.wire import PacketError
-from aiomqtt.stores.encoding import decode_properties, encode_properties
+from aiomqtt.stores.encoding import decode_properties
 
 from .file import Schema, damage
-
-# Statements take at most 999 values in older versions of SQLite: rows per statement.
-_CHUNKS: Final = (64, 8, 1)
+from .rows import PLACE, checksum
 
 # How the names of all our tables begin; the others are those of the program.
 PREFIX: Final = "aiomqtt_"
@@ -121,115 +118,6 @@ SESSION_SCHEMA: Final = Schema(
     0x4D515453, "the session of a client", (_CREATE, _ADD_FLOWS)
 )
 
-_PLAIN: Final = (
-    "place",
-    "packet_id",
-    "state",
-    "qos",
-    "retain",
-    "expires",
-    "topic",
-    "properties",
-    "payload",
-    "checksum",
-)
-_SPECIAL: Final = (
-    "sequence",
-    "released",
-    "reason_code",
-    "receipt_id",
-    "changed_at",
-    "identifiers",
-    "share",
-)
-PLAIN_LENGTH: Final = len(_PLAIN)
-ROW_LENGTH: Final = PLAIN_LENGTH + len(_SPECIAL)
-
-COLUMNS: Final = ", ".join(_PLAIN + _SPECIAL)
-# The number of bytes of its topic and payload.
-SIZE: Final = "length(CAST(topic AS BLOB)) + length(payload)"
-
-# Positions in a row.
-PLACE, PACKET_ID, STATE, QOS, RETAIN, EXPIRES, TOPIC, PROPERTIES, PAYLOAD = range(9)
-CHECKSUM, SEQUENCE, RELEASED_AS, REASON_CODE, RECEIPT_ID, CHANGED_AT = range(9, 15)
-
-
-def insert_statements(length: int) -> list[tuple[int, str]]:
-    """Return how many rows a statement inserts, and it, the largest first.
-
-    Each execution releases the interpreter's lock and has to get it back, which takes
-    far longer than a row.
-
-    Args:
-        length: The length of a row: PLAIN_LENGTH or ROW_LENGTH.
-    """
-    columns = ", ".join((_PLAIN + _SPECIAL)[:length])
-    row = f"({', '.join('?' * length)})"
-    insert = f"INSERT INTO aiomqtt_deliveries ({columns}) VALUES "
-    return [
-        (count, insert + ", ".join([row] * count))
-        for count in _CHUNKS
-        if count * length < 999
-    ]
-
-
-def to_row(delivery: StoredDelivery, place: int) -> list[Any]:
-    """Return the first columns of a delivery, see `to_special`."""
-    properties = None
-    if delivery.properties is not None:
-        properties = encode_properties(delivery.properties)
-    topic, payload = delivery.topic, delivery.payload
-    return [
-        place,
-        delivery.packet_id,
-        delivery.state,
-        delivery.qos,
-        delivery.retain,
-        delivery.expires,
-        topic,
-        properties,
-        payload,
-        checksum(topic, properties, payload),
-    ]
-
-
-def checksum(topic: str, properties: bytes | None, payload: bytes) -> int:
-    """Return the checksum of a message.
-
-    Args:
-        topic: The topic.
-        properties: The properties, encoded; None: there are none.
-        payload: The payload.
-    """
-    return crc32(payload, crc32(properties or b"", crc32(topic.encode())))
-
-
-def to_special(
-    delivery: StoredDelivery, place: int, released: int | None, now: float
-) -> list[Any]:
-    """Return the other columns, which most deliveries do not need."""
-    receipt_id = delivery.receipt_id
-    return [
-        None if delivery.sequence == place else delivery.sequence,
-        released,
-        delivery.reason_code,
-        receipt_id or None,
-        now if receipt_id else None,
-        ",".join(map(str, delivery.identifiers)) or None,
-        delivery.share or None,
-    ]
-
-
-def needs_special(delivery: StoredDelivery, place: int) -> bool:
-    """Return whether a delivery needs the other columns."""
-    return bool(
-        delivery.receipt_id
-        or delivery.sequence != place
-        or delivery.reason_code
-        or delivery.identifiers
-        or delivery.share
-    )
-
 
 def read_row(path: str, row: Sequence[Any]) -> StoredDelivery:
     """Return the delivery of a row of COLUMNS.
@@ -260,9 +148,10 @@ def reading(path: str, number: int) -> Iterator[None]:
 
 
 def _to_delivery(row: Sequence[Any]) -> StoredDelivery:
-    place, packet_id, state, qos, retain, expires, topic, properties, payload = row[:9]
-    sequence, _, reason_code, receipt_id, _, identifiers, share = row[10:]
-    check_message(topic, properties, payload, row[CHECKSUM])
+    place, packet_id, state, qos, retain, topic, payload, expected = row[:8]
+    expires, properties, receipt_id, _, sequence, _, *special = row[8:]
+    reason_code, identifiers, share = special
+    check_message(topic, properties, payload, expected)
     return StoredDelivery(
         place if sequence is None else sequence,
         topic,

@@ -24,7 +24,7 @@ from .file import DatabaseFile, damage
 from .group import Group
 from .guard import Guard
 from .index import Index
-from .schema import (
+from .rows import (
     COLUMNS,
     PAYLOAD,
     PLACE,
@@ -32,9 +32,12 @@ from .schema import (
     SIZE,
     STATE,
     TOPIC,
-    read_row,
+    insert_statements,
 )
+from .schema import read_row
 
+# How many changes are collected without a chance for the event loop to run.
+_STRETCH: Final = 1024
 # How many seconds to keep receipts that are too old, at most, beyond their time.
 _FORGET_EVERY: Final = 60.0
 _UNFINISHED: Final = (
@@ -71,6 +74,7 @@ class SessionTables:
         self._clock = clock
         # Valid while the file is open.
         self.index: Index = Index()
+        self._inserts: dict[int, list[tuple[int, str]]] = {}
         self._has_failed = False
         self._forget_at = 0.0
         # None: there was no transaction yet. Each statement that is compiled asks it.
@@ -120,6 +124,9 @@ class SessionTables:
         self._has_failed = False
         index = Index()
         self.index = index
+        self._inserts = insert_statements(
+            connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        )
         self._guard = None
         (
             index.client_id,
@@ -285,8 +292,10 @@ class SessionTables:
         # If this fails, the index does not fit the tables any more.
         self._has_failed = True
         with self._file.transaction() as connection:
-            group = Group(connection, self.index, self._clock(), self._file.step)
-            group.apply(changes)
+            now, step = self._clock(), self._file.step
+            group = Group(connection, self.index, self._inserts, now, step)
+            for start in range(0, len(changes), _STRETCH):
+                group.apply(list(changes[start : start + _STRETCH]))
             group.write()
         self._has_failed = False
 

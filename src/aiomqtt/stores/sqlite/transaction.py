@@ -17,7 +17,7 @@ from .errors import explain, refusal
 from .file import DatabaseFile, roll_back
 from .guard import Guard, Parameters
 from .index import Index
-from .schema import checksum
+from .rows import checksum
 from .thread import CallThread
 
 T = TypeVar("T")
