@@ -10,6 +10,7 @@ from aiomqtt.protocol.changes import (
     StoredDelivery,
     StoredSubscription,
     restore,
+    shift_expiry,
     store,
 )
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT, Delivery, Origin
@@ -49,6 +50,14 @@ def test_a_delivery_is_restored_as_it_was_stored():
     delivery.origin = Origin("reading 4")
     assert store(delivery).receipt_id == "reading 4"
     assert store(restore(store(delivery))) == store(delivery)
+
+
+def test_the_times_of_messages_are_converted_to_another_clock():
+    expiring, lasting = stored(1), stored(2)
+    expiring.expires = 3.5
+    changes = [*added(expiring, lasting), Change(ChangeKind.SENT, 1, 7)]
+    shift_expiry(changes, 1000.0)
+    assert (expiring.expires, lasting.expires) == (1003.5, None)
 
 
 def test_the_last_numbers_are_those_of_what_was_sent_last():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiomqtt.exceptions import MqttError
 from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
-from aiomqtt.protocol.changes import Change, StoredDelivery
+from aiomqtt.protocol.changes import Change, StoredDelivery, shift_expiry
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.stores.base import SessionStore, SessionStoreError, StoredReceipt
@@ -192,7 +192,7 @@ class SessionKeeper:
         Raises:
             SessionStoreError: They could not be stored.
         """
-        _to_epoch(changes, asyncio.get_running_loop().time())
+        shift_expiry(changes, time.time() - asyncio.get_running_loop().time())
         try:
             async with self._turn:
                 if changes:
@@ -306,14 +306,6 @@ def not_open() -> SessionStoreError:
     return SessionStoreError(
         "The session is not open: enter the client that has it first"
     )
-
-
-def _to_epoch(changes: list[Change], now: float) -> None:
-    """Convert the times of changes from the loop's to seconds since the epoch."""
-    for change in changes:
-        value = change.value
-        if isinstance(value, StoredDelivery) and value.expires is not None:
-            value.expires += time.time() - now
 
 
 def _to_loop_time(deliveries: Iterable[StoredDelivery]) -> None:

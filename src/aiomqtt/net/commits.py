@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from aiomqtt.protocol.changes import Change
-from aiomqtt.protocol.output import Arrived, Output
+from aiomqtt.protocol.output import Output
 
 # While more bytes than this wait in both directions, publishers wait, and nothing is
 # read: a disk that is stuck must not fill the memory.
@@ -121,15 +121,6 @@ class CommitQueue:
             self._group, self._waiting = [], []
             self._release(waiting, False)
             self._on_failure(error, _changes_of(waiting))
-
-
-def size_of(output: Output) -> int:
-    """Return about how many bytes an output keeps in memory."""
-    size = sum(map(len, output.data))
-    for happening in output.happenings:
-        if isinstance(happening, Arrived):
-            size += happening.size
-    return size
 
 
 def _changes_of(group: list[tuple[Output, Release]]) -> list[Change]:

@@ -16,7 +16,7 @@ from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening, Outpu
 
 from .closing import LINGER, Closing
 from .coalescing import Coalescer
-from .commits import HELD_LIMIT, CommitQueue, size_of
+from .commits import HELD_LIMIT, CommitQueue
 from .owner import CLOSED, CLOSING, CONNECTED, LEAVING, OPENING, DriverState, Owner
 from .packet_log import PacketLog
 from .progress import Progress
@@ -253,7 +253,7 @@ class Driver:
             self.state = LEAVING
             self._cancel_timer()
             self._owner.on_pause_writing()
-        self._held += size_of(output)
+        self._held += output.size
         commits.add(output, self._release)
         if self._held > HELD_LIMIT and not self._is_held_up:
             self._is_held_up = True
@@ -266,7 +266,7 @@ class Driver:
         If they are not, nothing leaves that depends on them, and no message is
         delivered: the broker sends those with QoS 1 and 2 again.
         """
-        self._held -= size_of(output)
+        self._held -= output.size
         happenings = output.happenings
         if is_stored:
             if output.data:

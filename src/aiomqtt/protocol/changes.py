@@ -249,6 +249,19 @@ def take(changes: list[Change] | None) -> list[Change]:
     return taken
 
 
+def shift_expiry(changes: list[Change], seconds: float) -> None:
+    """Convert the times at which the messages of changes expire to another clock.
+
+    Args:
+        changes: The changes.
+        seconds: How much later it is by that clock.
+    """
+    for change in changes:
+        value = change.value
+        if isinstance(value, StoredDelivery) and value.expires is not None:
+            value.expires += seconds
+
+
 def store(delivery: Delivery) -> StoredDelivery:
     """Convert a delivery for a store."""
     return StoredDelivery(

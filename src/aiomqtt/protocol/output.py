@@ -98,6 +98,17 @@ class Output:
         self.data: list[bytes] = data
         self.happenings: list[Happening] = happenings
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it keeps in memory."""
+        size = 0
+        for data in self.data:
+            size += len(data)
+        for happening in self.happenings:
+            if isinstance(happening, Arrived):
+                size += happening.size
+        return size
+
 
 class PendingOutput:
     """The output of the engine that the caller has not taken yet.
