@@ -253,7 +253,7 @@ async def test_a_commit_that_violates_a_constraint_leaves_the_connection(session
             )
         connection = session._file._file.connected()
         pragma = "PRAGMA foreign_keys = ON"
-        await session._file._call(lambda: connection.execute(pragma).fetchall())
+        await session._file._worker.call(lambda: connection.execute(pragma).fetchall())
         with pytest.raises(sqlite3.IntegrityError):
             async with session.transaction() as tx:
                 assert tx.acknowledge(message)

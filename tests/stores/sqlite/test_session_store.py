@@ -200,9 +200,9 @@ async def test_a_group_is_stored_as_a_whole_or_not_at_all(open_store):
     store = open_store()
     await store.open("me", 10)
     await store.commit([added(1)])
-    pages = await store._call(store._file.pages)
+    pages = await store._worker.call(store._file.pages)
     limit = f"PRAGMA max_page_count = {pages + 20}"
-    await store._call(lambda: store._file.connected().execute(limit).fetchall())
+    await store._worker.call(lambda: store._file.connected().execute(limit).fetchall())
     large = [added(number, payload=b"x" * 5000) for number in range(2, 40)]
     with pytest.raises(SessionStoreError, match=r"session\.db: the disk is full"):
         await store.commit([Change(ChangeKind.ENDED, 1), *large])
@@ -284,13 +284,13 @@ async def test_the_file_of_a_queue_that_was_drained_is_small_again(path, open_st
     store = open_store()
     await store.open("me", 0)
     await store.commit([added(n, payload=b"x" * 5000) for n in range(1, 2001)])
-    large = await store._call(store._file.pages)
+    large = await store._worker.call(store._file.pages)
     for start in range(1, 2001, 40):
         await store.commit(
             [Change(ChangeKind.ENDED, n) for n in range(start, start + 40)]
         )
     # It is given back while the session is open.
-    assert await store._call(store._file.pages) < large / 5
+    assert await store._worker.call(store._file.pages) < large / 5
     await store.close()
     assert path.stat().st_size < large * 4096 / 5
 

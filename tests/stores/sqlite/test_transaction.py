@@ -152,9 +152,9 @@ async def test_an_error_that_undoes_all_is_noticed(store):
 
 
 async def test_a_full_disk_is_an_error_of_the_store(store):
-    pages = await store._call(store._file.pages)
+    pages = await store._worker.call(store._file.pages)
     limit = f"PRAGMA max_page_count = {pages + 5}"
-    await store._call(lambda: store._file.connected().execute(limit).fetchall())
+    await store._worker.call(lambda: store._file.connected().execute(limit).fetchall())
     transaction = await store.begin()
     await transaction.execute(INSERT, (1,))
     with pytest.raises(SessionStoreError, match="the disk is full"):

@@ -31,6 +31,13 @@ _FREE_PAGES: Final = 256
 _PAGES_PER_STEP: Final = 512
 
 
+def check_durability(durability: object) -> None:
+    """Raise ValueError if a durability is none."""
+    if durability not in ("normal", "full"):
+        msg = f'durability must be "normal" or "full", not {durability!r}'
+        raise ValueError(msg)
+
+
 class Schema(NamedTuple):
     """What a kind of file has.
 
