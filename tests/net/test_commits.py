@@ -1,12 +1,12 @@
 """The queue of what waits until it is stored."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from aiomqtt.net.commits import CommitQueue
 from aiomqtt.protocol.changes import Change, ChangeKind
-from aiomqtt.protocol.output import Output
 from tests.raw_scripts import turns, within
 
 
@@ -37,23 +37,23 @@ class Queue:
 
     def add(self, name: bytes, *keys: int) -> None:
         changes = [Change(ChangeKind.RECEIVED, key) for key in keys]
-        self.queue.add(Output(changes or None, [name], []), self.release)
+        self.queue.add(changes or None, partial(self.release, name))
 
-    def release(self, output: Output, is_stored: bool) -> None:
-        self.released.append((output.data[0], is_stored))
+    def release(self, name: bytes, is_stored: bool) -> None:
+        self.released.append((name, is_stored))
 
 
 async def test_only_what_needs_to_waits():
     one = Queue()
-    assert not one.queue.holds(Output(None, [b"x"], []))
-    assert one.queue.holds(Output([Change(ChangeKind.RECEIVED, 1)], [], []))
+    assert not one.queue.holds(None)
+    assert one.queue.holds([Change(ChangeKind.RECEIVED, 1)])
     assert await one.queue.stored()
     one.add(b"a", 1)
     # What comes after it must not overtake it.
-    assert one.queue.holds(Output(None, [b"x"], []))
+    assert one.queue.holds(None)
     one.store.gate.set()
     await within(one.queue.settled())
-    assert not one.queue.holds(Output(None, [b"x"], []))
+    assert not one.queue.holds(None)
 
 
 async def test_groups_are_stored_one_at_a_time_and_released_in_order():
@@ -78,10 +78,10 @@ async def test_what_comes_when_a_group_is_released_is_stored_too():
     one = Queue()
     one.store.gate.set()
 
-    def release(output: Output, is_stored: bool) -> None:
+    def release(is_stored: bool) -> None:
         one.add(b"b", 2)
 
-    one.queue.add(Output([Change(ChangeKind.RECEIVED, 1)], [], []), release)
+    one.queue.add([Change(ChangeKind.RECEIVED, 1)], release)
     await within(one.queue.settled())
     assert one.store.groups == [[1], [2]]
     assert one.released == [(b"b", True)]
@@ -126,10 +126,10 @@ async def test_an_error_of_a_report_does_not_stop_the_others():
     contexts: list[dict[str, object]] = []
     loop.set_exception_handler(lambda _, context: contexts.append(context))
 
-    def release(output: Output, is_stored: bool) -> None:
+    def release(is_stored: bool) -> None:
         raise RuntimeError
 
-    one.queue.add(Output([Change(ChangeKind.RECEIVED, 1)], [], []), release)
+    one.queue.add([Change(ChangeKind.RECEIVED, 1)], release)
     one.add(b"b", 2)
     await within(one.queue.settled())
     loop.set_exception_handler(None)

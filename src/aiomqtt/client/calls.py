@@ -80,7 +80,7 @@ class Calls(WaitingCalls):
         self.target: str = target
         # Whether the broker has accepted a connection.
         self._has_connected = False
-        self.commits: CommitQueue | None = None
+        self.commits: CommitQueue[Change] | None = None
         # None: there was no transaction with a message yet.
         self._inbox: Inbox | None = None
         if commit is not None:

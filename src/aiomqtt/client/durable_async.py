@@ -46,7 +46,7 @@ class DurableSession:
         self.store: SessionStore = store
         # Valid from entering to leaving the client; a store takes one call at a time.
         self._turn: asyncio.Lock | None = None
-        self._commits: CommitQueue | None = None
+        self._commits: CommitQueue[Change] | None = None
         self._keeper: SessionKeeper | None = None
 
     async def receipt(self, receipt_id: str) -> StoredReceipt | None:

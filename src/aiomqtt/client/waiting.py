@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from aiomqtt.exceptions import MqttError
@@ -11,6 +12,7 @@ from aiomqtt.net.coalescing import GATHERING_LIMIT
 from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
 from aiomqtt.net.owner import CONNECTED, Owner
+from aiomqtt.protocol.changes import Change
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.engine_calls import not_connected
@@ -52,7 +54,7 @@ class WaitingCalls(Owner):
         error: Why the connection is over, or None.
     """
 
-    commits: CommitQueue | None
+    commits: CommitQueue[Change] | None
     driver: Driver
     error: MqttError | None
 
@@ -167,10 +169,10 @@ class WaitingCalls(Owner):
         for happening in happenings:
             self.handle(happening)
 
-    def _settle_stored(self, commits: CommitQueue) -> None:
+    def _settle_stored(self, commits: CommitQueue[Change]) -> None:
         output = self._engine.take_without_connection()
-        if commits.holds(output):
-            commits.add(output, self._release)
+        if commits.holds(output.changes):
+            commits.add(output.changes, partial(self._release, output))
         else:
             self._release(output, True)
 

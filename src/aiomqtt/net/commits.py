@@ -1,4 +1,4 @@
-"""The queue between the engine and the network, for a session that is stored.
+"""The queue between an engine and the network, if what it changes is stored.
 
 What the engine hands over waits here until its changes are durable; only then do its
 bytes leave, and its happenings are reported. One group of changes is stored at a time.
@@ -6,22 +6,22 @@ What comes meanwhile waits in order, and is the next group.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from aiomqtt.protocol.changes import Change
-from aiomqtt.protocol.output import Output
+# One change, of whatever is stored.
+C = TypeVar("C")
 
 # While more bytes than this wait in both directions, publishers wait, and nothing is
 # read: a disk that is stuck must not fill the memory.
 HELD_LIMIT: Final = 1024 * 1024
 
-# Passes an output on, with whether its changes are stored.
-Release: TypeAlias = Callable[[Output, bool], None]
+# Passes on what depends on changes, with whether they are stored.
+Release: TypeAlias = Callable[[bool], None]
 
 
-class CommitQueue:
-    """Stores the changes of a session in groups, and releases what depends on them.
+class CommitQueue(Generic[C]):
+    """Stores changes in groups, and releases what depends on them.
 
     Args:
         commit: Stores changes; returns when they are durable.
@@ -36,36 +36,36 @@ class CommitQueue:
 
     def __init__(
         self,
-        commit: Callable[[list[Change]], Awaitable[None]],
-        on_failure: Callable[[BaseException, list[Change]], None],
+        commit: Callable[[list[C]], Awaitable[None]],
+        on_failure: Callable[[BaseException, list[C]], None],
     ) -> None:
         # All is valid from entering to leaving.
         self._commit = commit
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         # What is being stored, and what waits for the next group.
-        self._group: list[tuple[Output, Release]] = []
-        self._waiting: list[tuple[Output, Release]] = []
+        self._group: list[tuple[Sequence[C], Release]] = []
+        self._waiting: list[tuple[Sequence[C], Release]] = []
         self._task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
         self.is_held: bool = False
 
-    def holds(self, output: Output) -> bool:
-        """Whether an output has to wait, or comes after one that does."""
-        return output.changes is not None or self._task is not None or self.is_held
+    def holds(self, changes: Sequence[C] | None) -> bool:
+        """Whether what depends on changes, None: on none, has to wait for something."""
+        return changes is not None or self._task is not None or self.is_held
 
-    def add(self, output: Output, release: Release) -> None:
-        """Release an output when its changes, and all before it, are stored.
+    def add(self, changes: Sequence[C] | None, release: Release) -> None:
+        """Store changes, and release what depends on them and on all before.
 
         Args:
-            output: The output.
+            changes: The changes; None: there are none.
             release: Passes it on; called from the event loop, and at once if nothing
                 is stored any more.
         """
         if self.error is not None:
-            release(output, False)
+            release(False)
             return
-        self._waiting.append((output, release))
+        self._waiting.append((changes or (), release))
         if self._task is None:
             self._task = self._loop.create_task(self._run())
             self._task.add_done_callback(self._on_done)
@@ -78,11 +78,11 @@ class CommitQueue:
             return self.error is None
         waiter: asyncio.Future[bool] = self._loop.create_future()
 
-        def resolve(output: Output, is_stored: bool) -> None:
+        def resolve(is_stored: bool) -> None:
             if not waiter.done():
                 waiter.set_result(is_stored)
 
-        self.add(Output(None, [], []), resolve)
+        self.add(None, resolve)
         return await waiter
 
     async def settled(self) -> None:
@@ -103,13 +103,15 @@ class CommitQueue:
         # Not in `_on_done`, which runs later.
         self._task = None
 
-    def _release(self, group: list[tuple[Output, Release]], is_stored: bool) -> None:
-        for output, release in group:
+    def _release(
+        self, group: list[tuple[Sequence[C], Release]], is_stored: bool
+    ) -> None:
+        for _, release in group:
             try:
-                release(output, is_stored)
+                release(is_stored)
             except Exception as error:  # noqa: BLE001 - as if asyncio had called it
                 self._loop.call_exception_handler(
-                    {"message": "A report to the client failed", "exception": error}
+                    {"message": "A report failed", "exception": error}
                 )
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
@@ -123,5 +125,5 @@ class CommitQueue:
             self._on_failure(error, _changes_of(waiting))
 
 
-def _changes_of(group: list[tuple[Output, Release]]) -> list[Change]:
-    return [change for output, _ in group for change in output.changes or ()]
+def _changes_of(group: list[tuple[Sequence[C], Release]]) -> list[C]:
+    return [change for changes, _ in group for change in changes]

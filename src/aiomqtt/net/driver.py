@@ -4,12 +4,14 @@ It keeps the engine's one timer, and reports what happens to its owner, in order
 """
 
 import asyncio
+from functools import partial
 from typing import Final, cast
 
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import SafeLogger
 from aiomqtt.properties import Properties
+from aiomqtt.protocol.changes import Change
 from aiomqtt.protocol.counts import Counts
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening, Output
@@ -49,7 +51,7 @@ class Driver:
         logger: SafeLogger,
         target: str,
         timeout: float,
-        commits: CommitQueue | None = None,
+        commits: CommitQueue[Change] | None = None,
     ) -> None:
         # All fields are valid for the connection.
         self._engine = engine
@@ -61,7 +63,7 @@ class Driver:
         self._connected_at = 0.0
         self._target = target
         self.timeout: float = timeout
-        self._commits: CommitQueue | None = commits
+        self._commits: CommitQueue[Change] | None = commits
         # The number of bytes that wait until changes are stored, in both directions,
         # and whether they are so many that nothing more is accepted.
         self._held = 0
@@ -226,7 +228,7 @@ class Driver:
             # Without a transport, the CONNECT would be lost: it waits for one.
             return
         output = self._engine.take()
-        if self._commits is not None and self._commits.holds(output):
+        if self._commits is not None and self._commits.holds(output.changes):
             self._hold(output, self._commits)
         else:
             if output.data:
@@ -246,7 +248,7 @@ class Driver:
 
     # --- a session that is stored -----------------------------------------------------
 
-    def _hold(self, output: Output, commits: CommitQueue) -> None:
+    def _hold(self, output: Output, commits: CommitQueue[Change]) -> None:
         """Let an output wait until its changes are stored."""
         if self._engine.is_closed:
             # The owner learns it later, in order, but nothing may be sent any more.
@@ -254,7 +256,7 @@ class Driver:
             self._cancel_timer()
             self._owner.on_pause_writing()
         self._held += output.size
-        commits.add(output, self._release)
+        commits.add(output.changes, partial(self._release, output))
         if self._held > HELD_LIMIT and not self._is_held_up:
             self._is_held_up = True
             self._owner.on_pause_writing()
