@@ -283,6 +283,14 @@ class Inbound:
         self._count(packet.packet_id)
         return packet.packet_id not in self._received
 
+    def note_received(self, packet: Publish) -> None:
+        """Note that a PUBLISH was delivered which is acknowledged later.
+
+        If it comes again, it is a repetition.
+        """
+        if packet.qos == 2:
+            self._remember(packet.packet_id)
+
     def answer(self, packet: Publish, reason_code: int, out: list[bytes]) -> None:
         """Acknowledge a PUBLISH that was admitted.
 

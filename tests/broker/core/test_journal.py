@@ -1,17 +1,27 @@
 """The journal of a broker: all that changes is handed over once, and in order."""
 
+from typing import Any
+
 import pytest
 
-from aiomqtt.broker.core.journal import (
-    Journal,
-    RetainedChanged,
-    SessionChanged,
-    SessionEnded,
-)
+from aiomqtt.broker.core.journal import Journal
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import ChangeKind, SessionState
-from aiomqtt.standard.tables import PacketType
+from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.protocol.packets import Publish, WillMessage
+from aiomqtt.standard.tables import PacketType, Role
+from aiomqtt.stores.broker import (
+    Record,
+    RetainedChanged,
+    SessionAttributes,
+    SessionChanged,
+    SessionEnded,
+    StoredMessage,
+    StoredSession,
+)
+from aiomqtt.topic import Topic
 
+from ..conversation import snapshot
 from ..world import Wire, World
 
 LASTING = Properties(session_expiry_interval=1000)
@@ -24,7 +34,7 @@ def world() -> World:
     return world
 
 
-def take(world: World) -> list[SessionChanged | SessionEnded | RetainedChanged]:
+def take(world: World) -> list[Record]:
     assert world.state.journal is not None
     return world.state.journal.take()
 
@@ -47,8 +57,8 @@ def retained(world: World) -> dict[str, bytes | None]:
     }
 
 
-def lasting(world: World, client_id: str) -> Wire:
-    return world.client(client_id=client_id, properties=LASTING)
+def lasting(world: World, client_id: str, **connect: Any) -> Wire:
+    return world.client(client_id=client_id, properties=LASTING, **connect)
 
 
 def test_a_new_session_is_handed_over_before_anything_has_happened_in_it(world):
@@ -126,11 +136,41 @@ def test_a_session_that_has_expired_is_over_and_nothing_else(world):
 def test_a_session_that_comes_from_the_store_has_not_changed(world):
     client = lasting(world, "me")
     client.subscribe("t", 1)
-    stored = world.state.sessions["me"].snapshot()
+    client.lose()
+    (changed,) = take(world)
+    assert isinstance(changed, SessionChanged)
+    assert changed.attributes is not None
+    stored = snapshot(world.state.sessions["me"])
     other = World()
     other.state.record(Journal())
-    other.state.restore(stored)
+    other.state.restore(StoredSession(stored, changed.attributes))
     assert take(other) == []
+
+
+def attributes(world: World) -> SessionAttributes | None:
+    """The new attributes of the only session that has changed."""
+    (entry,) = take(world)
+    assert isinstance(entry, SessionChanged)
+    return entry.attributes
+
+
+def test_the_attributes_of_a_session_are_handed_over_when_they_change(world):
+    will = WillMessage("w", b"x", 1, False, Properties(will_delay_interval=10))
+    client = lasting(world, "me", will=will)
+    assert attributes(world) == (True, 1000, None, will, None)
+    client.subscribe("t", 1)
+    assert attributes(world) is None
+    world.pass_time(5)
+    client.lose()
+    assert attributes(world) == (True, 1000, world.now + 1000, will, world.now + 10)
+    ends = world.now + 1000
+    world.pass_time(11)
+    assert attributes(world) == (True, 1000, ends, None, None)
+    world.client(client_id="me", version=4, clean_start=False)
+    found = attributes(world)
+    assert found is not None
+    assert not found.is_v5
+    assert found.ends is None
 
 
 def test_of_each_topic_the_last_retained_message_is_handed_over(world):
@@ -160,3 +200,129 @@ def test_a_retained_message_that_has_expired_is_no_longer_kept(world):
 def test_the_topics_of_the_broker_itself_are_not_handed_over(world):
     world.state.show_statistics(world.now)
     assert take(world) == []
+
+
+# --- what is restored -----------------------------------------------------------------
+
+
+def restore(stored: StoredSession) -> tuple[World, Wire]:
+    """A world with a session of a store, and a client that subscribed to all."""
+    world = World()
+    world.state.record(Journal())
+    watcher = world.client(client_id="watcher")
+    watcher.subscribe("#", 1)
+    watcher.read()
+    world.state.restore(stored)
+    world.state.tick(world.now)
+    return world, watcher
+
+
+def topics(watcher: Wire) -> list[str]:
+    return [
+        packet.topic.value for packet in watcher.read() if isinstance(packet, Publish)
+    ]
+
+
+NOW = World().now
+SOON = Properties(will_delay_interval=10)
+
+
+@pytest.mark.parametrize(
+    ("expiry", "ends", "properties", "due", "will_after", "end_after"),
+    [
+        # Its client was connected: it counts as disconnected now.
+        (100, None, None, None, 0, 100),
+        (100, None, SOON, None, 10, 100),
+        (5, None, SOON, None, 5, 5),
+        (0, None, None, None, 0, 0),
+        (0, None, SOON, None, 0, 0),
+        # It was not.
+        (100, NOW + 50, SOON, NOW + 3, 3, 50),
+        (100, NOW - 50, SOON, NOW - 90, 0, 0),
+    ],
+)
+def test_times_of_a_stored_session_go_on(
+    expiry, ends, properties, due, will_after, end_after
+):
+    will = WillMessage("gone", b"x", 0, False, properties)
+    state = SessionState("me")
+    world, watcher = restore(
+        StoredSession(state, SessionAttributes(True, expiry, ends, will, due))
+    )
+    for second in range(102):
+        has_ended = "me" not in world.state.sessions
+        assert has_ended == (second >= end_after)
+        assert topics(watcher) == (["gone"] if second == will_after else [])
+        world.pass_time(1)
+
+
+def test_a_session_that_never_ends_is_not_ended():
+    state = SessionState("me")
+    lasts = SessionAttributes(False, 0xFFFF_FFFF, None, None, None)
+    world, _ = restore(StoredSession(state, lasts))
+    world.pass_time(10_000)
+    assert "me" in world.state.sessions
+    # Nothing of it has changed.
+    assert [
+        entry
+        for entry in take(world)
+        if isinstance(entry, SessionChanged) and entry.client_id == "me"
+    ] == []
+
+
+def test_the_end_of_a_session_whose_client_was_connected_is_stored_again():
+    state = SessionState("me")
+    world, _ = restore(
+        StoredSession(state, SessionAttributes(True, 100, None, None, None))
+    )
+    (changed,) = (
+        entry
+        for entry in take(world)
+        if isinstance(entry, SessionChanged) and entry.client_id == "me"
+    )
+    assert changed.attributes == (True, 100, world.now + 100, None, None)
+
+
+def test_a_retained_message_is_there_again_with_what_is_left_of_its_time():
+    world = World()
+    world.state.record(Journal())
+    expiring = Properties(message_expiry_interval=100)
+    world.state.restore_retained(StoredMessage("t", b"x", 1, expiring, world.now + 30))
+    assert take(world) == []
+    client = world.client()
+    world.pass_time(10)
+    client.subscribe("t", 1)
+    (message,) = client.rest
+    assert isinstance(message, Publish)
+    assert message.retain
+    assert message.properties is not None
+    assert message.properties.message_expiry_interval == 20
+    world.pass_time(21)
+    assert world.state.retained.all(world.now) == []
+
+
+# --- messages of QoS 2 that take several turns ----------------------------------------
+
+
+def test_a_message_of_qos_2_to_very_many_is_noted_as_received_at_once(world):
+    publisher = lasting(world, "publisher")
+    for number in range(1900):
+        lasting(world, f"{number}").subscribe("t", 2)
+    take(world)
+    # The first ones use up most of the turn.
+    qos0, qos2 = (
+        encode(Publish(Topic("t"), b"x", qos, False, qos, None, False), 5, Role.CLIENT)
+        for qos in (0, 2)
+    )
+    publisher.send(5 * qos0 + qos2)
+    assert world.state.is_amid_qos2
+    # Its client is gone before all have it.
+    publisher.lose()
+    while world.state.is_amid_qos2:
+        world.pass_time(0.01)
+    found = kinds(world)
+    assert found.pop("publisher") == [ChangeKind.RECEIVED]
+    assert len(found) == 1900
+    again = world.client(client_id="publisher", clean_start=False, properties=LASTING)
+    again.send(qos2)
+    assert kinds(world) == {}

@@ -52,7 +52,11 @@ class Distribution:
 
 
 class Distributor:
-    """Sends messages, a portion in each turn."""
+    """Sends messages, a portion in each turn.
+
+    Attributes:
+        qos2: How many messages of QoS 2 have not been sent to all yet.
+    """
 
     def __init__(self, turn: Turn, timers: Timers, memory: MemoryAccount) -> None:
         self._turn = turn
@@ -62,6 +66,7 @@ class Distributor:
         # The number of these for each topic and for each sender.
         self._topics: dict[str, int] = {}
         self._senders: dict[Session | None, int] = {}
+        self.qos2: int = 0
 
     def send(
         self, message: ApplicationMessage, sender: Session | None, matches: Matches
@@ -96,10 +101,17 @@ class Distributor:
             self._send_portion(distribution)
             self._timers.add(turn.now + PORTION_INTERVAL, self._go_on)
         self._unfinished.append(distribution)
+        self.qos2 += message.qos == 2
         topic = message.topic
         self._topics[topic] = self._topics.get(topic, 0) + 1
         self._senders[sender] = self._senders.get(sender, 0) + 1
         return distribution
+
+    def finish(self) -> None:
+        """Send all that is unfinished now, however long it takes."""
+        while self._unfinished:
+            self._turn.begin(self._turn.now)
+            self._go_on(self._turn.now)
 
     def _has_to_wait(self, message: ApplicationMessage, sender: Session | None) -> bool:
         return message.topic in self._topics or sender in self._senders
@@ -136,6 +148,7 @@ class Distributor:
 
     def _finish(self, distribution: Distribution) -> None:
         distribution.is_done = True
+        self.qos2 -= distribution.message.qos == 2
         distribution.message.let_go(self._memory)
         self._memory.used -= distribution.size
         topic, sender = distribution.message.topic, distribution.sender

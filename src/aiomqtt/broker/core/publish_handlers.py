@@ -219,6 +219,10 @@ def _publish(
     ):
         return QUOTA_EXCEEDED, None
     distribution = state.publish(message, session, matches)
+    if distribution is not None:
+        # Its client may be gone before all have it: then it sends it again.
+        session.inbound.note_received(packet)
+        session.count()
     return (0 if matches.count else NO_MATCHING_SUBSCRIBERS), distribution
 
 

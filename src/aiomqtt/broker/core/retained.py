@@ -57,20 +57,25 @@ class RetainedMessages:
             self._tally(last, -1)
             last.let_go(self._memory)
         if message.payload and has_room:
-            self.last_number += 1
-            message.number = self.last_number
-            self._by_topic[topic] = message
-            levels = self._trie.levels
-            self._trie.set(topic, message)
-            self._memory.used += LEVEL_SIZE * (self._trie.levels - levels)
-            self._tally(message, 1)
-            message.keep(self._memory)
+            self.load(message)
             self._note(topic, message)
             return True
         if last is not None:
             self._remove_levels(topic)
             self._note(topic, None)
         return has_room
+
+    def load(self, message: ApplicationMessage) -> None:
+        """Retain a message whose topic has none, without telling the journal."""
+        topic = message.topic
+        self.last_number += 1
+        message.number = self.last_number
+        self._by_topic[topic] = message
+        levels = self._trie.levels
+        self._trie.set(topic, message)
+        self._memory.used += LEVEL_SIZE * (self._trie.levels - levels)
+        self._tally(message, 1)
+        message.keep(self._memory)
 
     def _note(self, topic: str, message: ApplicationMessage | None) -> None:
         """Tell the journal, except about the broker's own."""

@@ -11,6 +11,7 @@ from aiomqtt.protocol.changes import (
     ChangeKind,
     SessionState,
     StoredSubscription,
+    take,
 )
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.inbound import Inbound
@@ -18,6 +19,7 @@ from aiomqtt.protocol.outbound import Outbound
 from aiomqtt.protocol.packets import Ack, WillMessage
 from aiomqtt.standard.names import DEFAULT_RECEIVE_MAXIMUM, PACKET_TOO_LARGE, V5
 from aiomqtt.standard.tables import ProtocolVersion, Role
+from aiomqtt.stores.broker import SessionAttributes
 
 from .journal import Journal
 from .memory_account import (
@@ -99,6 +101,7 @@ class Session:
     """
 
     __slots__ = (
+        "_attributes",
         "_changes",
         "_counted",
         "_will",
@@ -140,6 +143,8 @@ class Session:
         self.turn: Turn = turn
         # None: the session is not stored, or it has ended.
         self.journal: Journal | None = journal
+        # The attributes that the journal has taken last; None: it has taken none.
+        self._attributes: SessionAttributes | None = None
         # Valid until the journal takes them.
         self._changes: list[Change] | None = None if journal is None else []
         # Valid for the session.
@@ -161,18 +166,11 @@ class Session:
 
     # --- storing ------------------------------------------------------------------
 
-    def snapshot(self) -> SessionState:
-        """Return its state as plain values."""
-        state = SessionState(self.client_id)
-        state.exists = state.connected_before = True
-        self.outbound.save(state)
-        self.inbound.save(state)
-        for topic_filter, subscription in self.subscriptions.items():
-            state.subscriptions[topic_filter] = subscription.stored()
-        return state
-
-    def load(self, state: SessionState) -> None:
-        """Load the messages of a state; the caller loads the subscriptions."""
+    def load(self, state: SessionState, attributes: SessionAttributes) -> None:
+        """Load what is stored; the caller loads the subscriptions, and sets timers."""
+        self.is_v5 = attributes.is_v5
+        self.expiry = attributes.expiry
+        self.will = attributes.will
         memory = self.memory
         for delivery in self.outbound.load(state):
             message = ApplicationMessage(
@@ -190,6 +188,27 @@ class Session:
         self.outbound.measure(self._encode_for_all, self.outbound.unreceived())
         self.inbound.load(state)
         self.count()
+        # All of that is in the store already.
+        self.take_changes()
+        self._attributes = attributes
+
+    def take_changes(self) -> list[Change]:
+        """Return the changes since the last time."""
+        return take(self._changes)
+
+    def new_attributes(self) -> SessionAttributes | None:
+        """Return its attributes; None: they are as the last time."""
+        attributes = SessionAttributes(
+            self.is_v5,
+            self.expiry,
+            _time_of(self.expiry_timer),
+            self.will,
+            _time_of(self.will_timer),
+        )
+        if attributes == self._attributes:
+            return None
+        self._attributes = attributes
+        return attributes
 
     def on_subscribed(self, subscription: Subscription) -> None:
         """Record a new subscription, if the session is durable."""
@@ -207,9 +226,9 @@ class Session:
 
     def note_changes(self) -> None:
         """Tell the journal that changes may have been recorded, if there is one."""
-        journal, changes = self.journal, self._changes
-        if journal is not None and changes is not None:
-            journal.note(self.client_id, changes)
+        journal = self.journal
+        if journal is not None:
+            journal.note(self)
 
     # --- memory -------------------------------------------------------------------
 
@@ -557,6 +576,10 @@ class Session:
                     (identifier,) if identifier else (),
                     None,
                 )
+
+
+def _time_of(timer: Timer | None) -> float | None:
+    return None if timer is None or timer.action is None else timer.when
 
 
 def message_of(delivery: Delivery) -> ApplicationMessage:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from aiomqtt.broker.hooks import Refusal
@@ -9,10 +10,10 @@ from aiomqtt.broker.limits import Limits
 from aiomqtt.broker.statistics import Statistics
 from aiomqtt.escaping import escape
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.changes import SessionState
 from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.names import QUOTA_EXCEEDED, SESSION_TAKEN_OVER
+from aiomqtt.stores.broker import StoredMessage, StoredSession
 
 from .distribution import Distribution, Distributor, send_to_one
 from .journal import Journal
@@ -146,6 +147,16 @@ class BrokerState:
             self.retained.keep(message)
         return self._distributor.send(message, sender, matches)
 
+    @property
+    def is_amid_qos2(self) -> bool:
+        """Whether a message of QoS 2 has reached only a part of its subscribers."""
+        return self._distributor.qos2 > 0
+
+    def finish(self, now: float) -> None:
+        """Send each message to the rest of its subscribers."""
+        self.turn.begin(now)
+        self._distributor.finish()
+
     def publish_own(self, message: ApplicationMessage, now: float) -> int:
         """Publish a message of the broker or of its program.
 
@@ -233,13 +244,14 @@ class BrokerState:
         )
         return session
 
-    def restore(self, stored: SessionState) -> Session:
-        """Create a session, without a connection, from a stored state.
+    def restore(self, stored: StoredSession) -> None:
+        """Create a session, without a connection, as it was stored.
 
-        It lasts until a client has resumed it and disconnected.
+        If its client was connected, it counts as disconnected from now on.
         """
-        session = self._new_session(stored.client_id)
-        for topic_filter, subscription in stored.subscriptions.items():
+        state, attributes = stored
+        session = self._new_session(state.client_id)
+        for topic_filter, subscription in state.subscriptions.items():
             options = subscription.options
             self.subscriptions.add(
                 Subscription(
@@ -251,11 +263,31 @@ class BrokerState:
                     subscription.identifier,
                 )
             )
-        session.load(stored)
-        if self.journal is not None:
-            # All of that is in the store already.
-            self.journal.forget(session.client_id)
-        return session
+        session.load(state, attributes)
+        now, will, expiry = self.turn.now, session.will, session.expiry
+        if will is not None:
+            due = attributes.will_due
+            if due is None:
+                due = now + min(_delay_of(will), expiry)
+            self._publish_will_at(session, due)
+        if expiry != FOREVER:
+            ends = attributes.ends
+            self._end_at(session, now + expiry if ends is None else ends)
+        session.note_changes()
+
+    def restore_retained(self, stored: StoredMessage) -> None:
+        """Retain a message as it was stored."""
+        message = ApplicationMessage(
+            stored.topic, stored.payload, stored.qos, True, stored.properties, -inf
+        )
+        message.expires = stored.expires
+        self.retained.load(message)
+
+    def _publish_will_at(self, session: Session, when: float) -> None:
+        session.will_timer = self.timers.add(when, partial(self._publish_will, session))
+
+    def _end_at(self, session: Session, when: float) -> None:
+        session.expiry_timer = self.timers.add(when, partial(self._expire, session))
 
     def detach(self, session: Session, is_will_due: bool) -> None:
         """End a session's connection; publish its will, unless it was discarded."""
@@ -266,9 +298,7 @@ class BrokerState:
         if will is not None and is_will_due:
             delay = _delay_of(will)
             if delay and expiry:
-                session.will_timer = self.timers.add(
-                    now + delay, partial(self._publish_will, session)
-                )
+                self._publish_will_at(session, now + delay)
             else:
                 self._publish_will(session, now)
         else:
@@ -276,9 +306,8 @@ class BrokerState:
         if not expiry:
             self.end_session(session)
         elif expiry != FOREVER:
-            session.expiry_timer = self.timers.add(
-                now + expiry, partial(self._expire, session)
-            )
+            self._end_at(session, now + expiry)
+        session.note_changes()
 
     def end_session(self, session: Session) -> None:
         """Forget a session that has no connection."""

@@ -1,0 +1,168 @@
+"""A client with a session that lasts, driven by generated steps."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from aiomqtt.broker.core.journal import Journal
+from aiomqtt.broker.core.session import Session
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.changes import SessionState
+from aiomqtt.protocol.packets import Ack, Packet, Publish
+from aiomqtt.standard.tables import PacketType
+from aiomqtt.stores.broker import (
+    Record,
+    SessionAttributes,
+    SessionChanged,
+    StoredSession,
+)
+
+from .world import V5, Wire, World
+
+STEPS = st.tuples(
+    st.sampled_from(
+        (
+            "publish",
+            "publish",
+            "publish that expires",
+            "acknowledge",
+            "acknowledge",
+            "refuse",
+            "receive",
+            "release",
+            "subscribe",
+            "unsubscribe",
+            "wait",
+            "lose",
+            "connect",
+        )
+    ),
+    st.integers(0, 5),
+)
+LASTING = Properties(session_expiry_interval=1000, receive_maximum=2)
+
+
+def snapshot(session: Session) -> SessionState:
+    """The state of a session."""
+    state = SessionState(session.client_id)
+    state.exists = state.connected_before = True
+    session.outbound.save(state)
+    session.inbound.save(state)
+    for topic_filter, subscription in session.subscriptions.items():
+        state.subscriptions[topic_filter] = subscription.stored()
+    return state
+
+
+class Conversation:
+    """A client with a session that lasts, and another one that publishes to it."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        # What the client got, and what of it is not acknowledged.
+        self.got: list[str] = []
+        self.unanswered: list[Packet] = []
+        self.begin(World())
+        self.stored = SessionState("me")
+        self.stored.exists = self.stored.connected_before = True
+        self.attributes: SessionAttributes | None = None
+        # All that was handed over.
+        self.records: list[Record] = []
+        self.connect()
+        self.step("subscribe", 0)
+
+    def begin(self, world: World) -> None:
+        self.world = world
+        self.journal = Journal()
+        world.state.record(self.journal)
+        self.other = world.client(V5, client_id="other")
+        self.client: Wire | None = None
+
+    def restart(self) -> None:
+        """Another process goes on, with what is stored and nothing else."""
+        now = self.world.now
+        world = World()
+        world.now = now
+        self.begin(world)
+        assert self.attributes is not None
+        world.state.restore(StoredSession(self.stored, self.attributes))
+
+    @property
+    def session(self) -> Session:
+        return self.world.state.sessions["me"]
+
+    def connect(self) -> None:
+        self.client = Wire(self.world, self.version)
+        properties = LASTING if self.version == V5 else None
+        self.client.connect("me", clean_start=False, properties=properties)
+        self.unanswered.clear()
+        self.take(self.client.rest)
+
+    def take(self, packets: list[Any]) -> None:
+        for packet in packets:
+            dup = isinstance(packet, Publish) and packet.dup
+            self.got.append(f"{packet!r} {dup}")
+            if (isinstance(packet, Publish) and packet.qos) or (
+                isinstance(packet, Ack) and packet.kind is PacketType.PUBREL
+            ):
+                self.unanswered.append(packet)
+
+    def step(self, name: str, which: int) -> None:
+        client, other = self.client, self.other
+        if name == "publish":
+            other.publish("t", b"%d" % which, 1 + which % 2, mid=1)
+        elif name == "publish that expires":
+            properties = Properties(message_expiry_interval=2 + which)
+            other.publish("t", b"e", 1 + which % 2, mid=1, properties=properties)
+        elif name == "wait":
+            self.world.pass_time(1.6)
+        elif client is None:
+            if name == "connect":
+                self.connect()
+        elif name == "lose":
+            client.lose()
+            self.client = None
+        elif name in ("acknowledge", "refuse") and self.unanswered:
+            packet = self.unanswered.pop(which % len(self.unanswered))
+            code = 0x80 if name == "refuse" and self.version == V5 else 0
+            client.send(self.answer(packet, code))
+        elif name == "receive":
+            client.publish("r", b"", 2, mid=1 + which)
+        elif name == "release":
+            client.ack(PacketType.PUBREL, 1 + which)
+        elif name == "subscribe":
+            identifier = 1 + which if which % 2 and self.version == V5 else None
+            properties = Properties(subscription_identifier=identifier)
+            client.subscribe("t" if which < 4 else "u", 2, properties)
+            self.take(client.rest)
+        elif name == "unsubscribe":
+            self.world.state.subscriptions.remove(self.session, "u")
+        # A PUBLISH at QoS 2 of the other one waits for nothing.
+        other.ack(PacketType.PUBREL, 1)
+        other.read()
+        if self.client is not None:
+            self.take(self.client.read())
+        self.check()
+
+    def answer(self, packet: Packet, code: int) -> Ack:
+        if isinstance(packet, Publish):
+            kind = PacketType.PUBACK if packet.qos == 1 else PacketType.PUBREC
+            ack = Ack(kind, packet.mid)
+        else:
+            assert isinstance(packet, Ack)
+            return Ack(PacketType.PUBCOMP, packet.packet_id)
+        if code:
+            ack.reason_code = type(ack.reason_code)(code)
+        return ack
+
+    def check(self) -> None:
+        """Check that the stored state equals the current state."""
+        records = self.journal.take()
+        self.records += records
+        for entry in records:
+            assert isinstance(entry, SessionChanged)
+            if entry.client_id == "me":
+                for change in entry.changes:
+                    self.stored.apply(change)
+                self.attributes = entry.attributes or self.attributes
+        assert self.stored == snapshot(self.session)
+        assert self.session.new_attributes() is None
