@@ -4,8 +4,6 @@ Like all coroutines that wait, these are not compiled.
 """
 
 import asyncio
-import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from aiomqtt.exceptions import MqttError
@@ -15,6 +13,7 @@ from aiomqtt.protocol.changes import Change, StoredDelivery, shift_expiry
 from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.stores.base import SessionStore, SessionStoreError, StoredReceipt
+from aiomqtt.stores.times import epoch_offset, to_loop_time
 
 from .pages_async import FIRST_PAGE, Pages
 from .waiters import UNWATCHED
@@ -145,7 +144,7 @@ class SessionKeeper:
         # still have receipts.
         is_known = opened.generation == self._generation + 1
         if not is_known:
-            _to_loop_time(opened.state.deliveries.values())
+            to_loop_time(opened.state.deliveries.values())
             engine.restore(
                 opened.state,
                 opened.remaining,
@@ -178,7 +177,7 @@ class SessionKeeper:
         # The session may have ended meanwhile.
         if not page or not self.engine.session.outbound.behind:
             return []
-        _to_loop_time(page)
+        to_loop_time(page)
         return self.engine.load_behind(page, asyncio.get_running_loop().time())
 
     def follow(self, calls: "Calls") -> None:
@@ -192,7 +191,7 @@ class SessionKeeper:
         Raises:
             SessionStoreError: They could not be stored.
         """
-        shift_expiry(changes, time.time() - asyncio.get_running_loop().time())
+        shift_expiry(changes, epoch_offset())
         try:
             async with self._turn:
                 if changes:
@@ -306,21 +305,6 @@ def not_open() -> SessionStoreError:
     return SessionStoreError(
         "The session is not open: enter the client that has it first"
     )
-
-
-def _to_loop_time(deliveries: Iterable[StoredDelivery]) -> None:
-    """Convert the times of stored deliveries to those of the event loop.
-
-    The clock may have been set meanwhile: nothing expires later than it would have when
-    it was published.
-    """
-    wall, now = time.time(), asyncio.get_running_loop().time()
-    for delivery in deliveries:
-        properties = delivery.properties
-        if delivery.expires is None or properties is None:
-            continue
-        interval = properties.message_expiry_interval or 0
-        delivery.expires = now + min(max(delivery.expires - wall, 0.0), interval)
 
 
 def to_store_error(error: BaseException) -> MqttError:

@@ -17,6 +17,7 @@ from aiomqtt.protocol.delivery import Delivery, Origin
 from aiomqtt.stores.sqlite.guard import Parameters
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from aiomqtt.stores.sqlite.transaction import SQLiteTransaction, StagedMessage
+from aiomqtt.stores.times import epoch_offset
 from aiomqtt.topic import TopicLike
 from aiomqtt.types import PropertiesLike
 
@@ -261,7 +262,6 @@ class Transaction:
 
 async def _stage(opened: SQLiteTransaction, message: Delivery) -> None:
     """Store a message, which then knows its number."""
-    loop, now = asyncio.get_running_loop(), time.time()
     expires = message.expires
     receipt_id = "" if message.origin is None else message.origin.receipt_id
     number = await opened.stage(
@@ -271,9 +271,9 @@ async def _stage(opened: SQLiteTransaction, message: Delivery) -> None:
             message.qos,
             message.retain,
             message.properties,
-            None if expires is None else expires - loop.time() + now,
+            None if expires is None else expires + epoch_offset(),
             receipt_id,
-            now,
+            time.time(),
         )
     )
     message.origin = Origin(receipt_id, number)

@@ -7,16 +7,24 @@ from aiomqtt.standard.names import V5
 from aiomqtt.standard.tables import PacketType, Role
 
 
-def encode_properties(properties: Properties) -> bytes:
-    """Encode the properties of a message."""
-    return codec.encode_properties(properties, PacketType.PUBLISH, V5, Role.CLIENT)
+def encode_properties(
+    properties: Properties, kind: PacketType = PacketType.PUBLISH
+) -> bytes:
+    """Encode the properties of a message.
+
+    Args:
+        properties: The properties.
+        kind: PUBLISH, or WILL for those of a will.
+    """
+    return codec.encode_properties(properties, kind, V5, Role.CLIENT)
 
 
-def decode_properties(encoded: bytes) -> Properties | None:
+def decode_properties(
+    encoded: bytes, kind: PacketType = PacketType.PUBLISH
+) -> Properties | None:
     """Decode the properties of a message; None: there are none.
 
     Raises:
         PacketError: They are damaged.
     """
-    reader = Reader(encoded)
-    return codec.decode_properties(reader, PacketType.PUBLISH, V5, Role.CLIENT)
+    return codec.decode_properties(Reader(encoded), kind, V5, Role.CLIENT)

@@ -1,0 +1,194 @@
+"""The state of a broker in an open file: reads it, and writes groups of records.
+
+All methods block: call them in the thread of the file.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from aiomqtt.properties import SubscribeOptions
+from aiomqtt.protocol.changes import SessionState, StoredDelivery, StoredSubscription
+from aiomqtt.protocol.delivery import RELEASED
+from aiomqtt.protocol.packets import WillMessage
+from aiomqtt.standard.tables import PacketType
+from aiomqtt.stores.broker import (
+    Record,
+    SessionAttributes,
+    StoredBroker,
+    StoredMessage,
+    StoredSession,
+)
+from aiomqtt.stores.encoding import decode_properties
+
+from .broker_group import BrokerGroup, SessionNumbers
+from .errors import refusal
+from .file import DatabaseFile, damage
+from .schema import check_message, reading
+
+
+class BrokerTables:
+    """The tables of one broker.
+
+    Args:
+        file: The file, not open yet.
+    """
+
+    def __init__(self, file: DatabaseFile) -> None:
+        self._file = file
+        # Valid while the file is open.
+        self._numbers = SessionNumbers()
+        self._has_failed = False
+
+    def open(self) -> StoredBroker:
+        """Open the file: see `BrokerStore.open`."""
+        connection = self._file.open()
+        try:
+            self._numbers = SessionNumbers()
+            self._has_failed = False
+            # Until then another connection might write.
+            with self._file.transaction():
+                return self._read(connection)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Store a group of records: see `BrokerStore.commit`."""
+        if self._has_failed:
+            reason = "it could not be written: start the broker again"
+            raise refusal(self._file.path, reason)
+        # If this fails, the numbers do not fit the tables any more.
+        self._has_failed = True
+        with self._file.transaction() as connection:
+            group = BrokerGroup(connection, self._numbers, self._file.step)
+            group.apply(records)
+            group.write()
+        self._has_failed = False
+
+    # --- reading ------------------------------------------------------------------
+
+    def _read(self, connection: sqlite3.Connection) -> StoredBroker:
+        self._file.step("read sessions")
+        sessions: dict[int, StoredSession] = {}
+        for number, client_id, *values in connection.execute(
+            "SELECT number, client_id, is_v5, expiry, ends, will_due, will_qos,"
+            " will_retain, will_topic, will_properties, will_payload, checksum"
+            " FROM aiomqtt_sessions ORDER BY number"
+        ):
+            with reading(self._file.path, number):
+                attributes = _read_attributes(values)
+            state = SessionState(client_id)
+            state.exists = state.connected_before = True
+            sessions[number] = StoredSession(state, attributes)
+            self._numbers.load(client_id, number)
+        states = {number: session.state for number, session in sessions.items()}
+        try:
+            self._read_outgoing(connection, states)
+            self._read_others(connection, states)
+        except KeyError as error:
+            what = f"there is no session {error}"
+            raise damage(self._file.path, what) from error
+        return StoredBroker([*sessions.values()], self._read_retained(connection))
+
+    def _read_outgoing(
+        self, connection: sqlite3.Connection, states: dict[int, SessionState]
+    ) -> None:
+        self._file.step("read outgoing")
+        released: list[tuple[int, SessionState, StoredDelivery]] = []
+        for row in connection.execute(
+            "SELECT session, released, sequence, topic, payload, qos, retain,"
+            " properties, expires, identifiers, share, packet_id, state, reason_code,"
+            " checksum FROM aiomqtt_outgoing ORDER BY session, sequence"
+        ):
+            state, order = states[row[0]], row[1]
+            with reading(self._file.path, row[2]):
+                delivery = _read_delivery(row[2:])
+            state.last_sequence = delivery.sequence
+            if delivery.packet_id:
+                state.last_packet_id = delivery.packet_id
+            if delivery.state == RELEASED:
+                released.append((order or 0, state, delivery))
+            else:
+                state.deliveries[delivery.sequence] = delivery
+        released.sort(key=lambda one: one[0])
+        for order, state, delivery in released:
+            state.deliveries[delivery.sequence] = delivery
+            self._numbers.released = order
+
+    def _read_others(
+        self, connection: sqlite3.Connection, states: dict[int, SessionState]
+    ) -> None:
+        self._file.step("read subscriptions")
+        for number, name, *options, identifier in connection.execute(
+            "SELECT session, filter, qos, no_local, retain_as_published, identifier"
+            " FROM aiomqtt_subscriptions"
+        ):
+            qos, no_local, retain_as_published = options
+            states[number].subscriptions[name] = StoredSubscription(
+                SubscribeOptions(qos, bool(no_local), bool(retain_as_published)),
+                identifier,
+            )
+        for number, packet_id in connection.execute(
+            "SELECT session, packet_id FROM aiomqtt_blocked"
+        ):
+            states[number].blocked.add(packet_id)
+        for number, packet_id in connection.execute(
+            "SELECT session, packet_id FROM aiomqtt_received"
+        ):
+            states[number].received.add(packet_id)
+
+    def _read_retained(self, connection: sqlite3.Connection) -> list[StoredMessage]:
+        self._file.step("read retained")
+        retained = []
+        for (
+            number,
+            topic,
+            qos,
+            expires,
+            properties,
+            payload,
+            sum_,
+        ) in connection.execute(
+            "SELECT number, topic, qos, expires, properties, payload, checksum"
+            " FROM aiomqtt_retained ORDER BY number"
+        ):
+            with reading(self._file.path, number):
+                check_message(topic, properties, payload, sum_)
+                decoded = None if properties is None else decode_properties(properties)
+            retained.append(StoredMessage(topic, payload, qos, decoded, expires))
+        return retained
+
+
+def _read_attributes(values: Sequence[Any]) -> SessionAttributes:
+    is_v5, expiry, ends, will_due, qos, retain, topic, properties, payload, sum_ = (
+        values
+    )
+    will = None
+    if topic is not None:
+        check_message(topic, properties, payload, sum_)
+        decoded = None
+        if properties is not None:
+            decoded = decode_properties(properties, PacketType.WILL)
+        will = WillMessage(topic, payload, qos, bool(retain), decoded)
+    return SessionAttributes(bool(is_v5), expiry, ends, will, will_due)
+
+
+def _read_delivery(values: Sequence[Any]) -> StoredDelivery:
+    sequence, topic, payload, qos, retain, properties, expires = values[:7]
+    identifiers, share, packet_id, state, reason_code, sum_ = values[7:]
+    check_message(topic, properties, payload, sum_)
+    return StoredDelivery(
+        sequence,
+        topic,
+        payload,
+        qos,
+        bool(retain),
+        None if properties is None else decode_properties(properties),
+        expires,
+        tuple(map(int, identifiers.split(","))) if identifiers else (),
+        share or "",
+        packet_id,
+        state,
+        reason_code,
+    )

@@ -1,0 +1,322 @@
+"""The store of a broker in a SQLite file."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiomqtt.properties import Properties
+from aiomqtt.protocol.changes import Change, ChangeKind, StoredDelivery
+from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT
+from aiomqtt.protocol.packets import WillMessage
+from aiomqtt.standard.names import V5, V311
+from aiomqtt.stores.base import SessionStoreError
+from aiomqtt.stores.broker import (
+    Record,
+    RetainedChanged,
+    SessionAttributes,
+    SessionChanged,
+    SessionEnded,
+    StoredBroker,
+    StoredMessage,
+)
+from aiomqtt.stores.sqlite.broker_schema import BROKER_SCHEMA
+from aiomqtt.stores.sqlite.broker_store import SQLiteStore
+from aiomqtt.stores.sqlite.broker_tables import BrokerTables
+from aiomqtt.stores.sqlite.file import DatabaseFile
+from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
+from tests.broker.conversation import STEPS, Conversation
+
+PLAIN = SessionAttributes(True, 100, None, None, None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "broker.db"
+
+
+@pytest.fixture
+async def store(path: Path):
+    store = SQLiteStore(path)
+    yield store
+    await store.close()
+
+
+async def again(store: SQLiteStore) -> StoredBroker:
+    """What is there when the file is opened again."""
+    await store.close()
+    return await store.open()
+
+
+def message(number: int, state: int = QUEUED, packet_id: int = 0) -> StoredDelivery:
+    return StoredDelivery(
+        number, "t", b"%d" % number, 2, False, None, None, (), "", packet_id, state, 0
+    )
+
+
+def added(number: int, state: int = QUEUED, packet_id: int = 0) -> Change:
+    return Change(ChangeKind.ADDED, number, message(number, state, packet_id))
+
+
+def changed(client_id: str, *changes: Change) -> SessionChanged:
+    return SessionChanged(client_id, PLAIN, list(changes))
+
+
+async def test_an_empty_store_has_nothing(store):
+    assert await store.open() == ([], [])
+    assert await again(store) == ([], [])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from([V311, V5]),
+    st.lists(st.lists(STEPS, min_size=1, max_size=12), min_size=1, max_size=5),
+)
+def test_what_a_broker_does_is_stored_in_groups_of_any_size(
+    tmp_path_factory, version, groups
+):
+    path = tmp_path_factory.mktemp("broker") / "broker.db"
+    conversation = Conversation(version)
+    for group in groups:
+        file = DatabaseFile(path, BROKER_SCHEMA)
+        tables = BrokerTables(file)
+        tables.open()
+        for step in group:
+            conversation.step(*step)
+            if len(conversation.records) > 6:
+                tables.write(conversation.records)
+                conversation.records.clear()
+        tables.write(conversation.records)
+        conversation.records.clear()
+        file.close()
+        sessions = BrokerTables(file).open().sessions
+        file.close()
+        (session,) = (one for one in sessions if one.state.client_id == "me")
+        assert session.attributes == conversation.attributes
+        expected = conversation.stored
+        # The broker goes on after the last one that it still has.
+        session.state.last_sequence = expected.last_sequence
+        session.state.last_packet_id = expected.last_packet_id
+        assert session.state == expected
+
+
+async def test_what_a_message_has_comes_back(store):
+    await store.open()
+    properties = Properties(
+        content_type="text", user_property=[("a", "1")], message_expiry_interval=9
+    )
+    full = StoredDelivery(
+        7, "ü/t", b"\0x", 1, True, properties, 50.5, (3, 4), "$share/g/t", 9, SENT, 0
+    )
+    await store.commit([changed("me", Change(ChangeKind.ADDED, 7, full))])
+    (session,) = (await again(store)).sessions
+    assert session.state.deliveries == {7: full}
+    assert (session.state.last_sequence, session.state.last_packet_id) == (7, 9)
+
+
+async def test_released_messages_are_in_the_order_of_their_pubrecs(store):
+    await store.open()
+    sent = [added(number, SENT, number) for number in (1, 2, 3)]
+    await store.commit([changed("me", *sent)])
+    await store.commit([changed("me", Change(ChangeKind.RELEASED, 3, 0))])
+    await again(store)
+    await store.commit(
+        [changed("me", Change(ChangeKind.RELEASED, 1, 16), added(4, SENT, 4))]
+    )
+    (session,) = (await again(store)).sessions
+    released, others = session.state.in_order
+    assert [one.sequence for one in released] == [3, 1]
+    assert [one.sequence for one in others] == [2, 4]
+    assert [(one.reason_code, one.payload) for one in released] == [(0, b""), (16, b"")]
+    assert {one.state for one in released} == {RELEASED}
+
+
+async def test_attributes_and_wills_come_back(store):
+    await store.open()
+    properties = Properties(will_delay_interval=5, content_type="text")
+    wills = {
+        "plain": None,
+        "will": WillMessage("w", b"x", 1, True, properties),
+        "short": WillMessage("w", b""),
+    }
+    records: list[Record] = [
+        SessionChanged(name, SessionAttributes(False, 7, 99.5, will, 3.25), [])
+        for name, will in wills.items()
+    ]
+    await store.commit(records)
+    found = (await again(store)).sessions
+    assert [
+        SessionChanged(one.state.client_id, one.attributes, []) for one in found
+    ] == records
+    await store.commit([changed("will", added(1))])
+    (_, second, _) = (await again(store)).sessions
+    assert second.attributes == PLAIN
+    # Attributes that have not changed are not told.
+    await store.commit([SessionChanged("will", None, [added(2)])])
+    (_, second, _) = (await again(store)).sessions
+    assert second.attributes == PLAIN
+    assert [*second.state.deliveries] == [1, 2]
+
+
+async def test_a_session_that_has_ended_leaves_nothing(store, path):
+    await store.open()
+    everything = [
+        added(1),
+        added(2, SENT, 2),
+        Change(ChangeKind.BLOCKED, 5),
+        Change(ChangeKind.RECEIVED, 6),
+    ]
+    await store.commit([changed("me", *everything), changed("other", *everything)])
+    await store.commit([SessionEnded("me"), changed("me", added(1))])
+    found = (await again(store)).sessions
+    sessions = {one.state.client_id: one.state for one in found}
+    assert [*sessions["me"].deliveries] == [1]
+    assert not sessions["me"].blocked
+    assert not sessions["me"].received
+    assert [*sessions["other"].deliveries] == [1, 2]
+    assert sessions["other"].blocked == {5}
+    assert sessions["other"].received == {6}
+    # Of one that was never stored there is nothing to end.
+    await store.commit(
+        [SessionEnded("me"), SessionEnded("other"), SessionEnded("none")]
+    )
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        for (table,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall():
+            assert connection.execute(f"SELECT * FROM {table}").fetchall() == []
+    connection.close()
+
+
+async def test_retained_messages_come_back_in_order(store):
+    await store.open()
+    properties = Properties(message_expiry_interval=9)
+    one, two, three = (
+        StoredMessage(topic, b"x", 1, properties, 4.5) for topic in "abc"
+    )
+    await store.commit([RetainedChanged(kept.topic, kept) for kept in (one, two)])
+    newer = one._replace(payload=b"y", properties=None, expires=None)
+    await store.commit(
+        [
+            RetainedChanged("c", three),
+            RetainedChanged("a", newer),
+            RetainedChanged("b", None),
+            RetainedChanged("none", None),
+        ]
+    )
+    assert (await again(store)).retained == [three, newer]
+
+
+async def test_a_group_is_stored_as_a_whole_or_not_at_all(store):
+    await store.open()
+    await store.commit([changed("me", added(1))])
+    pages = await store._worker.call(store._file.pages)
+    limit = f"PRAGMA max_page_count = {pages + 20}"
+    await store._worker.call(lambda: store._file.connected().execute(limit).fetchall())
+    large = StoredMessage("t", b"x" * 500_000, 1, None, None)
+    with pytest.raises(SessionStoreError, match=r"broker\.db: the disk is full"):
+        await store.commit([changed("new"), RetainedChanged("t", large)])
+    with pytest.raises(SessionStoreError, match="start the broker again"):
+        await store.commit([changed("me", added(2))])
+    found = await again(store)
+    assert [one.state.client_id for one in found.sessions] == ["me"]
+    assert found.retained == []
+    await store.commit([changed("new", added(1))])
+
+
+async def test_each_kind_of_file_is_refused_for_the_other(tmp_path, path, store):
+    session = SQLiteSessionStore(tmp_path / "session.db")
+    await session.open("me", 10)
+    await session.close()
+    await store.open()
+    await store.close()
+    before = [(tmp_path / name).read_bytes() for name in ("session.db", "broker.db")]
+    with pytest.raises(SessionStoreError, match="does not have the sessions of a bro"):
+        await SQLiteStore(tmp_path / "session.db").open()
+    with pytest.raises(SessionStoreError, match="does not have the session of a cli"):
+        await SQLiteSessionStore(path).open("me", 10)
+    after = [(tmp_path / name).read_bytes() for name in ("session.db", "broker.db")]
+    assert before == after
+
+
+async def test_a_file_in_use_is_refused(path, store):
+    await store.open()
+    with pytest.raises(SessionStoreError, match="in use by"):
+        await SQLiteStore(path).open()
+    with pytest.raises(SessionStoreError, match="in use"):
+        await store.open()
+    # Until it is closed, also by `Broker.kill`.
+    store.abandon()
+    store.abandon()
+    assert await store.open() == ([], [])
+
+
+async def test_a_file_that_is_not_open_takes_nothing(store):
+    with pytest.raises(SessionStoreError, match="not open"):
+        await store.commit([SessionEnded("me")])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE aiomqtt_outgoing SET payload = x'00'",
+        "UPDATE aiomqtt_outgoing SET properties = x'ff'",
+        "UPDATE aiomqtt_outgoing SET session = 77",
+        "UPDATE aiomqtt_retained SET payload = x'00'",
+        "UPDATE aiomqtt_sessions SET will_payload = x'00'",
+    ],
+)
+async def test_what_has_changed_in_the_file_is_refused(path, store, statement):
+    await store.open()
+    attributes = PLAIN._replace(will=WillMessage("w", b"x"))
+    await store.commit(
+        [
+            SessionChanged("me", attributes, [added(1)]),
+            RetainedChanged("t", StoredMessage("t", b"x", 1, None, None)),
+        ]
+    )
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(SessionStoreError, match="is damaged"):
+        await store.open()
+
+
+async def test_the_file_of_a_queue_that_was_drained_is_small_again(store, path):
+    await store.open()
+    numbers = range(1, 1000)
+    payload = b"x" * 8000
+    many = [
+        StoredDelivery(number, "t", payload, 1, False, None, None, (), "", 0, QUEUED, 0)
+        for number in numbers
+    ]
+    await store.commit(
+        [changed("me", *(Change(ChangeKind.ADDED, one.sequence, one) for one in many))]
+    )
+    await store.commit(
+        [changed("me", *(Change(ChangeKind.ENDED, number) for number in numbers))]
+    )
+    await store.close()
+    assert path.stat().st_size < 1_500_000
+
+
+async def test_a_commit_that_is_cancelled_is_stored_or_not(store):
+    await store.open()
+    committing = asyncio.create_task(store.commit([changed("me", added(1))]))
+    await asyncio.sleep(0)
+    committing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await committing
+    found = (await again(store)).sessions
+    assert [[*one.state.deliveries] for one in found] in ([], [[1]])
+
+
+def test_a_durability_that_is_none_is_refused(path):
+    with pytest.raises(ValueError, match='durability must be "normal" or "full"'):
+        SQLiteStore(path, durability="fast")  # type: ignore[arg-type]
+    assert SQLiteStore(path, durability="full").path == str(path)
