@@ -52,6 +52,7 @@ ADDED = {
     "Receipt",
     "Reconnect",
     "SQLiteSession",
+    "SQLiteStore",
     "ScramSha256",
     "SessionStore",
     "SessionStoreError",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .client.statistics import ClientStatistics
     from .client.transaction_async import Transaction
     from .stores.base import SessionStore, SessionStoreError, StoredReceipt
+    from .stores.sqlite.broker_store import SQLiteStore
     from .streams.parsing import ParsedMessage
     from .streams.subscription import Stream
 
@@ -79,6 +80,7 @@ __all__ = [
     "RequestServer",
     "ReasonCode",
     "SQLiteSession",
+    "SQLiteStore",
     "ScramSha256",
     "SessionStore",
     "SessionStoreError",
@@ -119,6 +121,7 @@ if not TYPE_CHECKING:
         "RedisSession": ".client.redis_session_async",
         "RequestServer": ".client.serving_async",
         "SQLiteSession": ".client.sqlite_session_async",
+        "SQLiteStore": ".stores.sqlite.broker_store",
         "ScramSha256": ".client.scram",
         "SessionStore": ".stores.base",
         "SessionStoreError": ".stores.base",

@@ -1,12 +1,13 @@
 """A complete MQTT 3.1, 3.1.1 and 5.0 broker inside the process.
 
-It is for tests, demos, development and small programs in a single process. It writes
-nothing to disk.
+It is for tests, demos, development and small programs in a single process. With a
+store, what it has outlives the process.
 """
 
 from typing import TYPE_CHECKING
 
-from .broker import Broker, Listener
+from .attributes import Listener
+from .broker import Broker
 from .hooks import Authentication, ClientInfo, Refusal
 from .limits import Limits
 from .statistics import Statistics

@@ -7,13 +7,12 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType, TracebackType
-from typing import Final, NamedTuple, Self
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
 
 from aiomqtt.argument_checks import check_finite
 from aiomqtt.exceptions import MqttError
-from aiomqtt.log import Logger, to_logger
-from aiomqtt.message import Message
+from aiomqtt.log import Logger, SafeLogger, to_logger
 from aiomqtt.net import memory
 from aiomqtt.net.buffers import keep_large_blocks
 from aiomqtt.paho import PropertiesLike, to_properties
@@ -27,8 +26,9 @@ from aiomqtt.standard.names import (
     USE_ANOTHER_SERVER,
 )
 from aiomqtt.standard.tables import PacketType, Role
-from aiomqtt.topic import Topic, TopicLike, to_text
+from aiomqtt.topic import TopicLike, to_text
 
+from .attributes import BrokerAttributes, Listener
 from .core.connack import code_within
 from .core.message import ApplicationMessage
 from .core.state import BrokerState
@@ -36,7 +36,6 @@ from .core.timers import Timer
 from .hooks import (
     Authenticate,
     Authorize,
-    ClientInfo,
     EnhancedAuthentication,
     Refusal,
     check_texts,
@@ -48,7 +47,11 @@ from .io.listening import open_sockets
 from .io.servers import UnixListener, start_servers, start_unix_server
 from .io.tls_listener import TlsListener
 from .limits import Limits
-from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from aiomqtt.stores.broker import BrokerStore
+
+    from .storing import Storing
 
 LOGGER: Final = logging.getLogger("aiomqtt.broker")
 
@@ -60,22 +63,14 @@ BACKLOG: Final = 1024
 _numbers = itertools.count(1)
 
 
-class Listener(NamedTuple):
-    """An address that a broker listens on."""
-
-    host: str
-    port: int
-    url: str
-
-
-class Broker:
+class Broker(BrokerAttributes):
     """An MQTT broker inside the process, as an asynchronous context manager.
 
     It supports MQTT 3.1, 3.1.1 and 5.0 and is for tests, demos, development and small
     programs in a single process. It starts when entered, and disconnects all clients
-    when left. It writes nothing to disk, but the object keeps sessions and retained
-    messages: entering it again is like restarting a broker that has kept them. Call its
-    methods only in the event loop in which it was entered.
+    when left. The object keeps sessions and retained messages: entering it again is
+    like restarting a broker that has kept them. With a store they outlive the process,
+    however it ends. Call its methods only in the event loop in which it was entered.
 
     Args:
         host: The address to listen on; a name: all its addresses, on one port; "": all
@@ -103,10 +98,14 @@ class Broker:
             0: there are none.
         logger: The logger for connections and disconnections (INFO) and for all packets
             (DEBUG); ``None``: the logger named "aiomqtt.broker".
+        store: Where sessions and retained messages are kept, such as an `SQLiteStore`:
+            nothing is acknowledged before it is stored. ``None``: nothing is written to
+            disk.
 
     Raises:
         ValueError: The name is already used; raised when entered.
         OSError: It is impossible to listen on the address; raised when entered.
+        SessionStoreError: The store can't be used; raised when entered.
     """
 
     def __init__(
@@ -123,8 +122,10 @@ class Broker:
         limits: Limits | None = None,
         sys_interval: float = 10.0,
         logger: Logger | None = None,
+        store: "BrokerStore | None" = None,
     ) -> None:
         _check_arguments(port, sys_interval)
+        super().__init__(Limits() if limits is None else limits)
         self.name: str = name or f"broker-{next(_numbers)}"
         self._host = host
         self._port = port
@@ -137,13 +138,12 @@ class Broker:
             enhanced_authentication,
             self._logger,
         )
-        self._limits = Limits() if limits is None else limits
         self._sys_interval = sys_interval
-        self._state: BrokerState | None = None
-        self._connection_set: ConnectionSet | None = None
-        self._started = 0.0
+        self._storing: Storing | None = None
+        if store is not None:
+            self._storing = _storing(store, self._logger)
+        # Valid while it runs.
         self._sys_timer: Timer | None = None
-        self._listeners: list[Listener] = []
         self._servers: list[asyncio.Server | TlsListener | UnixListener] = []
         self._memory: memory.MemoryServer | None = None
 
@@ -173,24 +173,28 @@ class Broker:
 
         A port that the system chose stays the same when it is started again.
 
+        With a store, it begins with what is stored, also if it ran before.
+
         Raises:
             OSError: It is impossible to listen on the address.
             ValueError: Another broker has the name.
             RuntimeError: It is already running.
+            SessionStoreError: The store can't be used; nothing in it has changed.
         """
         if self._connection_set is not None:
             msg = "The broker is running."
             raise RuntimeError(msg)
         keep_large_blocks()
         loop = asyncio.get_running_loop()
-        if self._state is None:
-            self._state = BrokerState(
-                self._limits, _new_identifier, self._logger.info, loop.time()
-            )
-            self._state.asks_to_connect = self._hooks.decide_who_connects
-            self._state.on_publish = self._observer
-            self._state.asks_for_topics = self._hooks.decide_about_topics
+        storing = self._storing
+        if self._state is None or storing is not None:
+            state = self._new_state(loop.time())
+            if storing is not None:
+                await storing.load(state)
+            self._state = state
         self._connection_set = ConnectionSet(self._state, self._hooks, self._logger)
+        if storing is not None:
+            storing.begin(self._connection_set)
         try:
             self._memory = memory.listen(
                 self.name, partial(ConnectionProtocol, self._connection_set)
@@ -207,6 +211,13 @@ class Broker:
         if self._sys_interval:
             self._show_statistics(self._started)
         self._connection_set.arm()
+
+    def _new_state(self, now: float) -> BrokerState:
+        state = BrokerState(self._limits, _new_identifier, self._logger.info, now)
+        state.asks_to_connect = self._hooks.decide_who_connects
+        state.on_publish = self._observer
+        state.asks_for_topics = self._hooks.decide_about_topics
+        return state
 
     async def listen(
         self,
@@ -293,7 +304,11 @@ class Broker:
             )
             protocol.flush()
         connection_set.flush()
-        await connection_set.close(SHUTDOWN_GRACE)
+        try:
+            await connection_set.close(SHUTDOWN_GRACE)
+        finally:
+            if self._storing is not None:
+                await self._storing.close()
         for one in listening:
             await one.wait_closed()
 
@@ -301,11 +316,14 @@ class Broker:
         """Stop as in a crash: without a DISCONNECT to clients, and without wills.
 
         Sessions and retained messages are kept for the next start, as by a broker that
-        writes them to disk at once. It does nothing if the broker is not running.
+        writes them to disk at once; with a store, those that are stored. It does
+        nothing if the broker is not running.
         """
         connection_set = self._connection_set
         if connection_set is None:
             return
+        if self._storing is not None:
+            self._storing.abandon()
         self._close()
         for connection in connection_set.state.connections.values():
             if connection.session is not None:
@@ -333,94 +351,37 @@ class Broker:
         return listening
 
     def clear(self) -> None:
-        """Forget the sessions without a connection, and all retained messages."""
+        """Forget the sessions without a connection, and all retained messages.
+
+        Raises:
+            RuntimeError: The broker has a store, and is not running.
+        """
+        if self._storing is not None:
+            self._running()
         if self._state is not None:
             self._state.clear(self._now())
+        if self._connection_set is not None:
+            self._connection_set.flush()
+
+    async def serve_forever(self) -> None:
+        """Wait until the broker stops, in another task, or its store fails.
+
+        Cancelling it changes nothing.
+
+        Raises:
+            SessionStoreError: The store has failed: the clients are disconnected, and
+                no client is served until the broker is started again.
+            RuntimeError: The broker is not running.
+        """
+        await self._running().ended()
+        if self._storing is not None and self._storing.error is not None:
+            raise self._storing.error
 
     def _running(self) -> ConnectionSet:
         if self._connection_set is None:
             msg = "The broker is not running."
             raise RuntimeError(msg)
         return self._connection_set
-
-    # --- attributes -------------------------------------------------------------------
-
-    @property
-    def host(self) -> str:
-        """The address that it listens on."""
-        return self._first.host
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._first.port
-
-    @property
-    def url(self) -> str:
-        """The URL that it listens on, such as ``mqtt://127.0.0.1:40123``."""
-        return self._first.url
-
-    @property
-    def _first(self) -> Listener:
-        if not self._listeners:
-            msg = "The broker does not listen: it is not running, or has no host."
-            raise RuntimeError(msg)
-        return self._listeners[0]
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of the broker."""
-        return self._limits
-
-    @property
-    def clients(self) -> dict[str, ClientInfo]:
-        """The connected clients by client identifier."""
-        state = self._state
-        return (
-            {}
-            if state is None
-            else {k: connection.info for k, connection in state.connections.items()}
-        )
-
-    @property
-    def sessions(self) -> set[str]:
-        """The client identifiers of all sessions, connected or not."""
-        return set() if self._state is None else set(self._state.sessions)
-
-    @property
-    def retained(self) -> Mapping[str, Message]:
-        """The retained messages by topic, without those of the broker (``$SYS``)."""
-        state = self._state
-        if state is None:
-            return {}
-        found = state.retained.all(self._now())
-        return MappingProxyType(
-            {
-                message.topic: Message(
-                    Topic(message.topic),
-                    message.payload,
-                    message.qos,
-                    True,
-                    0,
-                    message.properties,
-                )
-                for message in found
-                if not message.topic.startswith("$SYS/")
-            }
-        )
-
-    @property
-    def statistics(self) -> Statistics:
-        """The current counts."""
-        if self._state is None:
-            return Statistics()
-        statistics = self._state.count()
-        if self._connection_set is not None:
-            statistics.uptime = self._now() - self._started
-        return statistics
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     # --- actions ----------------------------------------------------------------------
 
@@ -433,6 +394,8 @@ class Broker:
         properties: PropertiesLike | None = None,
     ) -> int:
         """Publish a message to all subscribers (MQTT 5.0 §3.3).
+
+        With a store, it is stored soon, and before a subscriber gets it.
 
         Args:
             topic: The topic name.
@@ -448,10 +411,13 @@ class Broker:
         Raises:
             ValueError: An argument violates a rule; nothing was published.
             TypeError: An argument has a wrong type; nothing was published.
-            MqttError: There is no room to retain it; nothing was published.
+            MqttError: There is no room to retain it, or the store has failed; nothing
+                was published.
             RuntimeError: The broker is not running.
         """
         connection_set = self._running()
+        if self._storing is not None and self._storing.error is not None:
+            raise self._storing.error
         check_qos(qos)
         topic = to_text("topic", topic)
         check_topic_name(topic)
@@ -567,6 +533,13 @@ class Broker:
         self._sys_timer = state.timers.add(
             now + self._sys_interval, self._show_statistics
         )
+
+
+def _storing(store: "BrokerStore", logger: SafeLogger) -> "Storing":
+    # Most programs need it never.
+    from .storing import Storing
+
+    return Storing(store, logger)
 
 
 def _new_identifier() -> str:

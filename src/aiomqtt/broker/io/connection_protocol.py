@@ -67,6 +67,9 @@ class ConnectionProtocol(asyncio.Protocol):
         self._exchange: Exchange | None = None
         # Made with the transport.
         self._closing: Closing | None = None
+        # What waits for the store: the number of bytes, and whether the end does.
+        self._held = 0
+        self._is_end_held = False
         # Ends the questions that are still asked for a client that has gone.
         self._last_questions: asyncio.TimerHandle | None = None
 
@@ -154,11 +157,12 @@ class ConnectionProtocol(asyncio.Protocol):
         send_buffer = self.connection.send_buffer
         send_buffer.is_paused = False
         if self.connection.is_closed:
-            self._loop.call_soon(self._half_close)
+            if not self._is_end_held:
+                self._loop.call_soon(self._half_close)
         else:
             transport = self._transport
             size = 0 if transport is None else transport.get_write_buffer_size()
-            send_buffer.set_unsent(size)
+            send_buffer.set_unsent(size + self._held)
             send_buffer.release_if_drained(self._loop.time())
             self._connection_set.flush()
             self.read_or_not()
@@ -171,7 +175,12 @@ class ConnectionProtocol(asyncio.Protocol):
         send_buffer = connection.send_buffer
         data = send_buffer.pop()
         if data and transport is not None:
-            self._write(transport, data)
+            barrier = self._connection_set.barrier
+            if barrier is None:
+                self._write(transport, data)
+            else:
+                self._held += sum(map(len, data))
+                barrier.hold(self, data)
         if connection.events:
             events, connection.events = connection.events, []
             for event in events:
@@ -179,6 +188,15 @@ class ConnectionProtocol(asyncio.Protocol):
         if self._is_reading == connection.is_waiting:
             self.read_or_not()
         self._go_on_soon()
+
+    def write_held(self, data: list[bytes]) -> None:
+        """Write bytes that waited for the store."""
+        self._held -= sum(map(len, data))
+        if self._transport is not None:
+            self._write(self._transport, data)
+            if self._is_reading == self.connection.is_waiting:
+                self.read_or_not()
+            self._go_on_soon()
 
     def _go_on_soon(self) -> None:
         if self.connection.has_more and not self._goes_on:
@@ -204,7 +222,8 @@ class ConnectionProtocol(asyncio.Protocol):
             transport = self._transport = self._take_parts(transport)
             write_pieces(transport, data, NO_LIMIT)
         self._written += size
-        self.connection.send_buffer.set_unsent(transport.get_write_buffer_size())
+        unsent = transport.get_write_buffer_size() + self._held
+        self.connection.send_buffer.set_unsent(unsent)
 
     def _take_parts(self, transport: asyncio.Transport) -> asyncio.Transport:
         """Return a transport for writes of any size."""
@@ -302,6 +321,20 @@ class ConnectionProtocol(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         self.read_or_not()
+        barrier = self._connection_set.barrier
+        if barrier is None:
+            self._finish()
+        else:
+            self._is_end_held = True
+            barrier.hold(self, None)
+
+    def end_held(self) -> None:
+        """Close the network connection, whose end waited for the store."""
+        self._is_end_held = False
+        if self._transport is not None:
+            self._finish()
+
+    def _finish(self) -> None:
         if self._closing is not None and not self._closing.flush(LINGER):
             self._closing.half_close()
 

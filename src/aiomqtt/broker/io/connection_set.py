@@ -12,6 +12,8 @@ from .hook_runner import Hooks
 if TYPE_CHECKING:
     from aiomqtt.net.websocket.server import ServerHandshake
 
+    from .barrier import Barrier
+
 
 class ConnectionSet:
     """Runs the broker's rules on an event loop.
@@ -22,6 +24,7 @@ class ConnectionSet:
         leaving: The connections that have ended while a hook still runs for a packet
             that the client sent before.
         is_paused: Whether reading is paused.
+        barrier: Holds what they write until it is stored; None: there is no store.
         is_over: Whether it has ended: later connections are refused.
     """
 
@@ -37,10 +40,16 @@ class ConnectionSet:
         # Connections whose WebSocket handshake is not complete.
         self.upgrades: set[ServerHandshake] = set()
         self.is_paused: bool = False
+        # The reasons: the program wants it; the store is behind.
+        self._is_told_to_pause = False
+        self._is_held_up = False
+        self.barrier: Barrier | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self.is_over: bool = False
+        # Resolves when it has ended.
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         # Resolves when there is no connection left.
         self._empty: asyncio.Future[None] | None = None
 
@@ -78,6 +87,8 @@ class ConnectionSet:
             ready.clear()
             for send_buffer in batch:
                 send_buffer.owner.flush()
+        if self.barrier is not None:
+            self.barrier.end_turn()
         self.arm()
 
     def arm(self) -> None:
@@ -103,6 +114,18 @@ class ConnectionSet:
 
     def pause(self, is_paused: bool) -> None:
         """Pause or resume reading."""
+        self._is_told_to_pause = is_paused
+        self._pause_or_resume()
+
+    def hold_up(self, is_held_up: bool) -> None:
+        """Pause reading as long as the store is behind."""
+        self._is_held_up = is_held_up
+        self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        is_paused = self._is_told_to_pause or self._is_held_up
+        if is_paused == self.is_paused:
+            return
         self.is_paused = is_paused
         if is_paused:
             self.state.pause(self.now)
@@ -133,13 +156,25 @@ class ConnectionSet:
         self.end()
         await asyncio.gather(*self.handshakes, return_exceptions=True)
 
+    def abort(self) -> None:
+        """Abort all connections, and accept no others."""
+        self.end()
+        for protocol in [*self.protocols]:
+            protocol.abort()
+
     def end(self) -> None:
         """Cancel everything that still runs."""
         self.is_over = True
+        if not self._ended.done():
+            self._ended.set_result(None)
         self._cancel_handshakes()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    async def ended(self) -> None:
+        """Return when it has ended."""
+        await asyncio.shield(self._ended)
 
     def _cancel_handshakes(self) -> None:
         for task in self.handshakes:

@@ -1,0 +1,129 @@
+"""What leaves a broker with a store waits until the store has what it depends on."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Protocol
+
+from aiomqtt.broker.core.journal import Journal
+from aiomqtt.broker.core.state import BrokerState
+from aiomqtt.net.commits import HELD_LIMIT, CommitQueue
+from aiomqtt.protocol.changes import StoredDelivery
+from aiomqtt.stores.broker import Record, RetainedChanged, SessionChanged
+
+# About what a record or a change takes in memory, without its message, in bytes.
+_RECORD_SIZE: Final = 256
+
+
+class Held(Protocol):
+    """A connection whose bytes and whose end wait."""
+
+    def write_held(self, data: list[bytes]) -> None:
+        """Write bytes that were held."""
+
+    def end_held(self) -> None:
+        """Close the network connection, after what was written."""
+
+
+class Barrier:
+    """Holds what the connections write, until the changes behind it are stored.
+
+    All that leaves in one turn of the event loop waits for all that changes in it: a
+    PUBACK for the sessions that have the message, as well as the message itself for
+    its packet identifier. One group of changes is stored at a time.
+
+    Args:
+        state: The broker's state.
+        journal: Its changes.
+        commit: Stores records; returns when they are durable.
+        on_failure: Called once, if that has failed.
+        on_full: Called with True when so much waits that nothing may be read, and with
+            False when it is less again.
+    """
+
+    def __init__(
+        self,
+        state: BrokerState,
+        journal: Journal,
+        commit: Callable[[list[Record]], Awaitable[None]],
+        on_failure: Callable[[BaseException], None],
+        on_full: Callable[[bool], None],
+    ) -> None:
+        # Valid while the broker runs.
+        self._state = state
+        self._journal = journal
+        self._commit = commit
+        self._on_full = on_full
+        self._queue: CommitQueue[Record] = CommitQueue(
+            self._commit_unless_over, lambda error, _: on_failure(error)
+        )
+        self._is_over = False
+        # The number of bytes that wait, about.
+        self._waiting = 0
+        self._is_full = False
+        # Valid until the turn ends. None: the end of the connection.
+        self._held: list[tuple[Held, list[bytes] | None]] = []
+
+    def hold(self, connection: Held, data: list[bytes] | None) -> None:
+        """Hold bytes of a connection, or None, its end, until `end_turn` at least."""
+        self._held.append((connection, data))
+
+    def end_turn(self) -> None:
+        """Have what has changed stored, and what is held released after it."""
+        if self._state.is_amid_qos2:
+            # The message has to reach all of its subscribers, or none.
+            return
+        records = self._journal.take()
+        held, self._held = self._held, []
+        if not (records or held):
+            return
+        if not self._queue.holds(records or None):
+            self._release(held, 0, True)
+            return
+        size = sum(map(_size_of, records))
+        size += sum(len(one) for _, data in held for one in data or ())
+        self._waiting += size
+        self._queue.add(records, partial(self._release, held, size))
+        if self._waiting > HELD_LIMIT and not self._is_full:
+            self._is_full = True
+            self._on_full(True)
+
+    def _release(
+        self, held: list[tuple[Held, list[bytes] | None]], size: int, is_stored: bool
+    ) -> None:
+        self._waiting -= size
+        if is_stored and not self._is_over:
+            for connection, data in held:
+                if data is None:
+                    connection.end_held()
+                else:
+                    connection.write_held(data)
+        if self._is_full and self._waiting <= HELD_LIMIT // 2:
+            self._is_full = False
+            self._on_full(False)
+
+    async def _commit_unless_over(self, records: list[Record]) -> None:
+        if not self._is_over:
+            await self._commit(records)
+
+    def abandon(self) -> None:
+        """Store and release nothing any more: what is being stored may be, or not."""
+        self._is_over = True
+        self._held.clear()
+
+    async def close(self) -> None:
+        """Have all stored, and return when nothing waits any more, stored or not."""
+        self._state.finish(self._state.turn.now)
+        self.end_turn()
+        await self._queue.settled()
+
+
+def _size_of(record: Record) -> int:
+    size = _RECORD_SIZE
+    if isinstance(record, SessionChanged):
+        for change in record.changes:
+            size += _RECORD_SIZE
+            if isinstance(change.value, StoredDelivery):
+                size += len(change.value.payload)
+    elif isinstance(record, RetainedChanged) and record.message is not None:
+        size += len(record.message.payload)
+    return size

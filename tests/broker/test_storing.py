@@ -1,0 +1,328 @@
+"""A broker with a store: what it has outlives its process."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+import aiomqtt
+from aiomqtt.broker import Broker
+from aiomqtt.stores.base import SessionStoreError
+from aiomqtt.stores.broker import Record, RetainedChanged, StoredBroker
+from aiomqtt.stores.sqlite.broker_store import SQLiteStore
+from tests.broker.scenarios.line import DISCONNECT
+from tests.broker.scenarios.talker import Talker, dial
+from tests.raw_scripts import turns, within
+from tests.until import until
+
+Connect: TypeAlias = Callable[..., Awaitable[Talker]]
+
+
+class GatedStore:
+    """A store whose commits wait for the test, or fail."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self.store = store
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.records: list[Record] = []
+
+    async def open(self) -> StoredBroker:
+        return await self.store.open()
+
+    async def commit(self, records: Sequence[Record]) -> None:
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        self.records += records
+        await self.store.commit(records)
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    def abandon(self) -> None:
+        self.store.abandon()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "broker.db"
+
+
+@pytest.fixture
+def store(path: Path) -> SQLiteStore:
+    return SQLiteStore(path)
+
+
+@pytest.fixture
+async def connect(anyio_backend: Any) -> AsyncIterator[Connect]:
+    """Connects a client, as `Talker.hello` does; it is closed after the test."""
+    talkers: list[Talker] = []
+
+    async def connect(
+        broker: Broker, name: str, version: int, **arguments: Any
+    ) -> Talker:
+        talker = await dial(broker.host, broker.port, version)
+        talkers.append(talker)
+        await talker.hello(name, **arguments)
+        return talker
+
+    yield connect
+    for talker in talkers:
+        await talker.close()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_sessions_and_retained_messages_outlive_a_broker(
+    connect, store, path, version, end
+):
+    broker = Broker(store=store)
+    async with broker:
+        subscriber = await connect(broker, "subscriber", version, session=True)
+        await subscriber.subscribe("t", qos=2)
+        await subscriber.close()
+        publisher = await connect(broker, "publisher", version, session=True)
+        for qos in (1, 2):
+            await publisher.publish("t", b"%d" % qos, qos)
+        await publisher.publish("r", b"kept", 1, retain=True)
+        await publisher.publish("forgotten", b"x", 1, retain=True)
+        await publisher.publish("forgotten", b"", 1, retain=True)
+        await publisher.close()
+        if end == "kill":
+            broker.kill()
+    # Another process has only the file.
+    async with Broker(store=SQLiteStore(path)) as other:
+        assert other.sessions == {"subscriber", "publisher"}
+        assert {k: one.payload for k, one in other.retained.items()} == {"r": b"kept"}
+        subscriber = await connect(other, "subscriber", version, session=True)
+        assert subscriber.connack is not None
+        assert subscriber.connack.session_present == (version != 3)
+        for qos in (1, 2):
+            await subscriber.take("t", b"%d" % qos, qos)
+        await subscriber.close()
+
+
+async def test_a_broker_begins_again_with_what_is_stored(store):
+    broker = Broker(store=store)
+    async with broker:
+        broker.publish("t", "kept", retain=True)
+    # Nothing of it can change now.
+    with pytest.raises(RuntimeError, match="not running"):
+        broker.clear()
+    async with broker:
+        assert set(broker.retained) == {"t"}
+        broker.clear()
+    async with broker:
+        assert set(broker.retained) == set()
+
+
+async def test_nothing_is_acknowledged_before_it_is_stored(connect, store, version):
+    gated = GatedStore(store)
+    async with Broker(store=gated) as broker:
+        subscriber = await connect(broker, "subscriber", version, session=True)
+        await subscriber.subscribe("t", qos=1)
+        publisher = await connect(broker, "publisher", version, session=True)
+        gated.gate.clear()
+        sending = asyncio.create_task(publisher.publish("t", b"x", 1))
+        receiving = asyncio.create_task(subscriber.take("t", b"x", 1))
+        # All that it does meanwhile waits, too.
+        await asyncio.sleep(0.1)
+        assert not sending.done()
+        assert not receiving.done()
+        gated.gate.set()
+        await within(sending)
+        await within(receiving)
+
+
+async def test_the_end_of_a_connection_waits_for_what_was_written_before(
+    connect, store, version
+):
+    gated = GatedStore(store)
+    async with Broker(store=gated) as broker:
+        talker = await connect(broker, "me", version, session=True)
+        gated.gate.clear()
+        broker.publish("t", "x", retain=True)
+        await turns(3)
+        assert broker.disconnect("me")
+        await asyncio.sleep(0.05)
+        gated.gate.set()
+        if version == 5:
+            await talker.expect(DISCONNECT, reason_code=0x98)
+        await talker.expect_end()
+
+
+async def test_stopping_stores_what_is_left(store, path):
+    gated = GatedStore(store)
+    broker = Broker(store=gated)
+    await broker.start()
+    gated.gate.clear()
+    broker.publish("t", "x", retain=True)
+    stopping = asyncio.create_task(broker.stop())
+    await asyncio.sleep(0.05)
+    assert not stopping.done()
+    gated.gate.set()
+    await within(stopping)
+    async with Broker(store=SQLiteStore(path)) as other:
+        assert set(other.retained) == {"t"}
+
+
+async def test_a_broker_that_is_killed_loses_what_is_not_stored(store):
+    gated = GatedStore(store)
+    broker = Broker(store=gated)
+    async with broker:
+        broker.publish("stored", "x", retain=True)
+        await until(lambda: len(gated.records) > 0)
+        gated.gate.clear()
+        broker.publish("waits", "x", retain=True)
+        await turns(3)
+        broker.publish("waits for that", "x", retain=True)
+        broker.kill()
+        gated.gate.set()
+        await broker.start()
+        assert set(broker.retained) == {"stored"}
+
+
+async def test_a_store_that_fails_ends_the_service(connect, store, version, caplog):
+    caplog.set_level(logging.ERROR)
+    gated = GatedStore(store)
+    broker = Broker(store=gated)
+    async with broker:
+        talker = await connect(broker, "me", version, session=True)
+        serving = asyncio.create_task(broker.serve_forever())
+        gated.error = SessionStoreError("broker.db: the disk is full: make room")
+        talker.send(talker.publish_packet("t", b"x", 1, retain=True))
+        # It gets no PUBACK.
+        await talker.expect_end()
+        with pytest.raises(SessionStoreError, match="the disk is full"):
+            await within(serving)
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "No client is served any more: broker.db: the disk is full: make room"
+        )
+        with pytest.raises(SessionStoreError, match="the disk is full"):
+            broker.publish("t", "y")
+        other = await dial(broker.host, broker.port, version)
+        await other.expect_end()
+        await other.close()
+    gated.error = None
+    async with broker:
+        # What was not stored has never been there.
+        assert dict(broker.retained) == {}
+        await connect(broker, "other", version)
+
+
+async def test_an_unexpected_error_of_a_store_is_explained(store):
+    gated = GatedStore(store)
+    async with Broker(store=gated) as broker:
+        gated.error = KeyError("x")
+        broker.publish("t", "x", retain=True)
+        with pytest.raises(SessionStoreError, match="The store has failed: KeyError"):
+            await within(broker.serve_forever())
+
+
+async def test_serving_ends_with_the_broker():
+    broker = Broker()
+    with pytest.raises(RuntimeError, match="not running"):
+        await broker.serve_forever()
+    async with broker:
+        serving = asyncio.create_task(broker.serve_forever())
+        cancelled = asyncio.create_task(broker.serve_forever())
+        await turns(1)
+        cancelled.cancel()
+        await turns(2)
+        assert cancelled.cancelled()
+        assert not serving.done()
+    await within(serving)
+
+
+async def test_a_store_that_is_refused_leaves_a_broker_that_can_start(store, path):
+    one, other = Broker(store=store), Broker(store=SQLiteStore(path))
+    async with one:
+        with pytest.raises(SessionStoreError, match="in use by"):
+            await other.start()
+        assert other.sessions == set()
+    async with other:
+        assert other.url
+
+
+async def test_a_broker_that_can_not_listen_gives_the_store_back(store):
+    async with Broker() as one:
+        with pytest.raises(OSError, match="in use"):
+            await Broker(one.host, one.port, store=store).start()
+    async with Broker(store=store):
+        pass
+
+
+async def test_what_has_expired_meanwhile_is_gone(connect, store, path, version):
+    async with Broker(store=store) as broker:
+        properties = aiomqtt.Properties(message_expiry_interval=1)
+        broker.publish("short", "x", retain=True, properties=properties)
+        broker.publish("long", "x", retain=True)
+        if version == 5:
+            talker = await connect(broker, "me", 5, session_expiry_interval=1)
+            await talker.close()
+        # A client that is connected as the broker is killed.
+        clean = await connect(broker, "clean", version)
+        broker.kill()
+        await clean.close()
+    await asyncio.sleep(1.1)
+    async with Broker(store=SQLiteStore(path)) as other:
+        assert set(other.retained) == {"long"}
+        await until(lambda: other.sessions == set())
+
+
+async def test_a_will_is_published_after_a_crash(connect, store, path, version):
+    async with Broker(store=store) as broker:
+        watcher = await connect(broker, "watcher", version, session=True)
+        await watcher.subscribe("gone", qos=1)
+        await watcher.close()
+        will = aiomqtt.Will("gone", b"x", 1)
+        client = aiomqtt.Client(broker.host, broker.port, will=will)
+        async with client:
+            broker.kill()
+            async with Broker(store=SQLiteStore(path)) as other:
+                again = await connect(other, "watcher", version, session=True)
+                await again.take("gone", b"x", 1)
+                await again.close()
+
+
+async def test_while_the_store_is_stuck_nothing_more_is_read(connect, store, version):
+    gated = GatedStore(store)
+    async with Broker(store=gated) as broker:
+        publisher = await connect(broker, "publisher", version)
+        gated.gate.clear()
+        topics = {f"t/{number}" for number in range(50)}
+        for topic in topics:
+            publisher.send(
+                publisher.publish_packet(topic, b"x" * 100_000, 0, retain=True)
+            )
+        connection_set = broker._running()
+        await until(lambda: connection_set.is_paused)
+        await asyncio.sleep(0.05)
+        assert len(broker.retained) < 25
+        # Who does not get its turn is not silent, and the program may pause, too.
+        broker.pause()
+        gated.gate.set()
+        await asyncio.sleep(0.05)
+        assert connection_set.is_paused
+        broker.resume()
+        await until(lambda: set(broker.retained) == topics)
+        await until(lambda: not connection_set.is_paused)
+        await publisher.close()
+
+
+async def test_records_have_times_since_the_epoch(store):
+    gated = GatedStore(store)
+    async with Broker(store=gated) as broker:
+        properties = aiomqtt.Properties(message_expiry_interval=1000)
+        broker.publish("t", "x", retain=True, properties=properties)
+        await until(lambda: len(gated.records) > 0)
+        (record,) = gated.records
+        assert isinstance(record, RetainedChanged)
+        assert record.message is not None
+        assert record.message.expires == pytest.approx(time.time() + 1000, abs=10)
