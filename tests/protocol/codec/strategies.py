@@ -1,5 +1,9 @@
-"""Hypothesis strategies: every packet that the standard allows."""
+"""Hypothesis strategies: every packet that the standard allows.
 
+Each is made once: to make one takes longer than to draw from it.
+"""
+
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -71,6 +75,7 @@ def value(row: PropertyRow) -> Strategy:
     return st.integers(row.minimum, row.largest)
 
 
+@cache
 def property_sets(
     packet: PacketType, version: int, sender: Role
 ) -> st.SearchStrategy[Properties | None]:
@@ -94,11 +99,13 @@ def property_sets(
     return st.none() | st.fixed_dictionaries({}, optional=values).map(complete)
 
 
+@cache
 def codes(packet: PacketType, version: int, sender: Role) -> Strategy:
     named = reason_codes(packet, version, sender)
     return st.sampled_from([ReasonCode(code, name) for code, name in named.items()])
 
 
+@cache
 @st.composite
 def connects(draw: st.DrawFn, version: ProtocolVersion, sender: Role) -> Connect:
     username = draw(st.none() | texts)
@@ -126,6 +133,7 @@ def connects(draw: st.DrawFn, version: ProtocolVersion, sender: Role) -> Connect
     )
 
 
+@cache
 @st.composite
 def connacks(draw: st.DrawFn, version: ProtocolVersion, sender: Role) -> Connack:
     code = draw(codes(PacketType.CONNACK, version, sender))
@@ -137,6 +145,7 @@ def connacks(draw: st.DrawFn, version: ProtocolVersion, sender: Role) -> Connack
     )
 
 
+@cache
 @st.composite
 def publishes(draw: st.DrawFn, version: int, sender: Role) -> Publish:
     qos = draw(qos_levels)
@@ -153,6 +162,7 @@ def publishes(draw: st.DrawFn, version: int, sender: Role) -> Publish:
     )
 
 
+@cache
 def acks(kind: PacketType, version: int, sender: Role) -> st.SearchStrategy[Ack]:
     if version < ProtocolVersion.V5:
         return st.builds(Ack, st.just(kind), packet_ids)
@@ -165,6 +175,7 @@ def acks(kind: PacketType, version: int, sender: Role) -> st.SearchStrategy[Ack]
     )
 
 
+@cache
 def subscribes(version: int, sender: Role) -> st.SearchStrategy[Subscribe]:
     if version < ProtocolVersion.V5:
         options = st.builds(SubscribeOptions, qos_levels)
@@ -184,6 +195,7 @@ def subscribes(version: int, sender: Role) -> st.SearchStrategy[Subscribe]:
     )
 
 
+@cache
 def unsubscribes(version: int, sender: Role) -> st.SearchStrategy[Unsubscribe]:
     return st.builds(
         Unsubscribe,
@@ -193,6 +205,7 @@ def unsubscribes(version: int, sender: Role) -> st.SearchStrategy[Unsubscribe]:
     )
 
 
+@cache
 def subacks(kind: PacketType, version: int, sender: Role) -> st.SearchStrategy[Suback]:
     reasons: Strategy = st.just([])
     if kind is PacketType.SUBACK or version >= ProtocolVersion.V5:
@@ -202,6 +215,7 @@ def subacks(kind: PacketType, version: int, sender: Role) -> st.SearchStrategy[S
     )
 
 
+@cache
 @st.composite
 def signals(draw: st.DrawFn, kind: PacketType, version: int, sender: Role) -> Signal:
     if version < ProtocolVersion.V5:
@@ -215,6 +229,7 @@ def signals(draw: st.DrawFn, kind: PacketType, version: int, sender: Role) -> Si
     return Signal(kind, code, properties)
 
 
+@cache
 def packets_of(
     kind: PacketType, version: ProtocolVersion, sender: Role
 ) -> st.SearchStrategy[Packet]:
@@ -247,6 +262,7 @@ def kinds(version: ProtocolVersion, sender: Role) -> list[PacketType]:
     ]
 
 
+@cache
 def packets(version: ProtocolVersion, sender: Role) -> st.SearchStrategy[Packet]:
     """All packets of a role."""
     return st.sampled_from(kinds(version, sender)).flatmap(
