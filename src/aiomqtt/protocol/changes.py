@@ -276,7 +276,8 @@ def store(delivery: Delivery) -> StoredDelivery:
         delivery.share,
         delivery.packet_id,
         delivery.state,
-        int(delivery.reason_code),
+        # Converting a code takes long, and nearly no delivery has one.
+        int(delivery.reason_code) if delivery.reason_code else 0,
         "" if delivery.origin is None else delivery.origin.receipt_id,
     )
 
@@ -332,15 +333,8 @@ def _send(state: SessionState, key: int, value: int) -> None:
 
 
 def _release(state: SessionState, key: int, value: int) -> None:
-    # Move it to the end: the order is that of the PUBRECs. Keep only its identifier.
-    state.deliveries[key] = changed(
-        state.deliveries.pop(key),
-        state=RELEASED,
-        reason_code=value,
-        topic="",
-        payload=b"",
-        properties=None,
-    )
+    # Move it to the end: the order is that of the PUBRECs.
+    state.deliveries[key] = released(state.deliveries.pop(key), value)
 
 
 def _end(state: SessionState, key: int, value: object) -> None:
@@ -401,6 +395,18 @@ def _unsubscribe(state: SessionState, key: str, value: object) -> None:
 
 def _do_nothing(state: SessionState, key: int, value: object) -> None:
     """Such a change affects what a store keeps besides the state."""
+
+
+def released(stored: StoredDelivery, reason_code: int) -> StoredDelivery:
+    """Return a delivery after its PUBREC: only its identifier is still needed."""
+    return changed(
+        stored,
+        state=RELEASED,
+        reason_code=reason_code,
+        topic="",
+        payload=b"",
+        properties=None,
+    )
 
 
 def changed(stored: StoredDelivery, **values: object) -> StoredDelivery:

@@ -12,6 +12,8 @@ from aiomqtt.protocol.changes import (
     ChangeKind,
     StoredDelivery,
     StoredSubscription,
+    changed,
+    released,
 )
 from aiomqtt.protocol.delivery import LOST, QUEUED, RELEASED, SENT
 from aiomqtt.stores.base import StoredReceipt
@@ -19,21 +21,7 @@ from aiomqtt.stores.receipts import ended
 
 from .file import Step
 from .index import Index
-from .rows import (
-    CHANGED_AT,
-    CHECKSUM,
-    PACKET_ID,
-    PAYLOAD,
-    PROPERTIES,
-    REASON_CODE,
-    RECEIPT_ID,
-    RELEASED_AS,
-    SIZE,
-    STATE,
-    TOPIC,
-    lengthen,
-    to_row,
-)
+from .rows import RELEASED_AS, SIZE, to_row
 from .runs import paired_runs, runs
 
 _REPLACE_RECEIPT: Final = "INSERT OR REPLACE INTO aiomqtt_receipts VALUES (?, ?, ?, ?)"
@@ -63,8 +51,10 @@ class Group:
         self._inserts: dict[int, list[tuple[int, str]]] = inserts
         self._now: float = now
         self._step: Step = step
-        # What is not written yet. Rows to insert, by sequence.
-        self._added: dict[int, list[Any]] = {}
+        # What is not written yet. Deliveries to insert, by sequence, and the numbers of
+        # their PUBRECs.
+        self._added: dict[int, StoredDelivery] = {}
+        self._added_released: dict[int, int] = {}
         # What happened to rows that are in the table, by their places.
         self._sent: dict[int, int] = {}
         # By the reason code of the PUBREC: the number of the PUBREC, by place.
@@ -112,14 +102,13 @@ class Group:
 
     def _insert(self, key: int, value: StoredDelivery, place: int) -> None:
         index = self._index
-        row = to_row(value, place, self._now)
         if value.state == RELEASED:
-            row[RELEASED_AS] = index.next_released()
+            self._added_released[key] = index.next_released()
         if value.receipt_id:
             self._receipts[value.receipt_id] = None
         if place != key:
             index.moved[key] = place
-        self._added[key] = row
+        self._added[key] = value
         index.last_sequence = key
         if value.packet_id:
             index.last_packet_id = value.packet_id
@@ -157,34 +146,28 @@ class Group:
 
     def _send(self, key: int, value: int) -> None:
         self._index.last_packet_id = value
-        row = self._added.get(key)
-        if row is None:
+        added = self._added.get(key)
+        if added is None:
             self._sent[self._index.place(key)] = value
-            return
-        row[STATE] = SENT
-        row[PACKET_ID] = value
-        if len(row) > CHANGED_AT and row[CHANGED_AT] is not None:
-            row[CHANGED_AT] = self._now
+        else:
+            self._added[key] = changed(added, state=SENT, packet_id=value)
 
     def _release(self, key: int, value: int) -> None:
         number = self._index.next_released()
-        row = self._added.get(key)
-        if row is None:
+        added = self._added.get(key)
+        if added is None:
             self._released.setdefault(value, {})[self._index.place(key)] = number
-            return
-        lengthen(row)
-        row[STATE] = RELEASED
-        row[REASON_CODE] = value
-        row[RELEASED_AS] = number
-        row[TOPIC], row[PROPERTIES], row[PAYLOAD] = "", None, b""
-        row[CHECKSUM] = None
+        else:
+            self._added[key] = released(added, value)
+            self._added_released[key] = number
 
     def _end(self, key: int, value: object) -> None:
         index = self._index
         if key in self._added:
-            row = self._added.pop(key)
-            if isinstance(value, tuple) and len(row) > RECEIPT_ID:
-                self._finish(row[RECEIPT_ID], *value)
+            added = self._added.pop(key)
+            self._added_released.pop(key, None)
+            if isinstance(value, tuple):
+                self._finish(added.receipt_id, *value)
             index.moved.pop(key, None)
             return
         place = index.place(key)
@@ -211,7 +194,7 @@ class Group:
         ).fetchone()
         return (found and found[0]) or ""
 
-    def _finish(self, receipt_id: str | None, state: int, reason_code: int) -> None:
+    def _finish(self, receipt_id: str, state: int, reason_code: int) -> None:
         if receipt_id:
             receipt = ended(receipt_id, state, reason_code, self._now)
             self._receipts.pop(receipt_id, None)
@@ -333,34 +316,35 @@ class Group:
         if not self._added:
             return
         index = self._index
-        by_length: dict[int, list[list[Any]]] = {}
-        for sequence, row in self._added.items():
+        # The values of all rows of a length, one after the other.
+        by_length: dict[int, list[Any]] = {}
+        for sequence, added in self._added.items():
+            row = to_row(added, index.place(sequence), self._now)
+            if sequence in self._added_released:
+                row[RELEASED_AS] = self._added_released[sequence]
             length = len(row)
-            if length not in by_length:
-                by_length[length] = []
-            by_length[length].append(row)
-            if row[STATE] != QUEUED:
-                receipt_id = row[RECEIPT_ID] if length > RECEIPT_ID else ""
-                index.in_flight[sequence] = receipt_id or ""
+            if length in by_length:
+                by_length[length] += row
+            else:
+                by_length[length] = row
+            if added.state != QUEUED:
+                index.in_flight[sequence] = added.receipt_id
             else:
                 index.waiting += 1
-                index.waiting_size += len(row[TOPIC].encode()) + len(row[PAYLOAD])
+                index.waiting_size += len(added.topic.encode()) + len(added.payload)
         self._added = {}
-        for length, rows in by_length.items():
-            self._insert_rows(rows, self._inserts[length])
+        self._added_released = {}
+        for length, values in by_length.items():
+            self._insert_rows(length, values)
 
-    def _insert_rows(
-        self, rows: list[list[Any]], statements: list[tuple[int, str]]
-    ) -> None:
+    def _insert_rows(self, length: int, values: list[Any]) -> None:
         start = 0
-        for count, statement in statements:
-            while len(rows) - start >= count:
-                values: list[Any] = []
-                for row in rows[start : start + count]:
-                    values += row
+        for count, statement in self._inserts[length]:
+            end = start + count * length
+            while end <= len(values):
                 self._step("insert deliveries")
-                self._connection.execute(statement, values)
-                start += count
+                self._connection.execute(statement, values[start:end])
+                start, end = end, end + count * length
 
     def _update(self) -> None:
         sent, self._sent = self._sent, {}
@@ -373,8 +357,8 @@ class Group:
                 " changed_at = ? WHERE place BETWEEN ? AND ?",
                 (SENT, offset, self._now, first, last),
             )
-        released, self._released = self._released, {}
-        for reason_code, numbers in released.items():
+        by_code, self._released = self._released, {}
+        for reason_code, numbers in by_code.items():
             for first, last, offset in paired_runs(numbers.items()):
                 self._step("release deliveries")
                 self._connection.execute(

@@ -35,8 +35,9 @@ PLAIN_LENGTH: Final = len(_PLAIN)
 PROPERTIES_LENGTH: Final = PLAIN_LENGTH + len(_PROPERTIES)
 RECEIPT_LENGTH: Final = PROPERTIES_LENGTH + len(_RECEIPT)
 ROW_LENGTH: Final = len(_ALL)
-# The defaults of the columns that a plain row does not have.
-_DEFAULTS: Final[list[Any]] = [None, None, None, None, None, None, 0, None, None]
+# The checksums of topics: they repeat.
+_topic_checksums: Final[dict[str, int]] = {}
+_MOST_TOPICS: Final = 1024
 
 COLUMNS: Final = ", ".join(_ALL)
 # The number of bytes of its topic and payload.
@@ -44,16 +45,11 @@ SIZE: Final = "length(CAST(topic AS BLOB)) + length(payload)"
 
 # Positions in a row.
 PLACE: Final = 0
-PACKET_ID: Final = 1
 STATE: Final = 2
 TOPIC: Final = 5
 PAYLOAD: Final = 6
-CHECKSUM: Final = 7
-PROPERTIES: Final = 9
-RECEIPT_ID: Final = 10
 CHANGED_AT: Final = 11
 RELEASED_AS: Final = 13
-REASON_CODE: Final = 14
 
 
 def insert_statements(values: int) -> dict[int, list[tuple[int, str]]]:
@@ -123,11 +119,6 @@ def to_row(delivery: StoredDelivery, place: int, now: float) -> list[Any]:
     return row
 
 
-def lengthen(row: list[Any]) -> None:
-    """Give a row all columns."""
-    row += _DEFAULTS[len(row) - PLAIN_LENGTH :]
-
-
 def checksum(topic: str, properties: bytes | None, payload: bytes) -> int:
     """Return the checksum of a message.
 
@@ -136,7 +127,11 @@ def checksum(topic: str, properties: bytes | None, payload: bytes) -> int:
         properties: The properties, encoded; None: there are none.
         payload: The payload.
     """
-    before = crc32(topic.encode())
+    before = _topic_checksums.get(topic)
+    if before is None:
+        if len(_topic_checksums) >= _MOST_TOPICS:
+            _topic_checksums.clear()
+        before = _topic_checksums[topic] = crc32(topic.encode())
     if properties is not None:
         before = crc32(properties, before)
     return crc32(payload, before)
