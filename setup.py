@@ -112,6 +112,11 @@ UNFOLLOWED_CLASSES = {
     "aiomqtt": ("packets___Publish",),
     "aiomqtt_broker": (),
 }
+# Compiled classes that only hold what can't hold them. Many of them wait for a commit.
+ACYCLIC_CLASSES = {
+    "aiomqtt": ("changes___Change", "changes___StoredDelivery"),
+    "aiomqtt_broker": (),
+}
 
 
 def is_set(variable: str) -> bool:
@@ -196,6 +201,8 @@ def compile_to_c() -> list[Extension]:
             text = opened(text, name)
         for name in UNFOLLOWED_CLASSES[group]:
             text = unfollowed(text, name)
+        for name in ACYCLIC_CLASSES[group]:
+            text = changed(text, name, (UNTRACK,))
         source.write_text(text, encoding="utf-8")
     return extensions
 
@@ -234,6 +241,14 @@ OPENINGS = (
     ),
 )
 
+# A new instance is not followed by the garbage collector.
+UNTRACK = (
+    r"(?P<before>self = \({struct} \*\)type->tp_alloc\(type, 0\);\s*)(?=if \(self)",
+    r"""\g<before>if (self != NULL)
+        PyObject_GC_UnTrack(self);
+    """,
+)
+
 # Messages that are received hold nothing that could hold them, until a program sets an
 # attribute or looks at the __dict__: only then the garbage collector has to follow
 # them. To follow them all would be a fifth of what it takes to receive one.
@@ -265,12 +280,7 @@ static int {name}_setattro(PyObject *self, PyObject *attribute, PyObject *value)
         r"""\g<before>
     .tp_setattro = {name}_setattro,""",
     ),
-    (
-        r"(?P<before>self = \({struct} \*\)type->tp_alloc\(type, 0\);\s*)(?=if \(self)",
-        r"""\g<before>if (self != NULL)
-        PyObject_GC_UnTrack(self);
-    """,
-    ),
+    UNTRACK,
 )
 
 
