@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from . import parts, processes
+from .brokers import OwnProcess
 from .power import lose_power_at_each
 from .world import World
+from .wrong_stores import BrokerWritesAfterSending
 
 KILLS: Final = 60
 # It does not tell the disk to write what it has been given.
 UNSYNCHRONIZED: Final = "synchronizes nothing"
+# The broker's own store; what is found: the broker has acknowledged what is gone.
+OF_BROKER: Final = "writes after sending, of the broker"
 # The seconds in which each has to be found.
 LIMIT: Final = 40
 
@@ -41,6 +45,9 @@ def check_controls(seed: int) -> dict[str, str]:
         found = [text for text in problems if control.finding in text]
         shown[control.store] = found[0] if found else ""
         report(control.store, shown[control.store], problems)
+    problems = asyncio.run(find_of_broker(seed))
+    shown[OF_BROKER] = problems[0] if problems else ""
+    report(OF_BROKER, shown[OF_BROKER], [])
     shown[UNSYNCHRONIZED] = asyncio.run(find_unsynchronized(seed))
     report(UNSYNCHRONIZED, shown[UNSYNCHRONIZED], [])
     return shown
@@ -82,4 +89,16 @@ async def find(control: Control, seed: int) -> list[str]:
             soon = min(deadline, time.monotonic() + 3)
             await parts.kill_at_random(world, role, KILLS, soon, store)
             await parts.Steps(world, role, "kill", store).run(soon + 3)
+    return world.problems
+
+
+async def find_of_broker(seed: int) -> list[str]:
+    """Kill a broker with a wrong store until something is wrong; return what."""
+    world = World("aiomqtt", 5, seed)
+    assert isinstance(world.broker, OwnProcess)
+    world.broker.store = BrokerWritesAfterSending
+    async with world.running():
+        deadline = time.monotonic() + LIMIT
+        while not world.problems and time.monotonic() < deadline:
+            await parts.kill_the_broker(world, KILLS, time.monotonic() + 3)
     return world.problems

@@ -72,13 +72,15 @@ Machine: {machine}.
   messages in flight, and the next one is cancelled at each point at which it waits
   while it enters the client and leaves it: as soon as it waits there, and when that has
   just come. Then the same process enters the client again, or a new one does.
-- *The broker restarts* by SIGTERM while programs are killed. *The broker is killed*: it
-  forgets its sessions, so it loses messages that it has acknowledged, and gets those
-  again of whose acknowledgement the program does not know. The proxy has seen which
-  these are: {by_broker} Everything else has to arrive as ever. *The disk is full*: the
-  files can have so many bytes, each multiple of 4,096, and later there is room again.
-  *The clock is set* by up to 11 hours back and forward between processes; with 5.0 the
-  messages expire after a day, and none may be lost, or get longer than that. *No
+- *The broker restarts* by SIGTERM while programs are killed. *The broker is killed*:
+  mosquitto forgets its sessions, so it loses messages that it has acknowledged, and
+  gets those again of whose acknowledgement the program does not know. The proxy has
+  seen which these are: {by_broker} Everything else has to arrive as ever. The broker of
+  the library has a [store](broker.md#a-store): it must lose nothing. *The disk is
+  full*: the files can have so many bytes, each multiple of 4,096, and later there is
+  room again. *The clock is set* by up to 11 hours back and forward between processes;
+  with 5.0 the messages expire after a day, and none may be lost, or get longer than
+  that. *No
   rights*: a process that may not write its file or the directory is refused, and
   nothing in them changes; or it loses its rights for the directory while it has the
   file open. *Two processes*: the second one on a file is refused, with the number of

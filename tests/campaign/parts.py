@@ -158,25 +158,28 @@ async def restart_the_broker(world: World, kills: int, deadline: float) -> None:
 
 
 async def kill_the_broker(world: World, kills: int, deadline: float) -> None:
-    """Kill publishers at random, and the broker, which forgets what it has.
+    """Kill processes at random, and the broker.
 
-    The broker loses messages that it has acknowledged, and gets those again whose
-    acknowledgement was lost with it; all others have to arrive as ever. The worker has
-    no part in it: it can't know which messages the broker does not have any more.
+    One that forgets its sessions loses messages that it has acknowledged, and gets
+    those again whose acknowledgement was lost with it; all others have to arrive as
+    ever. The worker has no part in that: it can't know which messages the broker does
+    not have any more.
     """
     peers = world.watcher, world.sender
-    world.forgets = True
+    world.forgets = world.broker.forgets
 
     async def kill() -> None:
         await world.broker.kill()
         world.counts["kills of the broker"] += 1
 
     async with running(repeat(world, kill)):
-        await kill_at_random(world, "publisher", kills, deadline)
-    world.forgets = False
+        for role in ("publisher",) if world.forgets else ROLES:
+            await kill_at_random(world, role, kills, deadline)
     for peer in peers:
         await becomes_so(peer.ready.is_set, PATIENCE)
-        peer.lost_sessions = 0
+        if world.forgets:
+            peer.lost_sessions = 0
+    world.forgets = False
 
 
 async def repeat(world: World, call: Callable[[], Awaitable[None]]) -> None:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.campaign import parts
-from tests.campaign.controls import CONTROLS, find
+from tests.campaign.controls import CONTROLS, find, find_of_broker
 from tests.campaign.world import World
 
 pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(120)]
@@ -29,3 +29,8 @@ async def test_nothing_is_lost_by_kills_at_steps_and_at_random(role):
 async def test_a_wrong_store_is_found(control):
     problems = await find(control, seed=1)
     assert [text for text in problems if control.finding in text]
+
+
+async def test_the_campaign_finds_a_wrong_store_of_the_broker(monkeypatch):
+    monkeypatch.setattr(parts, "RESTART_EVERY", 0.3)
+    assert await find_of_broker(3) != []

@@ -6,9 +6,12 @@ from typing import Final
 
 from aiomqtt.protocol.changes import Change
 from aiomqtt.stores.base import OpenedSession
+from aiomqtt.stores.broker import Record
+from aiomqtt.stores.sqlite.broker_store import SQLiteStore
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 
 LATE: Final = 0.03  # seconds
+PILE: Final = 20  # records
 
 
 class WritesAfterSending(SQLiteSessionStore):
@@ -32,6 +35,18 @@ class WritesAfterSending(SQLiteSessionStore):
         if writing is not None:
             await writing
         await super().close()
+
+
+class BrokerWritesAfterSending(SQLiteStore):
+    """It says that records are stored, and stores them when a group has piled up."""
+
+    _waiting: tuple[Record, ...] = ()
+
+    async def commit(self, records: Sequence[Record]) -> None:
+        self._waiting += tuple(records)
+        if len(self._waiting) > PILE:
+            waiting, self._waiting = self._waiting, ()
+            await super().commit(waiting)
 
 
 class ForgetsReceived(SQLiteSessionStore):
