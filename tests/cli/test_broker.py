@@ -43,6 +43,10 @@ class Program:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -268,6 +272,70 @@ async def test_limits(run):
     async with aiomqtt.Client("127.0.0.1", port, protocol=5) as client:
         assert await client.subscribe("a", 2) == [1]
         assert (await client.subscribe("a/b/c"))[0] >= 0x80
+
+
+async def publish_retained(port: int) -> None:
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        await client.publish("t", b"kept" * 1000, 1, retain=True)
+
+
+async def retained(port: int) -> bytes:
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        await client.subscribe("t")
+        async with asyncio.timeout(10):
+            return (await anext(client.messages)).payload
+
+
+@pytest.mark.parametrize("durability", ["normal", "full"])
+async def test_a_store_outlives_a_kill(run, tmp_path, durability):
+    file = tmp_path / "broker.db"
+    options = ("--port=0", "--store", file, "--durability", durability)
+    program = run(*options)
+    await publish_retained(await program.port())
+    program.kill()
+    other = run(*options)
+    assert await retained(await other.port()) == b"kept" * 1000
+    # As long as it lives, no other process gets the file.
+    third = run(*options)
+    assert await third.end() == 1
+    assert f"{file}: it is in use by process" in third.log
+    assert await other.end(signal.SIGTERM) == 0
+    # Closed as it should be, all is in one file.
+    assert [one.name for one in tmp_path.iterdir()] == ["broker.db"]
+
+
+async def test_a_store_that_is_not_for_it(run, tmp_path):
+    file = tmp_path / "session.db"
+    client = aiomqtt.Client(
+        "127.0.0.1",
+        1,
+        identifier="me",
+        clean_session=False,
+        session=aiomqtt.SQLiteSession(file),
+    )
+    with pytest.raises(aiomqtt.MqttError):
+        await client.__aenter__()
+    before = file.read_bytes()
+    program = run("--port=0", "--store", file)
+    assert await program.end() == 1
+    assert "does not have the sessions of a broker" in program.log
+    assert file.read_bytes() == before
+
+
+async def test_a_store_that_fails(run, tmp_path):
+    resource = pytest.importorskip("resource")
+    file = tmp_path / "broker.db"
+    program = run("--port=0", "--store", file)
+    port = await program.port()
+    await publish_retained(port)
+    size = os.stat(f"{file}-wal").st_size  # noqa: PTH116
+    resource.prlimit(program.pid, resource.RLIMIT_FSIZE, (size, size))
+    with pytest.raises(aiomqtt.MqttError):
+        await publish_retained(port)
+    assert await program.end() == 1
+    assert "No client is served any more" in program.log
+    other = run("--port=0", "--store", file)
+    assert await retained(await other.port()) == b"kept" * 1000
 
 
 async def test_the_port_is_taken(run):

@@ -13,21 +13,27 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiomqtt.broker import Broker, Limits
+from aiomqtt.stores.base import SessionStoreError
 
 from .credentials import VARIABLE, RefusePassword, make_tls_context, read_credentials
 from .parser import Parser
+
+if TYPE_CHECKING:
+    from aiomqtt.stores.sqlite.broker_store import SQLiteStore
 
 PORT: Final = 1883
 TLS_PORT: Final = 8883
 
 DESCRIPTION: Final = f"""\
-Run an MQTT 3.1, 3.1.1 and 5.0 broker in the foreground, for development and demos,
-until Ctrl-C or SIGTERM. Nothing is written to disk. The log goes to standard error.
+Run an MQTT 3.1, 3.1.1 and 5.0 broker in the foreground, for development, demos and
+small installations, until Ctrl-C or SIGTERM. The log goes to standard error.
+Without --store, nothing is written to disk.
 With --username or --credentials, other clients are refused; without, any may connect.
-Exit codes: 0 after a signal, 1 if it can't listen, 2 for wrong arguments.
+Exit codes: 0 after a signal, 1 if it can't listen or the store fails, 2 for wrong
+arguments.
 Environment: {VARIABLE} is the password for --username."""
 
 # The numeric limits of `Limits` that have an option on the command line.
@@ -72,10 +78,28 @@ def add_command(commands: Any) -> None:
     )
     add("--unix-socket", metavar="PATH", help="listen on a Unix socket too")
     add("--verbose", action="store_true", help="log every packet")
+    _add_store(parser)
     _add_users(parser)
     _add_tls(parser)
     _add_limits(parser)
     parser.set_defaults(run=lambda options: run(parser, options))
+
+
+def _add_store(parser: Parser) -> None:
+    store = parser.add_argument_group("store")
+    add = store.add_argument
+    add(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="keep sessions, queued and retained messages in this SQLite file",
+    )
+    add(
+        "--durability",
+        choices=("normal", "full"),
+        default="normal",
+        help="full: nothing is lost when the power is; slower (%(default)s)",
+    )
 
 
 def _add_users(parser: Parser) -> None:
@@ -157,9 +181,19 @@ def _make(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Broke
                 options.username, options.password_file, options.credentials
             ),
             limits=allowed,
+            store=_store(options),
         )
     except ValueError as error:
         parser.error(str(error))
+
+
+def _store(options: argparse.Namespace) -> "SQLiteStore | None":
+    if options.store is None:
+        return None
+    # SQLite is not part of every Python.
+    from aiomqtt.stores.sqlite.broker_store import SQLiteStore
+
+    return SQLiteStore(options.store, durability=options.durability)
 
 
 def is_open_to_others(options: argparse.Namespace) -> bool:
@@ -198,6 +232,9 @@ async def _serve(
             where = _where(options, _port(options))
             sys.stderr.write(f"{program}: can't listen on {where}: {_why(error)}\n")
             return 1
+        except SessionStoreError as error:
+            sys.stderr.write(f"{program}: {error}\n")
+            return 1
         try:
             logger.info("Listening on %s", broker.url)
             problem = await _listen_elsewhere(broker, options, logger)
@@ -209,11 +246,25 @@ async def _serve(
                     "Anybody who can reach %s may connect: there are no credentials",
                     options.host or "this host",
                 )
-            await stopped.wait()
+            if await _until(stopped, broker):
+                # The broker has logged it.
+                return 1
             logger.info("Stopping")
         finally:
             await broker.stop()
     return 0
+
+
+async def _until(stopped: asyncio.Event, broker: Broker) -> bool:
+    """Wait for a signal, or until the store fails; return whether it has failed."""
+    waiting = asyncio.create_task(stopped.wait())
+    serving = asyncio.create_task(broker.serve_forever())
+    await asyncio.wait((waiting, serving), return_when=asyncio.FIRST_COMPLETED)
+    has_failed = serving.done()
+    for task in (waiting, serving):
+        task.cancel()
+    await asyncio.gather(waiting, serving, return_exceptions=True)
+    return has_failed
 
 
 def _where(options: argparse.Namespace, port: int) -> str:
