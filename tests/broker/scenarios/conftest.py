@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
+from aiomqtt import SQLiteStore
 from aiomqtt.broker import Broker
 from tests.broker.scenarios.talker import Talker, dial
 
@@ -14,12 +16,30 @@ Call: TypeAlias = Callable[[Broker, int], Awaitable[Talker]]
 Join: TypeAlias = Callable[..., Awaitable[Talker]]
 
 
+# A store may not change what clients see: the scenarios of these run with one, too.
+STORED = ("test_sessions", "test_messages", "test_retained", "test_wills")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "has_store" in metafunc.fixturenames:
+        is_stored = metafunc.module.__name__.endswith(STORED)
+        metafunc.parametrize(
+            "has_store",
+            [False, True] if is_stored else [False],
+            ids=["memory", "store"] if is_stored else [pytest.HIDDEN_PARAM],
+        )
+
+
 @pytest.fixture
-async def start_broker(anyio_backend: Any) -> AsyncIterator[StartBroker]:
+async def start_broker(
+    anyio_backend: Any, has_store: bool, tmp_path: Path
+) -> AsyncIterator[StartBroker]:
     """Starts brokers: `await start_broker(limits=...)`, as `Broker` takes it."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**arguments: Any) -> Broker:
+            if has_store:
+                arguments["store"] = SQLiteStore(tmp_path / "broker.db")
             return await stack.enter_async_context(Broker(**arguments))
 
         yield start
