@@ -42,7 +42,7 @@ def test_the_program_runs(page, number):
 
 
 def test_no_program_is_left_out():
-    assert len(programs("docs/broker.md")) == 4
+    assert len(programs("docs/broker.md")) == 5
     assert len(programs("docs/observing.md")) == 3
     assert len(programs("docs/requests.md")) == 2
     assert len(programs("docs/testing-faults.md")) == 4
