@@ -15,11 +15,11 @@ pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(120)]
 async def test_nothing_is_lost_by_kills_at_steps_and_at_random(role):
     world = World("aiomqtt", 5, 1)
     async with world.running():
-        soon = time.monotonic() + 2
-        await parts.Steps(world, role, "kill").run(soon)
-        await parts.kill_at_random(world, role, 12, soon + 2)
+        # A busy machine needs some seconds before the first one.
+        while world.counts["steps"] <= 2:
+            await parts.Steps(world, role, "kill").run(time.monotonic() + 2)
+        await parts.kill_at_random(world, role, 12, time.monotonic() + 2)
     assert world.problems == []
-    assert world.counts["steps"] > 2
     assert world.counts["kills"] > world.counts["steps"]
     assert world.counts["messages at QoS 2"] > 0
     assert not any(world.counts[what] for what in ("lost", "identifiers reused"))
