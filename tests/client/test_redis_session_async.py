@@ -50,7 +50,8 @@ async def test_the_session_is_on_the_server(durability, server):
 
 
 async def test_a_server_that_is_killed_ends_the_client(server):
-    session = RedisSession(server.url)
+    # The server that comes back still has the lease.
+    session = RedisSession(server.url, lease=2)
     async with aiomqtt.Broker() as broker:
         options: dict[str, Any] = {"identifier": "me", "session": session}
         client = Client("localhost", broker.port, **options)

@@ -336,6 +336,17 @@ RULES: Final[dict[str, Callable[[Make], Awaitable[None]]]] = {
     "a session that is opened for the first time is empty": _check_empty,
     "deliveries keep their order": _check_order,
     "packet identifiers in use are kept": _check_identifiers,
+    "sizes and numbers have no limit of the store": _check_sizes,
+    "values are not shared with the caller": _check_copies,
+    "a commit that is cancelled is stored as a whole or not at all": _check_cancelling,
+    "no more deliveries that wait are read than the window allows": _check_window,
+    "deliveries put before others are loaded first": _check_loading_first,
+    "each opening is a generation": _check_generations,
+    "a session of another client identifier is refused": _check_other_client,
+    "a session is open once at a time": _check_second,
+    "calls need an open session, and closing twice is harmless": _check_closed,
+    "receipts say how far messages have come": _check_receipts,
+    # Last, as they take longest.
     **{
         f"what is stored is read: changes of a client, {seed}": _conversation(
             seed, False
@@ -353,14 +364,4 @@ RULES: Final[dict[str, Callable[[Make], Awaitable[None]]]] = {
         # One for each version of MQTT.
         for seed in range(2)
     },
-    "sizes and numbers have no limit of the store": _check_sizes,
-    "values are not shared with the caller": _check_copies,
-    "a commit that is cancelled is stored as a whole or not at all": _check_cancelling,
-    "no more deliveries that wait are read than the window allows": _check_window,
-    "deliveries put before others are loaded first": _check_loading_first,
-    "each opening is a generation": _check_generations,
-    "a session of another client identifier is refused": _check_other_client,
-    "a session is open once at a time": _check_second,
-    "calls need an open session, and closing twice is harmless": _check_closed,
-    "receipts say how far messages have come": _check_receipts,
 }
