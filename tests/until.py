@@ -11,13 +11,14 @@ async def until(
     condition: Callable[[], object],
     seconds: float = SOON,
     describe: Callable[[], str] = lambda: "it did not become so in time",
+    pause: float = 0.002,
 ) -> None:
-    """Wait until a condition holds.
+    """Wait until a condition holds, looking at it again after each pause.
 
     Raises:
         AssertionError: It did not in so many seconds. `describe` returns the message.
     """
-    assert await becomes_so(condition, seconds), describe()
+    assert await becomes_so(condition, seconds, pause), describe()
 
 
 async def becomes_so(

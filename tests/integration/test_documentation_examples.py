@@ -301,7 +301,8 @@ class Running:
                 f"errors: {self.errors.read_text()}\nbroker: {self.log[-2000:]}"
             )
 
-        await until(condition, 2 * SOON, describe)
+        # To start a process takes so long that to look more often would cost more.
+        await until(condition, 2 * SOON, describe, 0.02)
 
     async def do_what_it_is_for(self) -> None:
         example = self.example
