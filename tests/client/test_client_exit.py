@@ -164,7 +164,13 @@ async def test_what_waits_for_the_quota_is_sent_before(version):
         await within(asyncio.gather(*tasks))
 
 
-async def test_calls_that_are_never_answered_end_at_the_timeout(version):
+async def test_calls_that_are_never_answered_end_at_the_timeout():
+    async with asyncio.TaskGroup() as tasks:
+        for version in (3, 4, 5):
+            tasks.create_task(check_that_calls_end_at_the_timeout(version))
+
+
+async def check_that_calls_end_at_the_timeout(version):
     async def script(peer):
         await accept(peer, version)
         await peer.expect(PUBLISH)
@@ -325,7 +331,13 @@ async def test_a_peer_that_never_reads_holds_the_exit_for_the_timeout_at_most(
         letting_go.set()
 
 
-async def test_a_peer_that_never_closes_does_not_hold_the_exit(version):
+async def test_a_peer_that_never_closes_does_not_hold_the_exit():
+    async with asyncio.TaskGroup() as tasks:
+        for version in (3, 4, 5):
+            tasks.create_task(check_a_peer_that_never_closes(version))
+
+
+async def check_a_peer_that_never_closes(version):
     done = asyncio.Event()
 
     async def script(peer):

@@ -46,18 +46,26 @@ def new_client(**options) -> aiomqtt.Client:
     return aiomqtt.Client("localhost", transport="websockets", **options)
 
 
-async def test_a_round_trip(options, version):
-    client = new_client(protocol=version, **options)
-    for _ in range(2):
-        async with client:
-            await client.subscribe("topic", 2)
-            for size in SIZES:
-                for qos in (0, 1, 2):
-                    await client.publish("topic", bytes(size), qos)
-            received = await payloads(client, 15)
-            assert [len(payload) for payload in received] == [
-                size for size in SIZES for _ in range(3)
-            ]
+async def test_a_round_trip(options):
+    """In all versions at once, as it takes a while."""
+
+    async def go_round(version: int) -> None:
+        client = new_client(protocol=version, **options)
+        topic = f"topic/{version}"
+        for _ in range(2):
+            async with client:
+                await client.subscribe(topic, 2)
+                for size in SIZES:
+                    for qos in (0, 1, 2):
+                        await client.publish(topic, bytes(size), qos)
+                received = await payloads(client, 15)
+                assert [len(payload) for payload in received] == [
+                    size for size in SIZES for _ in range(3)
+                ]
+
+    async with asyncio.TaskGroup() as tasks:
+        for version in (3, 4, 5):
+            tasks.create_task(go_round(version))
 
 
 async def test_many_messages(options):
