@@ -14,11 +14,11 @@ _QUARANTINE: Final = (
 # The primary error codes of SQLite; the texts continue the sentence "FILE: ".
 _REASONS: Final[dict[int, str]] = {
     sqlite3.SQLITE_FULL: (
-        "the disk is full, or the file has reached its limit: make room, then enter"
-        " the client again"
+        "the disk is full, or the file has reached its limit: make room, then start"
+        " again"
     ),
     sqlite3.SQLITE_IOERR: (
-        "the system can't read or write it: check the disk, then enter the client again"
+        "the system can't read or write it: check the disk, then start again"
     ),
     sqlite3.SQLITE_BUSY: (
         "another program has locked it: end the transaction of that program"
