@@ -292,6 +292,9 @@ class Broker(BrokerAttributes):
         """
         connection_set = self._connection_set
         if connection_set is None:
+            if self._storing is not None:
+                # After `kill`, it may not be closed yet.
+                await self._storing.close()
             return
         listening = self._close()
         for connection in [*connection_set.state.connections.values()]:

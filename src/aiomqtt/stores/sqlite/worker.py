@@ -44,8 +44,9 @@ class FileWorker:
         self._groups = 0
         # Valid from `open` to `close`.
         self.thread: CallThread | None = None
-        # It may still be closing the file, if `close` was cancelled.
+        # It may still be closing the file: resolves when that is closed.
         self._last_thread: CallThread | None = None
+        self._closed: asyncio.Future[None] | None = None
 
     async def open(self, function: Callable[[], T]) -> T:
         """Begin, with a function that opens the file; return what it returns.
@@ -106,25 +107,28 @@ class FileWorker:
                 thread.post(partial(self._clean_more, thread))
 
     async def close(self) -> None:
-        """Close the file, after the calls that were made; harmless if it is closed."""
-        closed = self.close_soon()
-        if closed is None:
-            return
-        thread = self._last_thread
-        await asyncio.shield(closed)
-        # It has nothing left to do.
-        if thread is not None:
-            thread.join()
+        """Close the file, after the calls that were made, and wait until it is closed.
 
-    def close_soon(self) -> asyncio.Future[None] | None:
-        """Begin to close; the future resolves when the file is closed, None: it is."""
+        It is harmless if it is closed, or about to be.
+        """
+        self.close_soon()
+        closed, thread = self._closed, self._last_thread
+        if closed is None or thread is None:
+            return
+        # That of a loop which was closed meanwhile never resolves.
+        if closed.get_loop() is asyncio.get_running_loop():
+            await asyncio.shield(closed)
+        # It has nothing left to do.
+        thread.join()
+
+    def close_soon(self) -> None:
+        """Close the file, after the calls that were made; harmless if it is closed."""
         thread, self.thread = self.thread, None
         if thread is None:
-            return None
-        closed = thread.call(self._close)
+            return
+        self._closed = thread.call(self._close)
         thread.stop()
         self._last_thread = thread
-        return closed
 
     def _close(self) -> None:
         until = time.monotonic() + _CLEAN_FOR
