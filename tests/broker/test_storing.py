@@ -14,6 +14,7 @@ from aiomqtt.broker import Broker
 from aiomqtt.stores.base import SessionStoreError
 from aiomqtt.stores.broker import Record, RetainedChanged, StoredBroker
 from aiomqtt.stores.sqlite.broker_store import SQLiteStore
+from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from tests.broker.scenarios.line import DISCONNECT
 from tests.broker.scenarios.talker import Talker, dial
 from tests.raw_scripts import turns, within
@@ -326,3 +327,17 @@ async def test_records_have_times_since_the_epoch(store):
         assert isinstance(record, RetainedChanged)
         assert record.message is not None
         assert record.message.expires == pytest.approx(time.time() + 1000, abs=10)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "broker.db",
+        aiomqtt.SQLiteStore,
+        aiomqtt.SQLiteSession("session.db"),
+        SQLiteSessionStore("session.db"),
+    ],
+)
+def test_what_is_no_store_of_a_broker_is_refused(store):
+    with pytest.raises(TypeError, match="such as aiomqtt.SQLiteStore"):
+        Broker(store=store)

@@ -103,6 +103,7 @@ class Broker(BrokerAttributes):
             disk.
 
     Raises:
+        TypeError: `store` is none.
         ValueError: The name is already used; raised when entered.
         OSError: It is impossible to listen on the address; raised when entered.
         SessionStoreError: The store can't be used; raised when entered.

@@ -31,10 +31,20 @@ class Storing:
 
     Attributes:
         error: Why nothing is stored any more; None: all is.
+
+    Raises:
+        TypeError: It is no store of a broker.
     """
 
-    def __init__(self, store: BrokerStore, logger: SafeLogger) -> None:
-        self._store = store
+    def __init__(self, store: object, logger: SafeLogger) -> None:
+        # A class has the methods, too.
+        if isinstance(store, type) or not isinstance(store, BrokerStore):
+            msg = (
+                "store must be a store of a broker, such as aiomqtt.SQLiteStore(path),"
+                f" not {store!r}"
+            )
+            raise TypeError(msg)
+        self._store: BrokerStore = store
         self._logger = logger
         self._journal = Journal()
         # Valid while the broker runs.

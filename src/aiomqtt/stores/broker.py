@@ -6,7 +6,7 @@ epoch.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import Change, SessionState
@@ -112,6 +112,7 @@ class StoredBroker(NamedTuple):
     retained: list[StoredMessage]
 
 
+@runtime_checkable
 class BrokerStore(Protocol):
     """Keeps the state of one broker.
 
