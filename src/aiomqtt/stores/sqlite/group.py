@@ -317,16 +317,12 @@ class Group:
             return
         index = self._index
         # The values of all rows of a length, one after the other.
-        by_length: dict[int, list[Any]] = {}
+        by_length: dict[int, list[Any]] = {length: [] for length in self._inserts}
         for sequence, added in self._added.items():
             row = to_row(added, index.place(sequence), self._now)
-            if sequence in self._added_released:
+            if self._added_released and sequence in self._added_released:
                 row[RELEASED_AS] = self._added_released[sequence]
-            length = len(row)
-            if length in by_length:
-                by_length[length] += row
-            else:
-                by_length[length] = row
+            by_length[len(row)].extend(row)
             if added.state != QUEUED:
                 index.in_flight[sequence] = added.receipt_id
             else:
