@@ -244,3 +244,14 @@ aiomqtt.Client("localhost", protocol=5)
 print(*sorted(name for name in sys.modules if "authentication" in name))
 """
     assert run(program) == "\n"
+
+
+def test_what_stores_a_session_is_imported_when_it_is_needed():
+    program = """
+import sys
+import aiomqtt
+aiomqtt.Client("localhost")
+words = ("commits", "durable", "sqlite3", "stores")
+print(*sorted(name for name in sys.modules if any(word in name for word in words)))
+"""
+    assert run(program) == "\n"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.log import SafeLogger
-from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
 from aiomqtt.net.sink import Room, Sink
 from aiomqtt.properties import Properties
@@ -80,10 +79,12 @@ class Calls(WaitingCalls):
         self.target: str = target
         # Whether the broker has accepted a connection.
         self._has_connected = False
-        self.commits: CommitQueue[Change] | None = None
+        self.commits = None
         # None: there was no transaction with a message yet.
         self._inbox: Inbox | None = None
         if commit is not None:
+            from aiomqtt.net.commits import CommitQueue
+
             self.commits = CommitQueue(commit, self._on_not_stored)
         self.begin_connection()
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, cast
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import SafeLogger
 from aiomqtt.net.coalescing import GATHERING_LIMIT
-from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
 from aiomqtt.net.owner import CONNECTED, Owner
 from aiomqtt.protocol.changes import Change
@@ -25,6 +24,8 @@ from .waiters import DeliveryObserver, Waiter, copy_error, expire, resolve
 from .write_queue import WriteQueue
 
 if TYPE_CHECKING:
+    from aiomqtt.net.commits import CommitQueue
+
     from .offline_calls import OfflineCalls
     from .watcher import ConnectionWatcher
 
@@ -54,7 +55,7 @@ class WaitingCalls(Owner):
         error: Why the connection is over, or None.
     """
 
-    commits: CommitQueue[Change] | None
+    commits: "CommitQueue[Change] | None"
     driver: Driver
     error: MqttError | None
 
@@ -169,7 +170,7 @@ class WaitingCalls(Owner):
         for happening in happenings:
             self.handle(happening)
 
-    def _settle_stored(self, commits: CommitQueue[Change]) -> None:
+    def _settle_stored(self, commits: "CommitQueue[Change]") -> None:
         output = self._engine.take_without_connection()
         if commits.holds(output.changes):
             commits.add(output.changes, partial(self._release, output))

@@ -7,14 +7,10 @@ What comes meanwhile waits in order, and is the next group.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 # One change, of whatever is stored.
 C = TypeVar("C")
-
-# While more bytes than this wait in both directions, publishers wait, and nothing is
-# read: a disk that is stuck must not fill the memory.
-HELD_LIMIT: Final = 1024 * 1024
 
 # Passes on what depends on changes, with whether they are stored.
 Release: TypeAlias = Callable[[bool], None]

@@ -5,7 +5,7 @@ It keeps the engine's one timer, and reports what happens to its owner, in order
 
 import asyncio
 from functools import partial
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttError
@@ -18,12 +18,14 @@ from aiomqtt.protocol.output import Arrived, Closed, Connected, Happening, Outpu
 
 from .closing import LINGER, Closing
 from .coalescing import Coalescer
-from .commits import HELD_LIMIT, CommitQueue
 from .owner import CLOSED, CLOSING, CONNECTED, LEAVING, OPENING, DriverState, Owner
 from .packet_log import PacketLog
 from .progress import Progress
 from .sink import Room
-from .writing import LARGEST_WRITE, NO_LIMIT, write_pieces
+from .writing import HELD_LIMIT, LARGEST_WRITE, NO_LIMIT, write_pieces
+
+if TYPE_CHECKING:
+    from .commits import CommitQueue
 
 ENOUGH: Final = Room.ENOUGH
 
@@ -51,7 +53,7 @@ class Driver:
         logger: SafeLogger,
         target: str,
         timeout: float,
-        commits: CommitQueue[Change] | None = None,
+        commits: "CommitQueue[Change] | None" = None,
     ) -> None:
         # All fields are valid for the connection.
         self._engine = engine
@@ -248,7 +250,7 @@ class Driver:
 
     # --- a session that is stored -----------------------------------------------------
 
-    def _hold(self, output: Output, commits: CommitQueue[Change]) -> None:
+    def _hold(self, output: Output, commits: "CommitQueue[Change]") -> None:
         """Let an output wait until its changes are stored."""
         if self._engine.is_closed:
             # The owner learns it later, in order, but nothing may be sent any more.

@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 from aiomqtt.broker.core.journal import Journal
 from aiomqtt.broker.core.state import BrokerState
-from aiomqtt.net.commits import HELD_LIMIT, CommitQueue
+from aiomqtt.net.commits import CommitQueue
+from aiomqtt.net.writing import HELD_LIMIT
 from aiomqtt.protocol.changes import StoredDelivery
 from aiomqtt.stores.broker import Record, RetainedChanged, SessionChanged
 
