@@ -2,6 +2,7 @@
 
 import pytest
 
+from aiomqtt.protocol.changes import SessionState
 from aiomqtt.protocol.codec.fast import encode_publish
 from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.delivery import (
@@ -22,6 +23,12 @@ from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 V311 = ProtocolVersion.V311
+
+
+def snapshot(outbound: Outbound) -> SessionState:
+    state = SessionState()
+    outbound.save(state)
+    return state
 
 
 class Sender:
@@ -262,6 +269,18 @@ def test_what_is_refused_on_resuming_is_returned(is_kept):
     dup = " DUP" if is_kept else ""
     assert sender.written()[0] == f"PUBLISH 1 x{dup}"
     assert len(sender.outbound) == 2
+
+
+def test_the_identifier_of_what_is_refused_on_resuming_is_not_used_again():
+    sender = Sender(limit=3)
+    for qos in (1, 2):
+        sender.send(b"x", qos)
+    sender.outbound.close()
+    sender.open(3)
+    refused = sender.outbound.resume(sender.out, lambda *_: 0x95, sender.now)
+    assert [delivery.packet_id for delivery in refused] == [1, 2]
+    # At QoS 2 the peer may have received it, and take another one for the same.
+    assert snapshot(sender.outbound).blocked == {2}
 
 
 @pytest.mark.parametrize(

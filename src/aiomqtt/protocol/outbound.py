@@ -236,9 +236,7 @@ class Outbound(Deliveries):
             return False
         if delivery.state != QUEUED:
             is_in_flight = self._limit > 0 and delivery not in self._resend
-            self._dropped.add(packet_id, delivery.qos, is_in_flight)
-            if self._changes is not None and delivery.qos == 2:
-                self._changes.append(Change(ChangeKind.BLOCKED, packet_id))
+            self._put_out_of_use(delivery, is_in_flight)
         self._finish(delivery, ReasonCode(UNSPECIFIED_ERROR), state=DROPPED)
         self.count_end(DROPPED)
         return True
@@ -342,12 +340,23 @@ class Outbound(Deliveries):
     def check(
         self, deliveries: list[Delivery], refusal: Refusal, now: float
     ) -> list[Delivery]:
-        """End those deliveries that the peer does not accept, and return them."""
-        return [
-            self._finish(delivery, ReasonCode(code))
-            for delivery in deliveries
-            if (code := refusal(delivery, now))
-        ]
+        """End those deliveries that the peer does not accept, and return them.
+
+        None of them was sent on this connection.
+        """
+        refused = []
+        for delivery in deliveries:
+            if code := refusal(delivery, now):
+                if delivery.state == SENT:
+                    self._put_out_of_use(delivery, False)
+                refused.append(self._finish(delivery, ReasonCode(code)))
+        return refused
+
+    def _put_out_of_use(self, delivery: Delivery, is_in_flight: bool) -> None:
+        """Use its packet identifier no more while the peer may remember it."""
+        self._dropped.add(delivery.packet_id, delivery.qos, is_in_flight)
+        if self._changes is not None and delivery.qos == 2:
+            self._changes.append(Change(ChangeKind.BLOCKED, delivery.packet_id))
 
     def requeue(self) -> list[Delivery]:
         """Prepare to start again: the peer has lost the session (§3.2.2.1.1).
