@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from aiomqtt.broker.core.journal import Journal
+from aiomqtt.broker.core.message import MessagePool
 from aiomqtt.broker.core.session import Session
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import SessionState
@@ -84,7 +85,8 @@ class Conversation:
         world.now = now
         self.begin(world)
         assert self.attributes is not None
-        world.state.restore(StoredSession(self.stored, self.attributes))
+        stored = StoredSession(self.stored, self.attributes)
+        world.state.restore(stored, MessagePool())
 
     @property
     def session(self) -> Session:

@@ -5,10 +5,14 @@ import asyncio
 import pytest
 
 from aiomqtt.broker import Broker
+from aiomqtt.broker.core.distribution import Distribution
 from aiomqtt.broker.core.inbound_packets import PACKETS_PER_TURN
+from aiomqtt.broker.core.journal import Journal
+from aiomqtt.broker.core.message import ApplicationMessage
 from aiomqtt.broker.core.turn import FILTER_COST, WORK_PER_TURN
 from aiomqtt.broker.io.hook_runner import REQUESTS_PER_TURN
 from aiomqtt.properties import Properties, SubscribeOptions
+from aiomqtt.protocol.changes import ChangeKind
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import (
     Ack,
@@ -22,6 +26,7 @@ from aiomqtt.protocol.packets import (
     WillMessage,
 )
 from aiomqtt.standard.tables import ProtocolVersion, Role
+from aiomqtt.stores.broker import SessionChanged
 from aiomqtt.topic import Topic
 from tests.broker.scenarios.talker import dial
 from tests.broker.world import Wire, World, payloads
@@ -614,3 +619,86 @@ async def test_a_hook_that_never_waits_is_not_asked_about_all_filters_at_once():
         await talker.close()
     assert calls == 2000
     assert most <= 2 * REQUESTS_PER_TURN
+
+
+def publish_with_id(packet_id, qos):
+    return encoded(Publish(Topic("t"), b"x", qos, False, packet_id, None, False))
+
+
+def divided(world, publisher):
+    """Let a client publish with QoS 1 and 2 to so many that they need several turns."""
+    for number in range(1900):
+        world.client(client_id=f"{number}").subscribe("t")
+    # The first ones use up most of the turn.
+    publisher.send(5 * encoded(publish()) + publish_with_id(1, 2))
+
+
+def go_on(world, *clients):
+    for client in clients:
+        if client.connection.has_more:
+            client.connection.go_on(world.now)
+    world.pass_time(0.002)
+
+
+def ids(client):
+    return [packet.packet_id for packet in client.read() if isinstance(packet, Ack)]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_messages_behind_another_one_are_all_acknowledged(is_stored):
+    world = World()
+    if is_stored:
+        world.state.record(Journal())
+    one, two = world.client(client_id="one"), world.client(client_id="two")
+    divided(world, one)
+    # All of these have to wait for it.
+    two.send(*(publish_with_id(packet_id, 1) for packet_id in range(1, 4)))
+    two.send(publish_with_id(4, 2), publish_with_id(5, 1), encoded(publish()))
+    answers = []
+    for _ in range(100):
+        go_on(world, one, two)
+        answers += ids(two)
+    assert answers == [1, 2, 3, 4, 5]
+    assert ids(one) == [1]
+
+
+def test_a_store_gets_each_message_of_qos_2_before_the_next_begins():
+    world = World()
+    world.state.record(Journal())
+    clients = [world.client(client_id=f"publisher {n}") for n in range(3)]
+    divided(world, clients[0])
+    for client in clients[1:]:
+        client.send(*(publish_with_id(packet_id, 2) for packet_id in (1, 2)))
+    assert world.state.is_amid_message
+    groups: list[list[tuple[str, object]]] = []
+    for _ in range(100):
+        go_on(world, *clients)
+        if not world.state.is_amid_message:
+            records = world.state.journal.take()
+            groups.append(
+                [
+                    (record.client_id, change.key)
+                    for record in records
+                    if isinstance(record, SessionChanged)
+                    for change in record.changes
+                    if change.kind == ChangeKind.RECEIVED
+                ]
+            )
+    # They are not divided, but wait for the one that is.
+    assert groups[0] == [("publisher 0", 1)]
+    assert sorted(one for group in groups[1:] for one in group) == [
+        (f"publisher {n}", packet_id) for n in (1, 2) for packet_id in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("qos", "has_publisher", "expected"),
+    [(0, True, 0), (1, True, 0), (2, True, 1), (0, False, 0), (1, False, 1)],
+)
+def test_of_which_messages_a_store_may_not_have_a_part(qos, has_publisher, expected):
+    world = World()
+    publisher = world.client().send_buffer if has_publisher else None
+    message = ApplicationMessage("t", b"x", qos, False, None, world.now)
+    matches = world.state.subscriptions.find("t")
+    distribution = Distribution(message, None, publisher, matches)
+    assert distribution.is_undivided == bool(expected)

@@ -1,5 +1,6 @@
 """The life of a broker's store, from its start to its end."""
 
+import asyncio
 from collections.abc import Iterable
 
 from aiomqtt.log import SafeLogger
@@ -17,6 +18,7 @@ from aiomqtt.stores.broker import (
 from aiomqtt.stores.times import epoch_offset, loop_time, to_loop_time
 
 from .core.journal import Journal
+from .core.message import MessagePool
 from .core.state import BrokerState
 from .io.barrier import Barrier
 from .io.connection_set import ConnectionSet
@@ -47,6 +49,8 @@ class Storing:
         self._store: BrokerStore = store
         self._logger = logger
         self._journal = Journal()
+        # Whether the store was closed without waiting for it.
+        self._is_abandoned = False
         # Valid while the broker runs.
         self._barrier: Barrier | None = None
         self.error: SessionStoreError | None = None
@@ -57,6 +61,7 @@ class Storing:
         Raises:
             SessionStoreError: It can't be used; nothing in it has changed.
         """
+        self._is_abandoned = False
         stored = await self._store.open()
         self.error = None
         self._journal = Journal()
@@ -64,10 +69,15 @@ class Storing:
         try:
             for message in stored.retained:
                 state.restore_retained(_message_to_loop_time(message))
+            pool = MessagePool()
+            to_loop_time(
+                delivery
+                for session in stored.sessions
+                for delivery in session.state.deliveries.values()
+            )
             for session in stored.sessions:
-                to_loop_time(session.state.deliveries.values())
                 attributes = _attributes_to_loop_time(session.attributes)
-                state.restore(StoredSession(session.state, attributes))
+                state.restore(StoredSession(session.state, attributes), pool)
         except BaseException:
             await self._store.close()
             raise
@@ -113,11 +123,27 @@ class Storing:
         if barrier is not None:
             barrier.abandon()
         self._store.abandon()
+        self._is_abandoned = True
+
+    async def settled(self) -> None:
+        """Wait, after `abandon`, until the store is closed."""
+        if self._is_abandoned:
+            self._is_abandoned = False
+            await self._store.close()
+
+    def check(self) -> None:
+        """Raise SessionStoreError if the store has failed."""
+        if self.error is not None:
+            raise SessionStoreError(str(self.error)) from self.error
 
 
 def _to_store_error(error: BaseException) -> SessionStoreError:
     if isinstance(error, SessionStoreError):
         return error
+    if isinstance(error, asyncio.CancelledError):
+        return SessionStoreError(
+            "The task that stores the broker's state was cancelled"
+        )
     failure = SessionStoreError(
         f"The store has failed: {type(error).__name__}: {error}"
     )

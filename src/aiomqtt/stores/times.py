@@ -18,11 +18,12 @@ def epoch_offset() -> float:
 
 def to_loop_time(deliveries: Iterable[StoredDelivery]) -> None:
     """Convert the times of stored deliveries to those of the event loop."""
+    wall, now = time.time(), asyncio.get_running_loop().time()
     for delivery in deliveries:
         properties = delivery.properties
         if delivery.expires is not None and properties is not None:
             interval = properties.message_expiry_interval or 0
-            delivery.expires = loop_time(delivery.expires, interval)
+            delivery.expires = now + min(max(delivery.expires - wall, 0.0), interval)
 
 
 def loop_time(when: float, longest: float) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from aiomqtt.broker.core.journal import Journal
+from aiomqtt.broker.core.message import MessagePool
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import ChangeKind, SessionState
 from aiomqtt.protocol.codec.encode import encode
@@ -143,7 +144,8 @@ def test_a_session_that_comes_from_the_store_has_not_changed(world):
     stored = snapshot(world.state.sessions["me"])
     other = World()
     other.state.record(Journal())
-    other.state.restore(StoredSession(stored, changed.attributes))
+    restored = StoredSession(stored, changed.attributes)
+    other.state.restore(restored, MessagePool())
     assert take(other) == []
 
 
@@ -212,7 +214,7 @@ def restore(stored: StoredSession) -> tuple[World, Wire]:
     watcher = world.client(client_id="watcher")
     watcher.subscribe("#", 1)
     watcher.read()
-    world.state.restore(stored)
+    world.state.restore(stored, MessagePool())
     world.state.tick(world.now)
     return world, watcher
 
@@ -315,10 +317,10 @@ def test_a_message_of_qos_2_to_very_many_is_noted_as_received_at_once(world):
         for qos in (0, 2)
     )
     publisher.send(5 * qos0 + qos2)
-    assert world.state.is_amid_qos2
+    assert world.state.is_amid_message
     # Its client is gone before all have it.
     publisher.lose()
-    while world.state.is_amid_qos2:
+    while world.state.is_amid_message:
         world.pass_time(0.01)
     found = kinds(world)
     assert found.pop("publisher") == [ChangeKind.RECEIVED]

@@ -1,6 +1,7 @@
 """What leaves a broker with a store waits for it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,16 @@ class Connection:
 
     def end_held(self) -> None:
         self.seen.append(f"{self.name} ends")
+
+    def abort(self) -> None:
+        self.seen.append(f"{self.name} is aborted")
+
+
+class Broken(Connection):
+    """It can't be written to."""
+
+    def write_held(self, data: list[bytes]) -> None:
+        raise RuntimeError
 
 
 class Stored:
@@ -115,6 +126,23 @@ async def test_if_it_is_not_stored_nothing_leaves():
     await stored.settled()
 
 
+async def test_a_connection_that_can_not_be_written_to_does_no_harm_to_others():
+    stored = Stored()
+    stored.gate.set()
+    errors: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+    broken = Broken("broken", stored.seen)
+    stored.change()
+    for connection in (stored.one, broken, stored.other):
+        stored.barrier.hold(connection, [b"a"])
+    stored.barrier.end_turn()
+    await stored.settled()
+    loop.set_exception_handler(None)
+    assert stored.seen == ["one a", "broken is aborted", "other a"]
+    assert isinstance(errors[0]["exception"], RuntimeError)
+
+
 async def test_what_waits_is_limited():
     stored = Stored()
     barrier = stored.barrier
@@ -162,12 +190,12 @@ async def test_a_message_of_qos_2_is_stored_for_all_of_its_subscribers(is_closed
     stored.barrier.hold(stored.one, [b"a"])
     stored.barrier.end_turn()
     await turns(5)
-    assert world.state.is_amid_qos2
+    assert world.state.is_amid_message
     assert (stored.groups, stored.seen) == ([], [])
     if is_closed:
         await stored.settled()
     else:
-        while world.state.is_amid_qos2:
+        while world.state.is_amid_message:
             world.pass_time(0.01)
         stored.barrier.end_turn()
         await turns(5)

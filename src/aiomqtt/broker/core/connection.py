@@ -263,8 +263,12 @@ class ClientConnection:
                 turn.work += 1
                 if self.is_closed:
                     return
-                # A packet whose handling is not complete has used up the turn.
-                if self._permission is not None or turn.work >= WORK_PER_TURN:
+                # Those after a packet whose handling is not complete wait for it.
+                if (
+                    self._permission is not None
+                    or self.in_progress is not None
+                    or turn.work >= WORK_PER_TURN
+                ):
                     waiting = self._packets.waiting = decoded[index + 1 :]
                     if waiting or self._is_busy:
                         return

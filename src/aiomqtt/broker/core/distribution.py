@@ -46,6 +46,15 @@ class Distribution:
         self.is_done: bool = False
 
     @property
+    def is_undivided(self) -> bool:
+        """Whether a store has to have it for all of its subscribers, or for none.
+
+        A client sends a message of QoS 1 again; nobody does so for the broker.
+        """
+        qos = self.message.qos
+        return qos == 2 or (qos == 1 and self.publisher is None)
+
+    @property
     def size(self) -> int:
         """An estimate of its size in memory without the message, in bytes."""
         return RECIPIENT_SIZE * self.matches.count
@@ -55,7 +64,9 @@ class Distributor:
     """Sends messages, a portion in each turn.
 
     Attributes:
-        qos2: How many messages of QoS 2 have not been sent to all yet.
+        undivided: How many messages have not been sent to all yet of which a store may
+            not have a part: nobody would send that again to the others, or it would
+            come twice.
     """
 
     def __init__(self, turn: Turn, timers: Timers, memory: MemoryAccount) -> None:
@@ -66,7 +77,9 @@ class Distributor:
         # The number of these for each topic and for each sender.
         self._topics: dict[str, int] = {}
         self._senders: dict[Session | None, int] = {}
-        self.qos2: int = 0
+        self.undivided: int = 0
+        # The publishers that wait until there is none of these.
+        self._waiting: list[SendBuffer] = []
 
     def send(
         self, message: ApplicationMessage, sender: Session | None, matches: Matches
@@ -101,11 +114,15 @@ class Distributor:
             self._send_portion(distribution)
             self._timers.add(turn.now + PORTION_INTERVAL, self._go_on)
         self._unfinished.append(distribution)
-        self.qos2 += message.qos == 2
+        self.undivided += distribution.is_undivided
         topic = message.topic
         self._topics[topic] = self._topics.get(topic, 0) + 1
         self._senders[sender] = self._senders.get(sender, 0) + 1
         return distribution
+
+    def wait(self, publisher: SendBuffer) -> None:
+        """Announce a publisher when no message is `undivided` any more."""
+        self._waiting.append(publisher)
 
     def finish(self) -> None:
         """Send all that is unfinished now, however long it takes."""
@@ -148,7 +165,7 @@ class Distributor:
 
     def _finish(self, distribution: Distribution) -> None:
         distribution.is_done = True
-        self.qos2 -= distribution.message.qos == 2
+        self.undivided -= distribution.is_undivided
         distribution.message.let_go(self._memory)
         self._memory.used -= distribution.size
         topic, sender = distribution.message.topic, distribution.sender
@@ -158,6 +175,11 @@ class Distributor:
         self._senders[sender] -= 1
         if not self._senders[sender]:
             del self._senders[sender]
+        if not self.undivided:
+            # Before the publisher of this one, so that it is their turn.
+            for publisher in self._waiting:
+                publisher.announce()
+            self._waiting.clear()
         if distribution.publisher is not None:
             # It goes on with the packets after the message.
             distribution.publisher.announce()

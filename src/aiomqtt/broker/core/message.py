@@ -1,10 +1,11 @@
 """An application message on its way through the broker (MQTT 5.0 §3.3)."""
 
+from math import inf
 from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.fast import encode_publish
-from aiomqtt.protocol.delivery import remaining
+from aiomqtt.protocol.delivery import Delivery, remaining
 from aiomqtt.standard.names import V5, V311
 from aiomqtt.standard.tables import Role
 
@@ -164,6 +165,28 @@ class ApplicationMessage:
             V5,
             SERVER,
         )
+
+
+class MessagePool:
+    """Makes messages of what is stored: the same one if several sessions have it."""
+
+    def __init__(self) -> None:
+        self._found: dict[object, list[ApplicationMessage]] = {}
+
+    def get(self, delivery: Delivery) -> ApplicationMessage:
+        """Return the message of a delivery."""
+        topic, payload = delivery.topic, delivery.payload
+        qos, retain, expires = delivery.qos, delivery.retain, delivery.expires
+        found = self._found.setdefault((topic, payload, qos, retain, expires), [])
+        for message in found:
+            if message.properties == delivery.properties:
+                return message
+        message = ApplicationMessage(
+            topic, payload, qos, retain, delivery.properties, -inf
+        )
+        message.expires = expires
+        found.append(message)
+        return message
 
 
 def for_others(properties: Properties | None) -> Properties | None:

@@ -83,6 +83,9 @@ def publish(connection: "ClientConnection", packet: Publish, code: int) -> None:
     """
     session, state = connection.session, connection.state
     assert session is not None
+    if state.has_to_wait(packet.qos):
+        connection.work_on(WaitingPublish(state, packet, code))
+        return
     matches: Matches | None = None
     if not code:
         topic = packet.topic.value
@@ -115,6 +118,38 @@ def handle_ack(connection: "ClientConnection", ack: Ack) -> None:
         session.acknowledge(ack)
 
 
+class WaitingPublish(PacketInProgress):
+    """A PUBLISH that waits for a message on its way: see `BrokerState.has_to_wait`.
+
+    Args:
+        state: The broker's state.
+        packet: The packet.
+        code: The reason code that refuses it; 0: none does.
+    """
+
+    __slots__ = ("_code", "_packet", "_state")
+
+    def __init__(self, state: BrokerState, packet: Publish, code: int) -> None:
+        super().__init__(_size_of(packet))
+        self._state = state
+        self._packet = packet
+        self._code = code
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it can be continued."""
+        return not self._state.has_to_wait(self._packet.qos)
+
+    def go_on(self, connection: "ClientConnection") -> bool:
+        """Publish it, if it has waited; return whether all subscribers have it."""
+        if not self.can_go_on:
+            self._state.wait(connection.send_buffer)
+            return False
+        connection.in_progress = None
+        publish(connection, self._packet, self._code)
+        return connection.in_progress is None
+
+
 class PublishInProgress(PacketInProgress):
     """A PUBLISH whose search for subscribers, or distribution, takes several turns.
 
@@ -136,10 +171,7 @@ class PublishInProgress(PacketInProgress):
         distribution: Distribution | None,
         code: int,
     ) -> None:
-        size = PACKET_SIZE
-        if search is not None:
-            size += len(packet.payload) + size_of_properties(packet.carried)
-        super().__init__(size)
+        super().__init__(PACKET_SIZE if search is None else _size_of(packet))
         self._session = session
         self._packet = packet
         self._search = search
@@ -170,6 +202,10 @@ class PublishInProgress(PacketInProgress):
             return False
         _answer(session, packet, self._code)
         return True
+
+
+def _size_of(packet: Publish) -> int:
+    return PACKET_SIZE + len(packet.payload) + size_of_properties(packet.carried)
 
 
 def _publish(

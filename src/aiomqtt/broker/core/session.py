@@ -1,6 +1,5 @@
 """The broker's state of a client's session (MQTT 5.0 §4.1)."""
 
-from math import inf
 from typing import Final
 
 from aiomqtt.broker.limits import Limits
@@ -29,7 +28,7 @@ from .memory_account import (
     MemoryAccount,
     size_of_will,
 )
-from .message import ApplicationMessage
+from .message import ApplicationMessage, MessagePool
 from .pending_retained import PendingRetained
 from .retained import RetainedMessages
 from .send_buffer import ALIAS_SIZE, SUBSCRIPTION_IDENTIFIER_SIZE, SendBuffer
@@ -166,22 +165,16 @@ class Session:
 
     # --- storing ------------------------------------------------------------------
 
-    def load(self, state: SessionState, attributes: SessionAttributes) -> None:
+    def load(
+        self, state: SessionState, attributes: SessionAttributes, pool: MessagePool
+    ) -> None:
         """Load what is stored; the caller loads the subscriptions, and sets timers."""
         self.is_v5 = attributes.is_v5
         self.expiry = attributes.expiry
         self.will = attributes.will
         memory = self.memory
         for delivery in self.outbound.load(state):
-            message = ApplicationMessage(
-                delivery.topic,
-                delivery.payload,
-                delivery.qos,
-                delivery.retain,
-                delivery.properties,
-                -inf,
-            )
-            message.expires = delivery.expires
+            message = pool.get(delivery)
             delivery.observer = message
             memory.used += QUEUED_SIZE
             message.keep(memory)

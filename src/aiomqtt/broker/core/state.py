@@ -18,7 +18,7 @@ from aiomqtt.stores.broker import StoredMessage, StoredSession
 from .distribution import Distribution, Distributor, send_to_one
 from .journal import Journal
 from .memory_account import MemoryAccount
-from .message import ApplicationMessage, for_others
+from .message import ApplicationMessage, MessagePool, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
 from .session import FOREVER, Session, Subscription, message_of
@@ -148,9 +148,21 @@ class BrokerState:
         return self._distributor.send(message, sender, matches)
 
     @property
-    def is_amid_qos2(self) -> bool:
-        """Whether a message of QoS 2 has reached only a part of its subscribers."""
-        return self._distributor.qos2 > 0
+    def is_amid_message(self) -> bool:
+        """Whether a message on its way has to be stored for all subscribers at once."""
+        return self._distributor.undivided > 0
+
+    def has_to_wait(self, qos: int) -> bool:
+        """Return whether a message of a client has to wait for another one.
+
+        A store gets nothing while a message is on its way to very many. If further ones
+        of QoS 2 began meanwhile, that might never end.
+        """
+        return qos == 2 and self.journal is not None and self.is_amid_message
+
+    def wait(self, publisher: SendBuffer) -> None:
+        """Announce a publisher when `has_to_wait` may have changed."""
+        self._distributor.wait(publisher)
 
     def finish(self, now: float) -> None:
         """Send each message to the rest of its subscribers."""
@@ -244,10 +256,14 @@ class BrokerState:
         )
         return session
 
-    def restore(self, stored: StoredSession) -> None:
+    def restore(self, stored: StoredSession, pool: MessagePool) -> None:
         """Create a session, without a connection, as it was stored.
 
         If its client was connected, it counts as disconnected from now on.
+
+        Args:
+            stored: The session.
+            pool: Makes the messages of all sessions.
         """
         state, attributes = stored
         session = self._new_session(state.client_id)
@@ -263,7 +279,7 @@ class BrokerState:
                     subscription.identifier,
                 )
             )
-        session.load(state, attributes)
+        session.load(state, attributes, pool)
         now, will, expiry = self.turn.now, session.will, session.expiry
         if will is not None:
             due = attributes.will_due

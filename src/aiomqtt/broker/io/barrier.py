@@ -1,5 +1,6 @@
 """What leaves a broker with a store waits until the store has what it depends on."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol
@@ -23,6 +24,9 @@ class Held(Protocol):
 
     def end_held(self) -> None:
         """Close the network connection, after what was written."""
+
+    def abort(self) -> None:
+        """Abort the network connection."""
 
 
 class Barrier:
@@ -55,8 +59,9 @@ class Barrier:
         self._commit = commit
         self._on_full = on_full
         self._queue: CommitQueue[Record] = CommitQueue(
-            self._commit_unless_over, lambda error, _: on_failure(error)
+            self._commit_unless_over, self._fail
         )
+        self._on_failure = on_failure
         self._is_over = False
         # The number of bytes that wait, about.
         self._waiting = 0
@@ -70,23 +75,20 @@ class Barrier:
 
     def end_turn(self) -> None:
         """Have what has changed stored, and what is held released after it."""
-        if self._state.is_amid_qos2:
-            # The message has to reach all of its subscribers, or none.
+        if self._state.is_amid_message:
             return
         records = self._journal.take()
         held, self._held = self._held, []
-        if not (records or held):
-            return
-        if not self._queue.holds(records or None):
+        if self._queue.holds(records or None):
+            size = sum(map(_size_of, records))
+            size += sum(len(one) for _, data in held for one in data or ())
+            self._waiting += size
+            self._queue.add(records, partial(self._release, held, size))
+            if self._waiting > HELD_LIMIT and not self._is_full:
+                self._is_full = True
+                self._on_full(True)
+        elif held:
             self._release(held, 0, True)
-            return
-        size = sum(map(_size_of, records))
-        size += sum(len(one) for _, data in held for one in data or ())
-        self._waiting += size
-        self._queue.add(records, partial(self._release, held, size))
-        if self._waiting > HELD_LIMIT and not self._is_full:
-            self._is_full = True
-            self._on_full(True)
 
     def _release(
         self, held: list[tuple[Held, list[bytes] | None]], size: int, is_stored: bool
@@ -94,13 +96,26 @@ class Barrier:
         self._waiting -= size
         if is_stored and not self._is_over:
             for connection, data in held:
-                if data is None:
-                    connection.end_held()
-                else:
-                    connection.write_held(data)
+                try:
+                    if data is None:
+                        connection.end_held()
+                    else:
+                        connection.write_held(data)
+                except Exception as error:  # noqa: BLE001 - only this one is affected
+                    self._report(error)
+                    connection.abort()
         if self._is_full and self._waiting <= HELD_LIMIT // 2:
             self._is_full = False
             self._on_full(False)
+
+    def _report(self, error: Exception) -> None:
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "A connection could not be written to", "exception": error}
+        )
+
+    def _fail(self, error: BaseException, _: list[Record]) -> None:
+        if not self._is_over:
+            self._on_failure(error)
 
     async def _commit_unless_over(self, records: list[Record]) -> None:
         if not self._is_over:
@@ -113,9 +128,12 @@ class Barrier:
 
     async def close(self) -> None:
         """Have all stored, and return when nothing waits any more, stored or not."""
-        self._state.finish(self._state.turn.now)
-        self.end_turn()
-        await self._queue.settled()
+        try:
+            self._state.finish(self._state.turn.now)
+            self.end_turn()
+            await self._queue.settled()
+        finally:
+            self.abandon()
 
 
 def _size_of(record: Record) -> int:

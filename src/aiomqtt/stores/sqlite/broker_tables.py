@@ -96,6 +96,8 @@ class BrokerTables:
     ) -> None:
         self._file.step("read outgoing")
         released: list[tuple[int, SessionState, StoredDelivery]] = []
+        # A message that waits for many sessions takes memory once.
+        payloads: dict[bytes, bytes] = {}
         for row in connection.execute(
             "SELECT session, released, sequence, topic, payload, qos, retain,"
             " properties, expires, identifiers, share, packet_id, state, reason_code,"
@@ -104,6 +106,7 @@ class BrokerTables:
             state, order = states[row[0]], row[1]
             with reading(self._file.path, row[2]):
                 delivery = _read_delivery(row[2:])
+            delivery.payload = payloads.setdefault(delivery.payload, delivery.payload)
             state.last_sequence = delivery.sequence
             if delivery.packet_id:
                 state.last_packet_id = delivery.packet_id
