@@ -341,3 +341,83 @@ async def test_records_have_times_since_the_epoch(store):
 def test_what_is_no_store_of_a_broker_is_refused(store):
     with pytest.raises(TypeError, match="such as aiomqtt.SQLiteStore"):
         Broker(store=store)
+
+
+async def test_a_broker_whose_stopping_was_cancelled_stores_nothing_more(
+    connect, store, path
+):
+    broker = Broker(store=store)
+    await broker.start()
+    one = await connect(broker, "me", 5, session_expiry_interval=1)
+    await one.goodbye()
+    # It does not close its side.
+    await connect(broker, "lingers", 5)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await broker.stop()
+    async with broker:
+        again = await connect(broker, "me", 5, session=True)
+        await asyncio.sleep(1.2)
+        assert broker.sessions == {"me"}
+        await again.publish("t", b"x", 1)
+        broker.kill()
+    async with Broker(store=SQLiteStore(path)) as other:
+        assert other.sessions == {"me"}
+
+
+async def test_stopping_a_broker_that_starts_does_no_harm(connect, store, version):
+    broker = Broker(store=store)
+    starting = asyncio.create_task(broker.start())
+    await asyncio.sleep(0)
+    await broker.stop()
+    await starting
+    client = await connect(broker, "me", version, session=True)
+    await client.publish("t", b"x", 1, retain=True)
+    await broker.stop()
+
+
+async def test_a_message_of_many_sessions_takes_memory_once(connect, store, path):
+    async with Broker(store=store) as broker:
+        for number in range(20):
+            client = await connect(broker, f"{number}", 5, session=True)
+            await client.subscribe("t", qos=1)
+            await client.goodbye()
+        broker.publish("t", b"x" * 100_000, 1)
+        before = broker._running().state.memory.used
+    async with Broker(store=SQLiteStore(path)) as other:
+        assert other._running().state.memory.used < before + 10_000
+        client = await connect(other, "7", 5, session=True)
+        await client.take("t", b"x" * 100_000, 1)
+
+
+async def test_what_a_closed_connection_sends_is_not_kept(connect, store):
+    gated = GatedStore(store)
+    async with Broker(store=gated) as broker:
+        talker = await connect(broker, "me", 5)
+        connection_set = broker._running()
+        (protocol,) = connection_set.protocols
+        gated.gate.clear()
+        broker.publish("t", "x" * 2_000_000, retain=True)
+        assert connection_set.is_paused
+        broker.disconnect("me")
+        talker.send_bytes(b"x" * 1_000_000)
+        await asyncio.sleep(0.1)
+        assert protocol._early == []
+        gated.gate.set()
+        await talker.expect(DISCONNECT)
+
+
+async def test_a_broker_that_was_killed_reports_no_error(store, caplog):
+    caplog.set_level(logging.ERROR)
+    gated = GatedStore(store)
+    broker = Broker(store=gated)
+    await broker.start()
+    gated.gate.clear()
+    broker.publish("t", "x", retain=True)
+    await turns(3)
+    broker.kill()
+    gated.error = OSError("closed")
+    gated.gate.set()
+    await turns(5)
+    await broker.stop()
+    assert not caplog.records

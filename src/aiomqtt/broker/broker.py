@@ -295,7 +295,7 @@ class Broker(BrokerAttributes):
         if connection_set is None:
             if self._storing is not None:
                 # After `kill`, it may not be closed yet.
-                await self._storing.close()
+                await self._storing.settled()
             return
         listening = self._close()
         for connection in [*connection_set.state.connections.values()]:
@@ -311,6 +311,8 @@ class Broker(BrokerAttributes):
         try:
             await connection_set.close(SHUTDOWN_GRACE)
         finally:
+            # Even if it was cancelled, nothing of it may go on.
+            connection_set.abort()
             if self._storing is not None:
                 await self._storing.close()
         for one in listening:
@@ -378,8 +380,8 @@ class Broker(BrokerAttributes):
             RuntimeError: The broker is not running.
         """
         await self._running().ended()
-        if self._storing is not None and self._storing.error is not None:
-            raise self._storing.error
+        if self._storing is not None:
+            self._storing.check()
 
     def _running(self) -> ConnectionSet:
         if self._connection_set is None:
@@ -420,8 +422,8 @@ class Broker(BrokerAttributes):
             RuntimeError: The broker is not running.
         """
         connection_set = self._running()
-        if self._storing is not None and self._storing.error is not None:
-            raise self._storing.error
+        if self._storing is not None:
+            self._storing.check()
         check_qos(qos)
         topic = to_text("topic", topic)
         check_topic_name(topic)

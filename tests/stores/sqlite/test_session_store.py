@@ -150,7 +150,7 @@ async def test_a_file_is_for_one_client_at_a_time(open_store):
     with pytest.raises(SessionStoreError, match="not open"):
         await store.commit([])
     await store.open("me", 10)
-    with pytest.raises(SessionStoreError, match="in use by this session"):
+    with pytest.raises(SessionStoreError, match="in use here already"):
         await store.open("me", 10)
     with pytest.raises(SessionStoreError, match="another client of this process"):
         await other.open("me", 10)

@@ -101,8 +101,9 @@ class ConnectionProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle bytes and everything that they cause."""
         if self._connection_set.is_paused:
-            self._early.append(data)
-            self._loop.call_soon(self.read_or_not)
+            if not self.connection.is_closed:
+                self._early.append(data)
+                self._loop.call_soon(self.read_or_not)
             return
         connection_set = self._connection_set
         connection_set.state.statistics.bytes_received += len(data)

@@ -105,6 +105,8 @@ class DatabaseFile:
         if not directory.is_dir():
             reason = f"there is no directory {directory}: create it first"
             raise refusal(self.path, reason)
+        if Path(self.path).is_dir():
+            raise refusal(self.path, "it is a directory: choose a file in it")
         self.step("take lease")
         self._lease.take()
         try:

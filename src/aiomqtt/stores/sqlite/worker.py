@@ -57,7 +57,7 @@ class FileWorker:
             SessionStoreError: The file is in use here, or the function failed.
         """
         if self.thread is not None:
-            msg = f"{self._file.path}: it is in use by this session: close it first"
+            msg = f"{self._file.path}: it is in use here already: close it first"
             raise SessionStoreError(msg)
         self.thread = CallThread(self._name)
         last = self._last_thread
