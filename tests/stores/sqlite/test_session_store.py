@@ -213,6 +213,26 @@ async def test_a_group_is_stored_as_a_whole_or_not_at_all(open_store):
     assert [*(await read(store)).deliveries] == [1]
 
 
+async def test_a_large_group_is_inserted_in_parts_between_which_others_can_run(
+    open_store,
+):
+    store = open_store()
+    await store.open("me", 10)
+    steps: list[str] = []
+    store.on_step(steps.append)
+    group = [
+        added(number, number, f"reading {number}" if number % 3 else "")
+        for number in range(1, 5000)
+    ]
+    await store.commit(group)
+    # With 8 or 12 values each, of which at most 2,048 gather.
+    assert steps.count("insert deliveries") > 5000 * 10 // 2048
+    await store.close()
+    assert (await read(store)).deliveries == {
+        change.key: change.value for change in group
+    }
+
+
 async def test_a_call_that_is_cancelled_leaves_nothing_half_done(open_store, caplog):
     store = open_store()
     opening = asyncio.create_task(store.open("me", 10))

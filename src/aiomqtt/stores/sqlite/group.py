@@ -24,6 +24,9 @@ from .index import Index
 from .rows import RELEASED_AS, SIZE, to_row
 from .runs import paired_runs, runs
 
+# How many values of rows gather before they are inserted: compiled code lets the event
+# loop run only while a statement is executed.
+_MOST_VALUES: Final = 2048
 _REPLACE_RECEIPT: Final = "INSERT OR REPLACE INTO aiomqtt_receipts VALUES (?, ?, ?, ?)"
 
 
@@ -322,7 +325,11 @@ class Group:
             row = to_row(added, index.place(sequence), self._now)
             if self._added_released and sequence in self._added_released:
                 row[RELEASED_AS] = self._added_released[sequence]
-            by_length[len(row)].extend(row)
+            values = by_length[len(row)]
+            values.extend(row)
+            if len(values) >= _MOST_VALUES:
+                self._insert_rows(len(row), values)
+                values.clear()
             if added.state != QUEUED:
                 index.in_flight[sequence] = added.receipt_id
             else:
