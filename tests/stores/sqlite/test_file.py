@@ -105,7 +105,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(make, written):
 
 
 def test_what_is_not_for_us_is_refused(make, path, written):
-    refused(make(SCHEMA._replace(application_id=78)), "belongs to another program")
+    refused(make(SCHEMA._replace(application_id=78)), "but something else")
     file = make(NEWER)
     file.open()
     file.close()

@@ -157,7 +157,7 @@ def test_what_is_no_session_is_refused(tmp_path, use):
         connection.execute("CREATE TABLE readings (value)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(SessionStoreError, match="belongs to another program"):
+    with pytest.raises(SessionStoreError, match="but something else"):
         use(str(path))
     path.write_bytes(b"damaged")
     with pytest.raises(SessionStoreError, match="no SQLite database"):

@@ -303,8 +303,8 @@ def check_identity(path: str, connection: sqlite3.Connection, schema: Schema) ->
     """
     if _number(connection, "application_id") != schema.application_id:
         reason = (
-            f"it belongs to another program, and does not have {schema.contents}:"
-            " choose another file"
+            f"it does not have {schema.contents}, but something else: choose another"
+            " file"
         )
         raise refusal(path, reason)
     version, known = _number(connection, "user_version"), len(schema.migrations)
