@@ -1,5 +1,8 @@
 """After a kill, or with a damaged file, a session is whole, or it is refused."""
 
+import shutil
+import sqlite3
+
 import pytest
 
 pytest.importorskip("resource", reason="it needs fork and limits")
@@ -80,3 +83,26 @@ def test_a_damaged_file_is_refused_or_read_as_it_was(written, damage, name, othe
         assert not was_refused
     else:
         assert was_refused
+
+
+def test_a_last_page_that_is_cut_is_read_only_if_the_log_has_it(tmp_path):
+    made, states = groups(seed=17, count=4)
+    write_files(tmp_path, made)
+    contents = (tmp_path / "session.db").read_bytes()
+    cuts = [contents[:-length] for length in (1, 2, 3, 7, 8, 9, 100, 2000, 4095)]
+    log = ["session.db-wal"]
+    # The last table was created last, and nothing was written to it since.
+    assert sweep(tmp_path, "session.db", iter(cuts), states, []) == (0, len(cuts))
+    assert sweep(tmp_path, "session.db", iter(cuts), states, log) == (0, len(cuts))
+    # This is what a checkpoint may leave that was killed.
+    with sqlite3.connect(tmp_path / "session.db") as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("INSERT INTO aiomqtt_flows VALUES (999, 'x')")
+        connection.commit()
+        shutil.copyfile(tmp_path / log[0], tmp_path / "log")
+    connection.close()
+    shutil.copyfile(tmp_path / "log", tmp_path / log[0])
+    states = [read(tmp_path / "session.db")]
+    assert 999 in states[0].flows
+    shutil.copyfile(tmp_path / "log", tmp_path / log[0])
+    assert sweep(tmp_path, "session.db", iter(cuts), states, log) == (len(cuts), 0)

@@ -290,8 +290,10 @@ def check_size(path: str, connection: sqlite3.Connection) -> None:
         raise refusal(path, reason)
     # The page size is known only when the header was read.
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    # While there is a log, the last page may be in it.
-    if size % _number(connection, "page_size") and not _has_log(path):
+    page_size = _number(connection, "page_size")
+    # SQLite would read what is missing as zeros. If a process was killed as it wrote
+    # that page, the log has it.
+    if size % page_size and not _log_has(path, size // page_size + 1, page_size):
         raise damage(path, "its last page is cut")
 
 
@@ -340,6 +342,25 @@ def connect_read_only(path: str, *, is_shared: bool = False) -> sqlite3.Connecti
 def _has_log(path: str) -> bool:
     log = Path(f"{path}-wal")
     return log.exists() and log.stat().st_size > 0
+
+
+def _log_has(path: str, page: int, page_size: int) -> bool:
+    """Return whether the write-ahead log has a page, by its number.
+
+    See https://www.sqlite.org/fileformat2.html#walformat.
+    """
+    try:
+        log = Path(f"{path}-wal").read_bytes()
+    except FileNotFoundError:
+        return False
+    salts = log[16:24]
+    for start in range(32, len(log) - page_size - 23, 24 + page_size):
+        if log[start + 8 : start + 16] != salts:
+            # It is left of an earlier log, and so is all behind it.
+            break
+        if int.from_bytes(log[start : start + 4]) == page:
+            return True
+    return False
 
 
 def check_integrity(path: str, connection: sqlite3.Connection) -> None:
