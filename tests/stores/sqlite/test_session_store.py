@@ -207,7 +207,7 @@ async def test_a_group_is_stored_as_a_whole_or_not_at_all(open_store):
     with pytest.raises(SessionStoreError, match=r"session\.db: the disk is full"):
         await store.commit([Change(ChangeKind.ENDED, 1), *large])
     # What it knows may not fit the file any more.
-    with pytest.raises(SessionStoreError, match="enter the client again"):
+    with pytest.raises(SessionStoreError, match="written: start again"):
         await store.commit([added(2)])
     await store.close()
     assert [*(await read(store)).deliveries] == [1]

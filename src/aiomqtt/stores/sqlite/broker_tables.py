@@ -19,12 +19,10 @@ from aiomqtt.stores.broker import (
     StoredMessage,
     StoredSession,
 )
-from aiomqtt.stores.encoding import decode_properties
 
 from .broker_group import BrokerGroup, SessionNumbers
-from .errors import refusal
 from .file import DatabaseFile, damage
-from .schema import check_message, reading
+from .schema import check_message, reading, to_delivery
 
 
 class BrokerTables:
@@ -38,15 +36,13 @@ class BrokerTables:
         self._file = file
         # Valid while the file is open.
         self._numbers = SessionNumbers()
-        self._has_failed = False
 
     def open(self) -> StoredBroker:
         """Open the file: see `BrokerStore.open`."""
         connection = self._file.open()
         try:
             self._numbers = SessionNumbers()
-            self._has_failed = False
-            # Until then another connection might write.
+            # This fails at once if the file can't be written.
             with self._file.transaction():
                 return self._read(connection)
         except BaseException:
@@ -55,16 +51,10 @@ class BrokerTables:
 
     def write(self, records: Sequence[Record]) -> None:
         """Store a group of records: see `BrokerStore.commit`."""
-        if self._has_failed:
-            reason = "it could not be written: start the broker again"
-            raise refusal(self._file.path, reason)
-        # If this fails, the numbers do not fit the tables any more.
-        self._has_failed = True
-        with self._file.transaction() as connection:
+        with self._file.group() as connection:
             group = BrokerGroup(connection, self._numbers, self._file.step)
             group.apply(records)
             group.write()
-        self._has_failed = False
 
     # --- reading ------------------------------------------------------------------
 
@@ -157,8 +147,7 @@ class BrokerTables:
             " FROM aiomqtt_retained ORDER BY number"
         ):
             with reading(self._file.path, number):
-                check_message(topic, properties, payload, sum_)
-                decoded = None if properties is None else decode_properties(properties)
+                decoded = check_message(topic, properties, payload, sum_)
             retained.append(StoredMessage(topic, payload, qos, decoded, expires))
         return retained
 
@@ -169,10 +158,7 @@ def _read_attributes(values: Sequence[Any]) -> SessionAttributes:
     )
     will = None
     if topic is not None:
-        check_message(topic, properties, payload, sum_)
-        decoded = None
-        if properties is not None:
-            decoded = decode_properties(properties, PacketType.WILL)
+        decoded = check_message(topic, properties, payload, sum_, PacketType.WILL)
         will = WillMessage(topic, payload, qos, bool(retain), decoded)
     return SessionAttributes(bool(is_v5), expiry, ends, will, will_due)
 
@@ -180,18 +166,8 @@ def _read_attributes(values: Sequence[Any]) -> SessionAttributes:
 def _read_delivery(values: Sequence[Any]) -> StoredDelivery:
     sequence, topic, payload, qos, retain, properties, expires = values[:7]
     identifiers, share, packet_id, state, reason_code, sum_ = values[7:]
-    check_message(topic, properties, payload, sum_)
-    return StoredDelivery(
-        sequence,
-        topic,
-        payload,
-        qos,
-        bool(retain),
-        None if properties is None else decode_properties(properties),
-        expires,
-        tuple(map(int, identifiers.split(","))) if identifiers else (),
-        share or "",
-        packet_id,
-        state,
-        reason_code,
+    return to_delivery(
+        (sequence, packet_id, state, reason_code),
+        (topic, properties, payload, sum_),
+        (qos, retain, expires, identifiers, share, None),
     )

@@ -89,6 +89,8 @@ class DatabaseFile:
         self._schema = schema
         self._durability = durability
         self._lease = Lease(self.path)
+        # Whether a group could not be written since it was opened.
+        self._has_failed = False
 
     def open(self, check: Check = _check_nothing) -> sqlite3.Connection:
         """Open the file, and keep other processes from it until `close`.
@@ -116,6 +118,7 @@ class DatabaseFile:
                 self._create()
             self.connection = self._connect()
             self._migrate(self.connection)
+            self._has_failed = False
         except BaseException:
             self.close()
             raise
@@ -149,6 +152,20 @@ class DatabaseFile:
             roll_back(connection)
             raise
         self.step("committed")
+
+    @contextlib.contextmanager
+    def group(self) -> Iterator[sqlite3.Connection]:
+        """The same for a group of changes: after a failure it refuses any others.
+
+        What is known of the tables might not fit them any more, until they are opened
+        again.
+        """
+        if self._has_failed:
+            raise refusal(self.path, "it could not be written: start again")
+        self._has_failed = True
+        with self.transaction() as connection:
+            yield connection
+        self._has_failed = False
 
     def connected(self) -> sqlite3.Connection:
         """Return the connection; the file must be open."""

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT
-from aiomqtt.stores.encoding import decode_properties
 
 from .errors import explained, refusal
 from .file import (
@@ -120,8 +119,7 @@ def export(path: str) -> Iterator[dict[str, Any]]:
         ):
             topic, payload, qos, retain, expires, properties, receipt_id, expected = row
             with reading(path, number):
-                check_message(topic, properties, payload, expected)
-                found = None if properties is None else decode_properties(properties)
+                found = check_message(topic, properties, payload, expected)
             yield {
                 "state": "staged",
                 "sequence": number,

@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import StoredDelivery
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.tables import PacketType
 from aiomqtt.stores.encoding import decode_properties
 
 from .file import Schema, damage
@@ -151,14 +153,40 @@ def _to_delivery(row: Sequence[Any]) -> StoredDelivery:
     place, packet_id, state, qos, retain, topic, payload, expected = row[:8]
     expires, properties, receipt_id, _, sequence, _, *special = row[8:]
     reason_code, identifiers, share = special
-    check_message(topic, properties, payload, expected)
+    return to_delivery(
+        (place if sequence is None else sequence, packet_id, state, reason_code),
+        (topic, properties, payload, expected),
+        (qos, retain, expires, identifiers, share, receipt_id),
+    )
+
+
+def to_delivery(
+    flow: tuple[int, int, int, int],
+    message: tuple[str, bytes | None, bytes, int | None],
+    options: tuple[int, int, float | None, str | None, str | None, str | None],
+) -> StoredDelivery:
+    """Return the delivery of values that were stored.
+
+    Args:
+        flow: Its sequence, packet identifier, state and reason code.
+        message: Topic, encoded properties, payload, checksum: see `check_message`.
+        options: QoS, RETAIN, when it expires, the subscription identifiers separated by
+            commas, the share and the id of the receipt; None: there is none.
+
+    Raises:
+        ValueError: The message is not what was stored.
+        PacketError: Its properties are damaged.
+    """
+    sequence, packet_id, state, reason_code = flow
+    topic, _, payload, _ = message
+    qos, retain, expires, identifiers, share, receipt_id = options
     return StoredDelivery(
-        place if sequence is None else sequence,
+        sequence,
         topic,
         payload,
         qos,
         bool(retain),
-        None if properties is None else decode_properties(properties),
+        check_message(*message),
         expires,
         tuple(map(int, identifiers.split(","))) if identifiers else (),
         share or "",
@@ -170,16 +198,26 @@ def _to_delivery(row: Sequence[Any]) -> StoredDelivery:
 
 
 def check_message(
-    topic: str, properties: bytes | None, payload: bytes, expected: int | None
-) -> None:
-    """Raise ValueError if a message is not what was stored.
+    topic: str,
+    properties: bytes | None,
+    payload: bytes,
+    expected: int | None,
+    kind: PacketType = PacketType.PUBLISH,
+) -> Properties | None:
+    """Check that a message is what was stored; return its properties, None: none.
 
     Args:
         topic: The topic.
         properties: The properties, encoded; None: there are none.
         payload: The payload.
         expected: The checksum; None: there is none.
+        kind: PUBLISH, or WILL for those of a will.
+
+    Raises:
+        ValueError: It is not.
+        PacketError: The properties are damaged.
     """
     if expected not in (None, checksum(topic, properties, payload)):
         msg = "its message has changed"
         raise ValueError(msg)
+    return None if properties is None else decode_properties(properties, kind)

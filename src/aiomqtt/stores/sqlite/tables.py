@@ -75,7 +75,6 @@ class SessionTables:
         # Valid while the file is open.
         self.index: Index = Index()
         self._inserts: dict[int, list[tuple[int, str]]] = {}
-        self._has_failed = False
         self._forget_at = 0.0
         # None: there was no transaction yet. Each statement that is compiled asks it.
         self._guard: Guard | None = None
@@ -121,7 +120,6 @@ class SessionTables:
     def _read_index(self, connection: sqlite3.Connection) -> int:
         """Read the values of the session; return how many deliveries are in flight."""
         self._file.step("read session")
-        self._has_failed = False
         index = Index()
         self.index = index
         self._inserts = insert_statements(
@@ -286,18 +284,12 @@ class SessionTables:
 
     def write(self, changes: Sequence[Change]) -> None:
         """Store a group of changes: see `SessionStore.commit`."""
-        if self._has_failed:
-            reason = "it could not be written: enter the client again"
-            raise refusal(self._file.path, reason)
-        # If this fails, the index does not fit the tables any more.
-        self._has_failed = True
-        with self._file.transaction() as connection:
+        with self._file.group() as connection:
             now, step = self._clock(), self._file.step
             group = Group(connection, self.index, self._inserts, now, step)
             for start in range(0, len(changes), _STRETCH):
                 group.apply(list(changes[start : start + _STRETCH]))
             group.write()
-        self._has_failed = False
 
     def begin(self) -> Guard:
         """Begin a transaction; return what executes the statements of the program."""
