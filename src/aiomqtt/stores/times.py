@@ -18,20 +18,24 @@ def epoch_offset() -> float:
 
 def to_loop_time(deliveries: Iterable[StoredDelivery]) -> None:
     """Convert the times of stored deliveries to those of the event loop."""
-    wall, now = time.time(), asyncio.get_running_loop().time()
+    offset = epoch_offset()
     for delivery in deliveries:
         properties = delivery.properties
         if delivery.expires is not None and properties is not None:
             interval = properties.message_expiry_interval or 0
-            delivery.expires = now + min(max(delivery.expires - wall, 0.0), interval)
+            # With one offset, so that equal times stay equal.
+            delivery.expires = loop_time(delivery.expires, interval, offset)
 
 
-def loop_time(when: float, longest: float) -> float:
+def loop_time(when: float, longest: float, offset: float | None = None) -> float:
     """Convert a time to that of the event loop.
 
     Args:
         when: The time, in seconds since the epoch.
         longest: How far it can be away, in seconds.
+        offset: See `epoch_offset`; None: it is asked.
     """
-    left = min(max(when - time.time(), 0.0), longest)
-    return asyncio.get_running_loop().time() + left
+    now = asyncio.get_running_loop().time()
+    if offset is None:
+        offset = epoch_offset()
+    return min(max(when - offset, now), now + longest)
