@@ -222,7 +222,7 @@ async def test_an_unexpected_error_of_a_store_is_explained(store):
     async with Broker(store=gated) as broker:
         gated.error = KeyError("x")
         broker.publish("t", "x", retain=True)
-        with pytest.raises(SessionStoreError, match="The store has failed: KeyError"):
+        with pytest.raises(SessionStoreError, match="not be stored: KeyError"):
             await within(broker.serve_forever())
 
 

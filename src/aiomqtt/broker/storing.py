@@ -1,11 +1,10 @@
 """The life of a broker's store, from its start to its end."""
 
-import asyncio
 from collections.abc import Iterable
 
 from aiomqtt.log import SafeLogger
 from aiomqtt.protocol.changes import shift_expiry
-from aiomqtt.stores.base import SessionStoreError
+from aiomqtt.stores.base import SessionStoreError, to_store_error
 from aiomqtt.stores.broker import (
     BrokerStore,
     Record,
@@ -92,7 +91,7 @@ class Storing:
         """Store what the connections of a broker change, from now on."""
 
         def on_failure(error: BaseException) -> None:
-            self.error = _to_store_error(error)
+            self.error = to_store_error(error, "state of the broker")
             self._logger.error("No client is served any more: %s", self.error)
             connection_set.abort()
 
@@ -135,20 +134,6 @@ class Storing:
         """Raise SessionStoreError if the store has failed."""
         if self.error is not None:
             raise SessionStoreError(str(self.error)) from self.error
-
-
-def _to_store_error(error: BaseException) -> SessionStoreError:
-    if isinstance(error, SessionStoreError):
-        return error
-    if isinstance(error, asyncio.CancelledError):
-        return SessionStoreError(
-            "The task that stores the broker's state was cancelled"
-        )
-    failure = SessionStoreError(
-        f"The store has failed: {type(error).__name__}: {error}"
-    )
-    failure.__cause__ = error
-    return failure
 
 
 def _in_epoch(records: list[Record], offset: float) -> Iterable[Record]:

@@ -276,9 +276,9 @@ class Calls(WaitingCalls):
 
     def _on_not_stored(self, error: BaseException, changes: list[Change]) -> None:
         """End everything: the session could not be stored."""
-        from .durable_async import to_store_error
+        from aiomqtt.stores.base import to_store_error
 
-        failure = to_store_error(error)
+        failure = to_store_error(error, "session")
         self._engine.session.forget_unstored(changes)
         self._engine.connection_lost(failure)
         self.driver.process()

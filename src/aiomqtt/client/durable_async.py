@@ -305,16 +305,3 @@ def not_open() -> SessionStoreError:
     return SessionStoreError(
         "The session is not open: enter the client that has it first"
     )
-
-
-def to_store_error(error: BaseException) -> MqttError:
-    """Return the error for the client, from that which the store has raised."""
-    if isinstance(error, SessionStoreError):
-        return error
-    if isinstance(error, asyncio.CancelledError):
-        return SessionStoreError("The task that stores the session was cancelled")
-    failure = SessionStoreError(
-        f"The session could not be stored: {type(error).__name__}: {error}"
-    )
-    failure.__cause__ = error
-    return failure

@@ -5,6 +5,7 @@ Each group of changes is kept as a whole or not at all. `aiomqtt.testing.check_s
 has the rules as tests.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -30,6 +31,24 @@ class SessionStoreError(MqttError):
     It is raised before anything has changed. If it ends a connection, nothing that
     depends on the changes which could not be stored has left.
     """
+
+
+def to_store_error(error: BaseException, what: str) -> SessionStoreError:
+    """Return the error of a store, from that which it has raised.
+
+    Args:
+        error: That error, whatever it is.
+        what: What it has: "session", for example.
+    """
+    if isinstance(error, SessionStoreError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return SessionStoreError(f"The task that stores the {what} was cancelled")
+    failure = SessionStoreError(
+        f"The {what} could not be stored: {type(error).__name__}: {error}"
+    )
+    failure.__cause__ = error
+    return failure
 
 
 class StoredReceipt(NamedTuple):
