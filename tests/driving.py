@@ -91,6 +91,6 @@ def driver_of(client: Any) -> Any:
 
 def record(client: Any) -> list[bytes]:
     driver = driver_of(client)
-    recorder = Recorder(driver.transport)
-    driver.transport = recorder
+    recorder = Recorder(driver.writer.transport)
+    driver.writer.transport = recorder
     return recorder.writes

@@ -96,7 +96,7 @@ async def test_need_9_publishers_wait_for_a_peer_that_does_not_read():
         await goodbye(peer)
 
     async with serve(script) as server, new_client(server) as client:
-        transport: Any = driver_of(client).transport
+        transport: Any = driver_of(client).writer.transport
 
         async def publisher():
             for number in range(count):
@@ -150,7 +150,7 @@ async def test_blocked_publishers_do_not_all_write_at_once():
 
     async with serve(script) as server, new_client(server) as client:
         record(client)
-        transport: Any = driver_of(client).transport
+        transport: Any = driver_of(client).writer.transport
         tasks = [
             asyncio.create_task(client.publish("a", bytes(100_000)))
             for _ in range(count)

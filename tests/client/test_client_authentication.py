@@ -488,7 +488,7 @@ async def test_a_broker_that_is_not_accepted_yet_fills_no_memory():
         assert await is_stuck > 0
         calls = client._calls
         assert calls is not None
-        while not calls.driver.is_reading_paused:  # noqa: ASYNC110 - there is no event
+        while not calls.driver.reading.is_paused:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.001)
         assert len(client.messages) == 0
         go_on.set()

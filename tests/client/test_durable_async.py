@@ -223,13 +223,15 @@ async def test_a_disk_that_is_stuck_does_not_fill_the_memory(level):
             receiving = [asyncio.create_task(receive(one)) for one in (client, other)]
             await asyncio.sleep(0.3)
             driver = client._calls.driver  # type: ignore[union-attr]
-            assert driver._held < 3 * 1024 * 1024
+            held = driver._held
+            assert held is not None
+            assert held.bytes.size < 3 * 1024 * 1024
             assert not ours.done()
-            assert driver.is_reading_paused
+            assert driver.reading.is_paused
             assert not arrived
             store.gate.set()
             await within(asyncio.gather(waiting, ours, theirs, *receiving))
-            assert driver._held == 0
+            assert held.bytes.size == 0
 
 
 async def test_leaving_stores_everything_first():

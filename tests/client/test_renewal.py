@@ -407,7 +407,7 @@ async def cut(client: Client) -> None:
     """End the connection so that the broker publishes the will."""
     await client.__aenter__()
     assert client._calls is not None
-    transport = client._calls.driver.transport
+    transport = client._calls.driver.writer.transport
     assert transport is not None
     transport.abort()
     await client.__aexit__(None, None, None)

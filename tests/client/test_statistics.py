@@ -268,7 +268,7 @@ async def test_publishers_that_wait_for_room():
         await gone(peer)
 
     async with serve(script) as server, new_client(server) as client:
-        transport: Any = client._calls.driver.transport  # type: ignore[union-attr]
+        transport: Any = client._calls.driver.writer.transport  # type: ignore[union-attr]
         transport.set_write_buffer_limits(0)
         large = b"x" * 1024 * 1024
         loop = asyncio.get_running_loop()

@@ -205,7 +205,7 @@ async def test_a_broker_that_does_not_read(anyio_backend):
             async with aiomqtt.Client("127.0.0.1", port) as client:
                 payload = bytes(32 * MEBIBYTE)
                 await client.publish("large", payload)
-                transport = driver_of(client).transport
+                transport = driver_of(client).writer.transport
                 waiting = transport.get_write_buffer_size()
                 assert 16 * MEBIBYTE < waiting <= len(payload) + 20
                 below = transport._below.get_write_buffer_size()

@@ -26,7 +26,7 @@ def has_ipv6():
 
 
 def raw_socket(client: Any) -> socket.socket:
-    raw: socket.socket = client._calls.driver.transport.get_extra_info("socket")
+    raw: socket.socket = client._calls.driver.writer.transport.get_extra_info("socket")
     return raw
 
 

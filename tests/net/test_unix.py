@@ -85,7 +85,7 @@ async def test_socket_options(path):
     async with serve(path, polite(), again=True):
         async with new_client(path, socket_options=[option]) as client:
             connected: Any = client
-            raw = connected._calls.driver.transport.get_extra_info("socket")
+            raw = connected._calls.driver.writer.transport.get_extra_info("socket")
             assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * 8192
         wrong = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await failure(path, socket_options=[wrong])

@@ -120,8 +120,8 @@ async def lose_connection(client: aiomqtt.Client) -> None:
     """End the connection from below, and wait until the client has noticed."""
     calls = client._calls
     assert calls is not None
-    assert calls.driver.transport is not None
-    calls.driver.transport.abort()
+    assert calls.driver.writer.transport is not None
+    calls.driver.writer.transport.abort()
     async for change in client.states():
         if change.state == "waiting":
             break

@@ -113,6 +113,8 @@ class Calls(WaitingCalls):
         # Resolves when the broker has accepted the connection, or it is over.
         self.connected: Waiter = self._loop.create_future()
         self._is_accepted = False
+        # The time of that.
+        self._connected_at = 0.0
         # Resolves to the broker's next step of an authentication, or to None: it is
         # over. And whether the authenticator still has to accept the broker.
         self.challenge: asyncio.Future[Challenge | None] = self._loop.create_future()
@@ -163,6 +165,7 @@ class Calls(WaitingCalls):
     def _begin(self, connack: Connack) -> None:
         """Open the sink: the broker has accepted the connection."""
         self._is_accepted = True
+        self._connected_at = self._loop.time()
         counts = self._engine.counts
         counts.connections += 1
         if self._has_connected:
@@ -178,7 +181,7 @@ class Calls(WaitingCalls):
             if connack.session_present:
                 self.sink.forget_repeated()
         resolve(self.connected, None)
-        if self.is_continuous and not self.driver.is_writing_paused:
+        if self.is_continuous and not self.driver.writer.is_paused:
             self._queue.resume()
         if self.logger.isEnabledFor(INFO):
             from aiomqtt.net.trace import log_connected
@@ -293,6 +296,13 @@ class Calls(WaitingCalls):
         """Whether the connection has ended."""
         return self.driver.is_over
 
+    @property
+    def seconds_connected(self) -> float | None:
+        """The duration of the connection in seconds; None: there is none."""
+        if not self.is_connected:
+            return None
+        return self._loop.time() - self._connected_at
+
     def publish(
         self,
         topic: str,
@@ -379,7 +389,7 @@ class Calls(WaitingCalls):
         """
         if self._is_leaving:
             raise not_connected("The client is being left.")
-        transport = self.driver.transport
+        transport = self.driver.writer.transport
         outbound = self._engine.session.outbound
         waiting = outbound.size + DELIVERY_SIZE * len(outbound)
         if self._queue.is_paused and transport is not None:

@@ -193,7 +193,7 @@ async def connect(
     except TimeoutError as expired:
         if authenticator is not None:
             what = f"{target} and the authenticator did not agree"
-        elif driver.transport is None:
+        elif driver.writer.transport is None:
             what = f"{target} did not answer"
         else:
             what = f"{target} sent no CONNACK"
@@ -239,6 +239,6 @@ async def close(
     driver = calls.driver
     driver.disconnect(reason_code, properties)
     # Without a transport, there is nothing that could close.
-    if driver.transport is not None and not driver.closed.done():
+    if driver.writer.transport is not None and not driver.closed.done():
         await asyncio.wait((driver.closed,), timeout=calls.timeout)
     driver.abort()

@@ -112,7 +112,7 @@ def to_statistics(
         connections=counts.connections,
         connections_lost=counts.connections_lost,
         reconnections=counts.reconnections,
-        seconds_connected=None if calls is None else calls.driver.seconds_connected,
+        seconds_connected=None if calls is None else calls.seconds_connected,
         ping_round_trip=engine.keep_alive.round_trip,
         bytes_received=counts.bytes_received,
         bytes_sent=counts.bytes_sent,
@@ -139,5 +139,5 @@ def to_statistics(
 def _unsent_bytes(calls: Calls | None) -> int:
     transport: asyncio.Transport | None = None
     if calls is not None and not calls.is_over:
-        transport = calls.driver.transport
+        transport = calls.driver.writer.transport
     return 0 if transport is None else transport.get_write_buffer_size()

@@ -195,7 +195,7 @@ class ConnectionDialer(ConnectionWatcher):
         text = "Returning to %s, which answers again"
         self._calls.logger.event(logging.INFO, "returning_to_first", {}, text, first)
         driver.disconnect(0, None)
-        if driver.transport is not None and not driver.closed.done():
+        if driver.writer.transport is not None and not driver.closed.done():
             await asyncio.wait((driver.closed,), timeout=self._timeout())
         driver.abort()
         return True

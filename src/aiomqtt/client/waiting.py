@@ -254,7 +254,7 @@ class WaitingCalls(Owner):
         waiter: Waiter = self._loop.create_future()
         self._waiters[waiter] = None
         self._limit(waiter, timeout)
-        if self.driver.is_reading_paused:
+        if self.driver.reading.is_paused:
             # The answer has to be read first.
             self.driver.pause_or_resume_reading()
         return waiter

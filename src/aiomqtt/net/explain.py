@@ -6,6 +6,9 @@ import socket
 import ssl
 from typing import Final
 
+from aiomqtt.escaping import escape
+from aiomqtt.exceptions import MqttError
+
 TLS_EXPECTED: Final = "does this port expect TLS, or a client certificate?"
 _RENEW: Final = "the broker's certificate has to be renewed"
 _AUTHORITY: Final = "pass the certificate of the broker's authority as ca_certs"
@@ -76,17 +79,30 @@ def explain_handshake(error: BaseException) -> str:
 
 
 def explain_loss(
-    error: BaseException | None,
+    target: str,
+    error: Exception | None,
     transport: asyncio.BaseTransport | None,
     was_accepted: bool,
-) -> str:
-    """Return why a connection was lost.
+) -> MqttError:
+    """Return an error that says why a connection was lost.
 
     Args:
+        target: Host and port.
         error: The error from the transport; None: the other end closed it.
         transport: The transport of the connection.
         was_accepted: Whether its CONNACK had come.
     """
+    reason = escape(_reason_of_loss(error, transport, was_accepted))
+    explanation = MqttError(f"Connection to {target} lost: {reason}")
+    explanation.__cause__ = error
+    return explanation
+
+
+def _reason_of_loss(
+    error: Exception | None,
+    transport: asyncio.BaseTransport | None,
+    was_accepted: bool,
+) -> str:
     reason = "the broker closed it" if error is None else explain(error)
     if was_accepted or isinstance(error, ssl.SSLError):
         # In TLS 1.3 the handshake is over before the broker refuses a certificate.

@@ -9,9 +9,6 @@ LARGE: Final = 16 * 1024
 LARGEST_WRITE: Final = 256 * 1024
 # For a transport that takes any number of bytes: more than any list of pieces has.
 NO_LIMIT: Final = 1 << 62
-# While more bytes than this wait in both directions until they are stored, publishers
-# wait, and nothing is read: a disk that is stuck must not fill the memory.
-HELD_LIMIT: Final = 1024 * 1024
 
 
 def write_pieces(

@@ -7,7 +7,7 @@ import pytest
 
 from aiomqtt.broker.core.journal import Journal
 from aiomqtt.broker.io.barrier import Barrier
-from aiomqtt.net.writing import HELD_LIMIT
+from aiomqtt.net.held import HELD_LIMIT
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.packets import Publish

@@ -197,7 +197,7 @@ async def test_the_local_side_is_that_of_the_connection_to_the_proxy():
         ) as client,
     ):
         inside: Any = client
-        raw = inside._calls.driver.transport.get_extra_info("socket")
+        raw = inside._calls.driver.writer.transport.get_extra_info("socket")
         assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 

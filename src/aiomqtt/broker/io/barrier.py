@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from aiomqtt.broker.core.journal import Journal
 from aiomqtt.broker.core.state import BrokerState
 from aiomqtt.net.commits import CommitQueue
-from aiomqtt.net.writing import HELD_LIMIT
+from aiomqtt.net.held import HeldBytes
 from aiomqtt.protocol.changes import StoredDelivery
 from aiomqtt.stores.broker import Record, RetainedChanged, SessionChanged
 
@@ -63,9 +63,8 @@ class Barrier:
         )
         self._on_failure = on_failure
         self._is_over = False
-        # The number of bytes that wait, about.
-        self._waiting = 0
-        self._is_full = False
+        # The bytes that wait, about.
+        self._bytes = HeldBytes()
         # Valid until the turn ends. None: the end of the connection.
         self._held: list[tuple[Held, list[bytes] | None]] = []
 
@@ -82,18 +81,16 @@ class Barrier:
         if self._queue.holds(records or None):
             size = sum(map(_size_of, records))
             size += sum(len(one) for _, data in held for one in data or ())
-            self._waiting += size
-            self._queue.add(records, partial(self._release, held, size))
-            if self._waiting > HELD_LIMIT and not self._is_full:
-                self._is_full = True
+            if self._bytes.add(size):
                 self._on_full(True)
+            self._queue.add(records, partial(self._release, held, size))
         elif held:
             self._release(held, 0, True)
 
     def _release(
         self, held: list[tuple[Held, list[bytes] | None]], size: int, is_stored: bool
     ) -> None:
-        self._waiting -= size
+        goes_on = self._bytes.remove(size)
         if is_stored and not self._is_over:
             for connection, data in held:
                 try:
@@ -104,8 +101,7 @@ class Barrier:
                 except Exception as error:  # noqa: BLE001 - only this one is affected
                     self._report(error)
                     connection.abort()
-        if self._is_full and self._waiting <= HELD_LIMIT // 2:
-            self._is_full = False
+        if goes_on:
             self._on_full(False)
 
     def _report(self, error: Exception) -> None:
