@@ -12,7 +12,7 @@ most_lines = 10
 [most_lines_of]
 class = 6
 function = 3
-[longer]
+[own_limit]
 {}
 [elsewhere]
 {}
@@ -27,6 +27,7 @@ CLEAN = {
 }
 ELSEWHERE = {"scripts/structure.toml": LISTS.format("", '"b.py" = "tests/test_a.py"')}
 LONGER = {"scripts/structure.toml": LISTS.format('"b.py" = 12', "")}
+SHORTER = {"scripts/structure.toml": LISTS.format('"b.py" = 5', "")}
 FOR_TYPES = (
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aiomqtt import a\n"
 )
@@ -53,6 +54,7 @@ def check(tree, changes):
         {},
         {"src/aiomqtt/b.py": FOR_TYPES},
         LONGER | {"src/aiomqtt/b.py": "x = 1\n" * 12},
+        SHORTER | {"src/aiomqtt/b.py": "x = 1\n" * 5},
         ELSEWHERE | {"tests/test_b.py": None},
         {"tests/test_b.py": None, "tests/test_b_more.py": ""},
         {"tests/test_b.py": None, "tests/b/test_more.py": ""},
@@ -64,6 +66,7 @@ def check(tree, changes):
         "clean",
         "a circle of types",
         "a listed length",
+        "a lower limit",
         "tested elsewhere",
         "a test file of a part",
         "a directory of tests",
@@ -103,7 +106,8 @@ def test_what_keeps_the_rules_passes(tmp_path, changes):
             {"src/aiomqtt/b.py": "class C:\n  def f():\n" + "    x = 1\n" * 3},
             "src/aiomqtt/b.py: function f: 4 lines, at most 3: split it",
         ),
-        (LONGER, "b.py has 10 lines: remove it from [longer]"),
+        (LONGER, "b.py has 10 lines: remove it from [own_limit]"),
+        (SHORTER, "src/aiomqtt/b.py: 10 lines, at most 5: split it"),
         (
             {"tests/test_b.py": None, "tests/test_beta.py": ""},
             "src/aiomqtt/b.py: its test file tests/test_b.py is missing",
