@@ -174,7 +174,7 @@ def test_a_message_that_has_expired_makes_room():
 def test_what_was_sent_in_time_does_not_get_too_old():
     queue = Queue(max_age=10)
     sent, withdrawn = queue.accept(), queue.accept()
-    assert queue.engine.withdraw(withdrawn)
+    assert queue.engine.withdraw(withdrawn, queue.now)
     queue.engine.connect()
     queue.engine.receive(ACCEPTED, 1.0)
     happened = queue.engine.take().happenings

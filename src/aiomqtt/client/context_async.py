@@ -105,10 +105,11 @@ class ClientContext(ClientFields):
             self._is_entered = False
             raise
         if self._queued_messages is not None:
+            now = asyncio.get_running_loop().time()
             if was_read:
-                self._queued_messages.resume(asyncio.get_running_loop().time())
+                self._queued_messages.resume(now)
             else:
-                self._queued_messages.take_over(loaded)
+                self._queued_messages.take_over(loaded, now)
 
     async def _close_session(self, calls: Calls) -> None:
         """Close the store of the session when everything is in it."""

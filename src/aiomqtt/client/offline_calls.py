@@ -102,7 +102,7 @@ class OfflineCalls:
 
     def take_over(self, deliveries: list[Delivery]) -> None:
         """Keep the limits for messages that were read from the store meanwhile."""
-        self._messages.take_over(deliveries)
+        self._messages.take_over(deliveries, self._loop.time())
         self._arm()
 
     def refuse(self) -> MqttCodeError:

@@ -449,7 +449,7 @@ class Publisher(ClientFields):
         """
         from .pending import to_delivery
 
-        is_dropped = self._engine.drop(to_delivery(message))
+        is_dropped = self._engine.drop(to_delivery(message), self._time())
         self._settle_dropped()
         return is_dropped
 
@@ -459,9 +459,13 @@ class Publisher(ClientFields):
         These are all `pending_messages`, and with a stored session those that only the
         store has: they are dropped as soon as they have been read.
         """
-        count = self._engine.drop_all()
+        count = self._engine.drop_all(self._time())
         self._settle_dropped()
         return count
+
+    def _time(self) -> float:
+        # Without a connection nothing leaves, whatever the time is.
+        return 0.0 if self._calls is None else self._calls.time()
 
     def _settle_dropped(self) -> None:
         calls = self._calls

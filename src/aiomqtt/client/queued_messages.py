@@ -67,7 +67,7 @@ class QueuedMessages:
         size = delivery.size + DELIVERY_SIZE
         self._check_room(size)
         engine.enqueue(delivery, now)
-        self._make_room()
+        self._make_room(now)
         self._remember(delivery, now)
         return True
 
@@ -88,7 +88,7 @@ class QueuedMessages:
                 " bytes that max_bytes allows are in use"
             )
 
-    def _make_room(self) -> None:
+    def _make_room(self, now: float) -> None:
         """Drop the messages that have waited longest, until the limits are kept.
 
         Those that only the store has are dropped when they have been read.
@@ -100,7 +100,7 @@ class QueuedMessages:
             kept, kept_bytes = self._kept()
             if kept <= most and kept_bytes <= most_bytes:
                 break
-            self._engine.withdraw(oldest, DISPLACED)
+            self._engine.withdraw(oldest, now, DISPLACED)
 
     def _kept(self) -> tuple[int, int]:
         """Return how many messages are not acknowledged, and the bytes that they take.
@@ -118,14 +118,14 @@ class QueuedMessages:
         """
         self._resumed_at = now
         self._due.clear()
-        self.take_over(self._engine.session.outbound.unreceived())
+        self.take_over(self._engine.session.outbound.unreceived(), now)
 
-    def take_over(self, deliveries: list[Delivery]) -> None:
+    def take_over(self, deliveries: list[Delivery], now: float) -> None:
         """Take over messages of that session; `resume` has been called."""
         for delivery in deliveries:
             if delivery.state == QUEUED:
                 self._remember(delivery, self._resumed_at)
-        self._make_room()
+        self._make_room(now)
 
     # --- time -----------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class QueuedMessages:
         while self._due and self._due[0][0] <= now:
             _, _, delivery, state = heappop(self._due)
             if delivery.state == QUEUED:
-                self._engine.withdraw(delivery, state)
+                self._engine.withdraw(delivery, now, state)
 
 
 def _full(why: str) -> MqttCodeError:

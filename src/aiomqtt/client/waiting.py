@@ -202,6 +202,10 @@ class WaitingCalls(Owner):
         """Whether the broker has accepted the connection, and it is not over."""
         return self.driver.state is CONNECTED and not self._loop.is_closed()
 
+    def time(self) -> float:
+        """Return the time by the clock of the event loop."""
+        return self._loop.time()
+
     @property
     def is_waiting_for_connection(self) -> bool:
         """Whether the calls wait until the broker accepts the next connection."""
@@ -324,7 +328,7 @@ class WaitingCalls(Owner):
 
         Once the last connection is over, the session keeps it.
         """
-        if not self.has_ended and self._engine.withdraw(delivery):
+        if not self.has_ended and self._engine.withdraw(delivery, self.time()):
             if self.driver.state is CONNECTED:
                 self.driver.hold()
             else:

@@ -53,7 +53,6 @@ class EngineCalls:
     _is_connected: bool
     _negotiated: Negotiated
     _pending: PendingOutput
-    _received_at: float
     _requests: Requests
 
     def publish(
@@ -203,37 +202,39 @@ class EngineCalls:
             msg = f"Could not publish message: {maximum} are unfinished already"
             raise MqttCodeError(QUEUE_FULL, msg)
 
-    def withdraw(self, delivery: Delivery, state: int = WITHDRAWN) -> bool:
+    def withdraw(self, delivery: Delivery, now: float, state: int = WITHDRAWN) -> bool:
         """Withdraw a publish; False: its bytes may have left, so its flow continues.
 
-        It ends in the given state: see `Outbound.withdraw`.
+        It ends in the given state: see `Outbound.withdraw`. What waited behind it may
+        leave, with what the time `now` leaves of its expiry.
         """
         if not self.session.outbound.withdraw(delivery, state):
             return False
         self._pending.add(delivery)
-        self._pump(self._received_at)
+        self._pump(now)
         return True
 
-    def drop(self, delivery: Delivery) -> bool:
+    def drop(self, delivery: Delivery, now: float) -> bool:
         """Forget an unfinished publish; False: it is done, or not of this session.
 
-        Its bytes may have left: see `Outbound.drop`.
+        Its bytes may have left: see `Outbound.drop`. Others may leave: see `withdraw`.
         """
         if not self.session.outbound.drop(delivery):
             return False
         self._pending.add(delivery)
         # A packet identifier may be free again.
-        self._pump(self._received_at)
+        self._pump(now)
         return True
 
-    def drop_all(self) -> int:
+    def drop_all(self, now: float) -> int:
         """Forget all unfinished publishes, see `drop`; return their number.
 
         Those that only the store has end when they have been read.
         """
         outbound = self.session.outbound
         outbound.drops_behind = outbound.behind > 0
-        return outbound.behind + sum(map(self.drop, outbound.unfinished()))
+        unfinished = outbound.unfinished()
+        return outbound.behind + sum(self.drop(one, now) for one in unfinished)
 
     def _pump(self, now: float) -> None:
         """Write what waits, as far as it may leave; report what has ended with that."""

@@ -177,9 +177,9 @@ class EngineConversation:
         if unfinished:
             delivery = self._random.choice(unfinished)
             if self._random.random() < 0.5:
-                self._engine.withdraw(delivery)
+                self._engine.withdraw(delivery, self._now)
             else:
-                self._engine.drop(delivery)
+                self._engine.drop(delivery, self._now)
             self._take()
 
     def _request(self) -> None:

@@ -185,12 +185,12 @@ class Client:
         return request
 
     def drop(self, delivery: Delivery) -> bool:
-        is_dropped = self.engine.drop(delivery)
+        is_dropped = self.engine.drop(delivery, self.now)
         self.handed_over()
         return is_dropped
 
     def withdraw(self, delivery: Delivery) -> bool:
-        is_withdrawn = self.engine.withdraw(delivery)
+        is_withdrawn = self.engine.withdraw(delivery, self.now)
         self.handed_over()
         return is_withdrawn
 

@@ -156,7 +156,7 @@ def test_all_are_dropped(version):
     reconnect(client, broker)
     broker.gets(PUBLISH("t", b"1", 1, 1))
     fifth = client.publish("t", b"5", 1)
-    assert client.engine.drop_all() == 5
+    assert client.engine.drop_all(client.now) == 5
     client.handed_over()
     client.publish("t", b"6", 1)
     assert fifth.state == DROPPED

@@ -154,6 +154,26 @@ def test_the_expiry_counts_down_while_a_message_waits_for_the_quota():
     assert expired.state == EXPIRED
 
 
+@pytest.mark.parametrize("way", ["withdraw", "drop"])
+def test_the_expiry_counts_down_while_a_message_waits_for_one_that_is_given_up(way):
+    """Until the call that lets it go: the last packet came long before."""
+    client, broker = lasting(5, maximum_in_flight=1)
+    client.engine.session.outbound.drops_expired = True
+    broker.vanishes()
+    client.events()
+    enqueue(client, b"1", 1)
+    given_up = enqueue(client, b"2", 1)
+    expired = enqueue(client, b"3", message_expiry_interval=10)
+    kept = enqueue(client, b"4", message_expiry_interval=20)
+    reconnect(client, broker)
+    broker.gets(PUBLISH("t", b"1", 1, 1))
+    client.now = 12.0
+    assert getattr(client, way)(given_up)
+    broker.gets(PUBLISH("t", b"4", message_expiry_interval=8))
+    assert client.events() == [given_up, expired, kept]
+    assert [expired.state, kept.state] == [EXPIRED, DONE]
+
+
 def test_what_was_sent_once_is_sent_again_whatever_its_expiry():
     client, broker = lasting(5)
     client.engine.session.outbound.drops_expired = True
@@ -169,7 +189,7 @@ def test_a_message_that_waits_may_make_way_for_another(version):
     broker.vanishes()
     client.events()
     oldest, newest = enqueue(client, b"1"), enqueue(client, b"2")
-    assert client.engine.withdraw(oldest, DISPLACED)
+    assert client.engine.withdraw(oldest, client.now, DISPLACED)
     client.handed_over()
     assert client.events() == [oldest]
     assert oldest.state == DISPLACED

@@ -174,7 +174,7 @@ def test_what_happened_without_a_connection_waits_for_take(version):
     flows = Flows(client, broker)
     broker.vanishes()
     client.happenings()
-    assert client.engine.drop(flows.sent)
+    assert client.engine.drop(flows.sent, client.now)
     client.engine.connect()
     output = client.engine.take()
     assert output.happenings == [flows.sent]

@@ -32,7 +32,7 @@ def test_an_acknowledgement_finds_its_flow_also_when_nobody_waits(version, qos):
     request = client.subscribe("f")
     # The program has given both up; the engine goes on, and tells when it is done.
     delivery.observer = request.observer = None
-    assert not client.engine.withdraw(delivery)
+    assert not client.engine.withdraw(delivery, client.now)
     broker.sends(SUBACK(2, 0))
     broker.sends(*[PUBACK(1)] if qos == 1 else [PUBREC(1), PUBCOMP(1)])
     assert client.events() == [request, delivery]
@@ -45,7 +45,7 @@ def test_an_acknowledgement_finds_its_flow_also_when_nobody_waits(version, qos):
 def test_what_may_be_on_the_wire_keeps_its_identifier_and_its_quota(version):
     client, broker = connected(version, maximum_in_flight=1)
     written = client.publish("t", b"1", 1)
-    assert not client.engine.withdraw(written)
+    assert not client.engine.withdraw(written, client.now)
     waits = client.publish("t", b"2", 1)
     broker.gets(PUBLISH("t", b"1", 1, 1))
     assert waits.packet_id == 0
@@ -58,7 +58,7 @@ def test_what_was_not_written_frees_all_that_it_held(version):
     client.publish("t", b"1", 1)
     for _ in range(5):
         waits = client.publish("t", b"2", 2)
-        assert client.engine.withdraw(waits)
+        assert client.engine.withdraw(waits, client.now)
     broker.sends(PUBACK(1))
     broker.gets(PUBLISH("t", b"1", 1, 1))
     assert client.publish("t", b"3", 1).packet_id == 2
