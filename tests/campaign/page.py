@@ -138,7 +138,7 @@ system that breaks its promises, can lose what `"full"` keeps.
 
 ```
 scripts/campaign                 # everything, as above
-scripts/campaign 90 --seed 1     # 90 seconds of it, as CI does
+scripts/campaign 120 --seed 1    # two minutes of it, as CI does
 scripts/campaign --controls      # the wrong stores
 scripts/campaign --page          # everything, and write this page
 ```
