@@ -13,8 +13,10 @@ from aiomqtt.protocol.packets import Ack, Packet, Publish
 from aiomqtt.standard.tables import PacketType
 from aiomqtt.stores.broker import (
     Record,
+    RetainedChanged,
     SessionAttributes,
     SessionChanged,
+    StoredMessage,
     StoredSession,
 )
 
@@ -26,6 +28,9 @@ STEPS = st.tuples(
             "publish",
             "publish",
             "publish that expires",
+            "retain",
+            "retain",
+            "remove retained",
             "acknowledge",
             "acknowledge",
             "refuse",
@@ -66,6 +71,7 @@ class Conversation:
         self.stored = SessionState("me")
         self.stored.exists = self.stored.connected_before = True
         self.attributes: SessionAttributes | None = None
+        self.stored_retained: dict[str, StoredMessage] = {}
         # All that was handed over.
         self.records: list[Record] = []
         self.connect()
@@ -84,6 +90,10 @@ class Conversation:
         world = World()
         world.now = now
         self.begin(world)
+        for message in sorted(
+            self.stored_retained.values(), key=lambda one: one.number
+        ):
+            world.state.restore_retained(message)
         assert self.attributes is not None
         stored = StoredSession(self.stored, self.attributes)
         world.state.restore(stored, MessagePool())
@@ -115,6 +125,10 @@ class Conversation:
         elif name == "publish that expires":
             properties = Properties(message_expiry_interval=2 + which)
             other.publish("t", b"e", 1 + which % 2, mid=1, properties=properties)
+        elif name == "retain":
+            other.publish(f"r/{which}", b"%d" % which, 1 + which % 2, True, mid=1)
+        elif name == "remove retained":
+            other.publish(f"r/{which}", b"", 1, True, mid=1)
         elif name == "wait":
             self.world.pass_time(1.6)
         elif client is None:
@@ -134,10 +148,12 @@ class Conversation:
         elif name == "subscribe":
             identifier = 1 + which if which % 2 and self.version == V5 else None
             properties = Properties(subscription_identifier=identifier)
-            client.subscribe("t" if which < 4 else "u", 2, properties)
+            client.subscribe(("t", "t", "t", "r/1", "r/#", "u")[which], 2, properties)
             self.take(client.rest)
         elif name == "unsubscribe":
-            self.world.state.subscriptions.remove(self.session, "u")
+            for topic_filter in ("u", "r/#"):
+                self.session.send_no_retained(topic_filter)
+                self.world.state.subscriptions.remove(self.session, topic_filter)
         # A PUBLISH at QoS 2 of the other one waits for nothing.
         other.ack(PacketType.PUBREL, 1)
         other.read()
@@ -161,10 +177,20 @@ class Conversation:
         records = self.journal.take()
         self.records += records
         for entry in records:
+            if isinstance(entry, RetainedChanged):
+                self.stored_retained.pop(entry.topic, None)
+                if entry.message is not None:
+                    self.stored_retained[entry.topic] = entry.message
+                continue
             assert isinstance(entry, SessionChanged)
             if entry.client_id == "me":
                 for change in entry.changes:
                     self.stored.apply(change)
                 self.attributes = entry.attributes or self.attributes
-        assert self.stored == snapshot(self.session)
+        now = snapshot(self.session)
+        # What comes of it is checked by what the client gets.
+        now.pending_retained = self.stored.pending_retained
+        assert self.stored == now
+        if self.session.pending_retained is None:
+            assert self.stored.pending_retained == {}
         assert self.session.new_attributes() is None

@@ -15,7 +15,7 @@ from aiomqtt.stores.base import SessionStoreError
 from aiomqtt.stores.broker import Record, RetainedChanged, StoredBroker
 from aiomqtt.stores.sqlite.broker_store import SQLiteStore
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
-from tests.broker.scenarios.line import DISCONNECT
+from tests.broker.scenarios.line import DISCONNECT, PUBLISH
 from tests.broker.scenarios.talker import Talker, dial
 from tests.raw_scripts import turns, within
 from tests.until import until
@@ -421,3 +421,53 @@ async def test_a_broker_that_was_killed_reports_no_error(store, caplog):
     await turns(5)
     await broker.stop()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_the_rest_of_the_retained_messages_comes_after_a_restart(
+    connect, store, path, version, qos, end
+):
+    """MQTT 5.0 §3.3.1.3, §4.1: they are messages of the session that are pending."""
+    window = {"receive_maximum": 5} if version == 5 else {}
+    payloads = [b"%d" % number for number in range(130)]
+    broker = Broker(store=store)
+    async with broker:
+        for payload in payloads:
+            topic = f"r/{payload.decode()}"
+            broker.publish(topic, payload, qos, retain=True)
+        # Its number is larger than those of the messages that are stored later.
+        broker.publish("r/removed", b"x", qos, retain=True)
+        one = await connect(broker, "me", version, session=True, **window)
+        await one.subscribe("r/#", qos=2, identifier=7)
+        received = [
+            await one.take(f"r/{payload.decode()}", payload, qos, retain=True)
+            for payload in payloads[:7]
+        ]
+        assert len(received) == 7
+        await one.publish("r/removed", b"", 1, retain=True)
+        if end == "kill":
+            broker.kill()
+        else:
+            await one.close()
+    again = Broker(store=SQLiteStore(path))
+    async with again:
+        # It reaches the session when it is published, not as one that was retained.
+        again.publish("r/0", b"new", qos, retain=True)
+        two = await connect(again, "me", version, session=True, **window)
+        # What was on the way comes again, the others come once.
+        expected = [*payloads[7:], b"", b"new"]
+        found = []
+        for _ in expected:
+            packet = await two.expect(PUBLISH)
+            found.append(packet.payload)
+            assert packet.retain == (packet.payload not in (b"", b"new"))
+            if version == 5:
+                assert packet.properties.subscription_identifier == [7]
+            await two.take_over(packet)
+        assert sorted(found) == sorted(expected)
+        await two.nothing()
+        again.kill()
+    async with Broker(store=SQLiteStore(path)) as last:
+        three = await connect(last, "me", version, session=True, **window)
+        await three.nothing()

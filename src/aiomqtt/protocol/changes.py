@@ -138,6 +138,8 @@ class ChangeKind:
     # Key: a topic filter.
     SUBSCRIBED: Final = "subscribed"  # Value: the StoredSubscription.
     UNSUBSCRIBED: Final = "unsubscribed"
+    # Value, in a broker: see `SessionState.pending_retained`; None: no more are sent.
+    RETAINED_PENDING: Final = "retained pending"
     # Key: the number of a message that a transaction of the program has stored: the
     # deliveries have it now.
     UNSTAGED: Final = "unstaged"
@@ -181,6 +183,9 @@ class SessionState(Shape):
         received: The packet identifiers of the peer at QoS 2, from PUBLISH to PUBREL.
         flows: The names of incomplete flows of the peer at QoS 2, by packet identifier.
         subscriptions: The granted subscriptions, by topic filter.
+        pending_retained: In a broker, the topic filters whose retained messages are
+            still being sent, in the order of their numbers: the number of the last one
+            sent, and that of the last one to send.
     """
 
     __slots__ = (
@@ -192,6 +197,7 @@ class SessionState(Shape):
         "flows",
         "last_packet_id",
         "last_sequence",
+        "pending_retained",
         "received",
         "subscriptions",
     )
@@ -207,6 +213,7 @@ class SessionState(Shape):
         "received",
         "flows",
         "subscriptions",
+        "pending_retained",
     )
 
     def __init__(self, client_id: str = "") -> None:
@@ -220,6 +227,7 @@ class SessionState(Shape):
         self.received: set[int] = set()
         self.flows: dict[int, str] = {}
         self.subscriptions: dict[str, StoredSubscription] = {}
+        self.pending_retained: dict[str, tuple[int, int]] = {}
 
     @property
     def in_order(self) -> tuple[list[StoredDelivery], list[StoredDelivery]]:
@@ -393,6 +401,15 @@ def _unsubscribe(state: SessionState, key: str, value: object) -> None:
     del state.subscriptions[key]
 
 
+def _leave_retained(
+    state: SessionState, key: str, value: tuple[int, int] | None
+) -> None:
+    if value is None:
+        state.pending_retained.pop(key, None)
+    else:
+        state.pending_retained[key] = value
+
+
 def _do_nothing(state: SessionState, key: int, value: object) -> None:
     """Such a change affects what a store keeps besides the state."""
 
@@ -433,5 +450,6 @@ _APPLY: Final[dict[str, Callable[[SessionState, Any, Any], None]]] = {
     ChangeKind.INBOUND_CLEARED: _clear_inbound,
     ChangeKind.SUBSCRIBED: _subscribe,
     ChangeKind.UNSUBSCRIBED: _unsubscribe,
+    ChangeKind.RETAINED_PENDING: _leave_retained,
     ChangeKind.UNSTAGED: _do_nothing,
 }

@@ -22,6 +22,7 @@ class StoredMessage(NamedTuple):
         qos: The QoS at which it was published.
         properties: Its properties; None: there are none.
         expires: When it expires; None: never.
+        number: Its number: the later it was retained, the larger it is.
     """
 
     topic: str
@@ -29,6 +30,7 @@ class StoredMessage(NamedTuple):
     qos: int
     properties: Properties | None
     expires: float | None
+    number: int
 
 
 class SessionAttributes(NamedTuple):

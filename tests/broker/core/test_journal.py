@@ -91,7 +91,13 @@ def test_all_that_a_client_does_is_handed_over(world):
     client, publisher = lasting(world, "me"), lasting(world, "publisher")
     take(world)
     client.subscribe("t", 1)
-    assert kinds(world) == {"me": [ChangeKind.SUBSCRIBED]}
+    assert kinds(world) == {
+        "me": [
+            ChangeKind.SUBSCRIBED,
+            ChangeKind.RETAINED_PENDING,
+            ChangeKind.RETAINED_PENDING,
+        ]
+    }
     publisher.publish("t", b"x", 1)
     take(world)
     client.ack(PacketType.PUBACK, 1)
@@ -289,7 +295,9 @@ def test_a_retained_message_is_there_again_with_what_is_left_of_its_time():
     world = World()
     world.state.record(Journal())
     expiring = Properties(message_expiry_interval=100)
-    world.state.restore_retained(StoredMessage("t", b"x", 1, expiring, world.now + 30))
+    world.state.restore_retained(
+        StoredMessage("t", b"x", 1, expiring, world.now + 30, 1)
+    )
     assert take(world) == []
     client = world.client()
     world.pass_time(10)

@@ -216,3 +216,65 @@ def test_a_session_that_ends_forgets_them():
     again = world.client(5, clean_start=True, properties=FOREVER)
     assert again.rest == []
     assert again.connection.session.pending_retained is None
+
+
+def test_they_come_in_the_order_in_which_they_were_retained():
+    world, speaker = world_with(50)
+    for number in (30, 7):
+        speaker.publish(f"r/{number}", b"%d" % (number + 1000), 0, retain=True)
+    client = world.client(5, properties=RECEIVE_20)
+    client.subscribe("r/#", 1)
+    expected = [number for number in range(50) if number not in (7, 30)]
+    assert numbers(drain(client, client.rest)) == [*expected, 1030, 1007]
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_published_while_the_client_was_away_comes_once(qos):
+    world, speaker = world_with(100)
+    client = world.client(5, properties=RECEIVE_20)
+    client.subscribe("r/#", 2)
+    client.subscribe("+/5", 2)
+    client.subscribe("new", 2)
+    client.lose()
+    for topic in ("r/50", "r/5", "new"):
+        speaker.publish(topic, b"1000", qos, retain=True, mid=1)
+        speaker.ack(PacketType.PUBREL, 1)
+    again = world.client(5, clean_start=False, properties=RECEIVE_20)
+    received = drain(again, again.rest)
+    assert numbers(received).count(1000) == 3
+
+
+def test_what_was_missed_comes_for_each_subscription():
+    world, speaker = world_with(100)
+    client = world.client(5, properties=RECEIVE_20)
+    client.subscribe("r/#", 1)
+    client.subscribe("+/50", 1)
+    client.lose()
+    for payload in (b"1000", b"1001"):
+        speaker.publish("r/50", payload, 0, retain=True)
+    again = world.client(5, clean_start=False, properties=RECEIVE_20)
+    received = numbers(drain(again, again.rest))
+    assert received.count(1001) == 2
+    assert 1000 not in received
+    assert 50 not in received
+
+
+def test_the_memory_that_they_take_is_counted():
+    world, speaker = world_with(100)
+    used = []
+    for payload in (b"1000", b"1001"):
+        listener = world.client(
+            5, client_id="listener", clean_start=False, properties=RECEIVE_20
+        )
+        listener.subscribe("r/#", 1)
+        listener.subscribe("+/5", 1)
+        listener.lose()
+        speaker.publish("r/50", payload, 0, retain=True)
+        again = world.client(
+            5, client_id="listener", clean_start=False, properties=RECEIVE_20
+        )
+        drain(again, again.rest)
+        assert again.connection.session.pending_retained is None
+        again.lose()
+        used.append(world.state.memory.used)
+    assert used[0] == used[1]

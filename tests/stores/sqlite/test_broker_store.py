@@ -61,6 +61,10 @@ def added(number: int, state: int = QUEUED, packet_id: int = 0) -> Change:
     return Change(ChangeKind.ADDED, number, message(number, state, packet_id))
 
 
+def pending(topic_filter: str, *numbers: int) -> Change:
+    return Change(ChangeKind.RETAINED_PENDING, topic_filter, numbers or None)
+
+
 def changed(client_id: str, *changes: Change) -> SessionChanged:
     return SessionChanged(client_id, PLAIN, list(changes))
 
@@ -168,6 +172,7 @@ async def test_a_session_that_has_ended_leaves_nothing(store, path):
         added(2, SENT, 2),
         Change(ChangeKind.BLOCKED, 5),
         Change(ChangeKind.RECEIVED, 6),
+        pending("t/#", 0, 9),
     ]
     await store.commit([changed("me", *everything), changed("other", *everything)])
     await store.commit([SessionEnded("me"), changed("me", added(1))])
@@ -179,6 +184,8 @@ async def test_a_session_that_has_ended_leaves_nothing(store, path):
     assert [*sessions["other"].deliveries] == [1, 2]
     assert sessions["other"].blocked == {5}
     assert sessions["other"].received == {6}
+    assert not sessions["me"].pending_retained
+    assert sessions["other"].pending_retained == {"t/#": (0, 9)}
     # Of one that was never stored there is nothing to end.
     await store.commit(
         [SessionEnded("me"), SessionEnded("other"), SessionEnded("none")]
@@ -196,10 +203,11 @@ async def test_retained_messages_come_back_in_order(store):
     await store.open()
     properties = Properties(message_expiry_interval=9)
     one, two, three = (
-        StoredMessage(topic, b"x", 1, properties, 4.5) for topic in "abc"
+        StoredMessage(topic, b"x", 1, properties, 4.5, number)
+        for number, topic in ((3, "a"), (5, "b"), (6, "c"))
     )
     await store.commit([RetainedChanged(kept.topic, kept) for kept in (one, two)])
-    newer = one._replace(payload=b"y", properties=None, expires=None)
+    newer = StoredMessage("a", b"y", 1, None, None, 7)
     await store.commit(
         [
             RetainedChanged("c", three),
@@ -211,13 +219,44 @@ async def test_retained_messages_come_back_in_order(store):
     assert (await again(store)).retained == [three, newer]
 
 
+async def test_how_far_retained_messages_were_sent_comes_back(store):
+    await store.open()
+    await store.commit([changed("me", pending("a", 0, 9), pending("b", 0, 7))])
+    await store.commit(
+        [
+            changed("me", pending("a", 4, 9), pending("a", 5, 9), pending("b")),
+            changed("other", pending("c", 0, 1), pending("c")),
+        ]
+    )
+    one, other = (await again(store)).sessions
+    assert one.state.pending_retained == {"a": (5, 9)}
+    assert other.state.pending_retained == {}
+
+
+async def test_a_file_of_the_first_version_is_migrated(path, store):
+    first = BROKER_SCHEMA._replace(migrations=BROKER_SCHEMA.migrations[:1])
+    file = DatabaseFile(path, first)
+    file.open()
+    with file.transaction() as connection:
+        connection.execute(
+            "INSERT INTO aiomqtt_sessions (number, client_id, expiry)"
+            " VALUES (3, 'me', 9)"
+        )
+    file.close()
+    (session,) = (await store.open()).sessions
+    assert session.attributes.expiry == 9
+    await store.commit([SessionChanged("me", None, [pending("a", 4, 9)])])
+    (session,) = (await again(store)).sessions
+    assert session.state.pending_retained == {"a": (4, 9)}
+
+
 async def test_a_group_is_stored_as_a_whole_or_not_at_all(store):
     await store.open()
     await store.commit([changed("me", added(1))])
     pages = await store._worker.call(store._file.pages)
     limit = f"PRAGMA max_page_count = {pages + 20}"
     await store._worker.call(lambda: store._file.connected().execute(limit).fetchall())
-    large = StoredMessage("t", b"x" * 500_000, 1, None, None)
+    large = StoredMessage("t", b"x" * 500_000, 1, None, None, 1)
     with pytest.raises(SessionStoreError, match=r"broker\.db: the disk is full"):
         await store.commit([changed("new"), RetainedChanged("t", large)])
     with pytest.raises(SessionStoreError, match="written: start again"):
@@ -266,6 +305,7 @@ async def test_a_file_that_is_not_open_takes_nothing(store):
         "UPDATE aiomqtt_outgoing SET payload = x'00'",
         "UPDATE aiomqtt_outgoing SET properties = x'ff'",
         "UPDATE aiomqtt_outgoing SET session = 77",
+        "UPDATE aiomqtt_pending_retained SET session = 77",
         "UPDATE aiomqtt_retained SET payload = x'00'",
         "UPDATE aiomqtt_sessions SET will_payload = x'00'",
     ],
@@ -275,8 +315,8 @@ async def test_what_has_changed_in_the_file_is_refused(path, store, statement):
     attributes = PLAIN._replace(will=WillMessage("w", b"x"))
     await store.commit(
         [
-            SessionChanged("me", attributes, [added(1)]),
-            RetainedChanged("t", StoredMessage("t", b"x", 1, None, None)),
+            SessionChanged("me", attributes, [added(1), pending("t", 1, 2)]),
+            RetainedChanged("t", StoredMessage("t", b"x", 1, None, None, 1)),
         ]
     )
     await store.close()

@@ -69,4 +69,5 @@ def _stored(message: ApplicationMessage | None) -> StoredMessage | None:
         message.qos,
         message.properties,
         message.expires,
+        message.number,
     )

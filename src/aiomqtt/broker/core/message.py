@@ -189,6 +189,13 @@ class MessagePool:
         return message
 
 
+def message_of(delivery: Delivery) -> ApplicationMessage:
+    """Return the message of a delivery, encoded once for all its recipients."""
+    message = delivery.observer
+    assert isinstance(message, ApplicationMessage)
+    return message
+
+
 def for_others(properties: Properties | None) -> Properties | None:
     """Return the properties of a PUBLISH that are passed on (§3.3.2.3)."""
     if properties is None or not properties.present:

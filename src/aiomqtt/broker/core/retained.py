@@ -57,6 +57,7 @@ class RetainedMessages:
             self._tally(last, -1)
             last.let_go(self._memory)
         if message.payload and has_room:
+            message.number = self.last_number + 1
             self.load(message)
             self._note(topic, message)
             return True
@@ -66,16 +67,19 @@ class RetainedMessages:
         return has_room
 
     def load(self, message: ApplicationMessage) -> None:
-        """Retain a message whose topic has none, without telling the journal."""
+        """Retain a message with a number, whose topic has none; tell no journal."""
         topic = message.topic
-        self.last_number += 1
-        message.number = self.last_number
+        self.number_after(message.number)
         self._by_topic[topic] = message
         levels = self._trie.levels
         self._trie.set(topic, message)
         self._memory.used += LEVEL_SIZE * (self._trie.levels - levels)
         self._tally(message, 1)
         message.keep(self._memory)
+
+    def number_after(self, number: int) -> None:
+        """Give the messages that are retained from now on larger numbers than this."""
+        self.last_number = max(self.last_number, number)
 
     def _note(self, topic: str, message: ApplicationMessage | None) -> None:
         """Tell the journal, except about the broker's own."""

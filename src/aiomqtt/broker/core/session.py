@@ -28,7 +28,7 @@ from .memory_account import (
     MemoryAccount,
     size_of_will,
 )
-from .message import ApplicationMessage, MessagePool
+from .message import ApplicationMessage, MessagePool, message_of
 from .pending_retained import PendingRetained
 from .retained import RetainedMessages
 from .send_buffer import ALIAS_SIZE, SUBSCRIPTION_IDENTIFIER_SIZE, SendBuffer
@@ -180,6 +180,8 @@ class Session:
             message.keep(memory)
         self.outbound.measure(self._encode_for_all, self.outbound.unreceived())
         self.inbound.load(state)
+        for topic_filter, numbers in state.pending_retained.items():
+            self._begin_retained().load(topic_filter, numbers)
         self.count()
         # All of that is in the store already.
         self.take_changes()
@@ -251,9 +253,8 @@ class Session:
         """Forget everything; its subscriptions have already been removed."""
         for delivery in self.outbound.clear():
             self._forget(delivery)
-        pending_retained = self.pending_retained
-        if pending_retained is not None:
-            pending_retained.end()
+        if self.pending_retained is not None:
+            self.pending_retained.end()
         self.memory.used -= self._counted
         self._counted = 0
         journal, self.journal = self.journal, None
@@ -312,9 +313,6 @@ class Session:
         """End the connection; unfinished messages wait for the next one."""
         self.send_buffer = None
         self.outbound.close()
-        pending_retained = self.pending_retained
-        if pending_retained is not None:
-            pending_retained.interrupt()
 
     def _encode_for_all(self, delivery: Delivery, now: float) -> tuple[bytes, bytes]:
         message = message_of(delivery)
@@ -369,18 +367,19 @@ class Session:
             self._deliver_surely(message, qos, retain, identifiers, share)
             return
         if send_buffer is None:
+            self._has_missed(message)
             return
         if send_buffer.unsent > self.limits.maximum_queued_bytes or (
             send_buffer.unsent > UNSENT_HIGH and not self.memory.has_room(0)
         ):
-            self.statistics.messages_dropped += 1
+            self._drop(message)
             return
         # Encoding it for the client would set an alias that it never receives.
         if send_buffer.maximum_packet_size:
             head, tail = message.parts(send_buffer.is_v5, 0, retain)
             size = len(head) + len(tail) + _extra(send_buffer, identifiers)
             if size > send_buffer.maximum_packet_size:
-                self.statistics.messages_dropped += 1
+                self._drop(message)
                 return
         if not (
             identifiers or send_buffer.uses_aliases or message.has_aged(self.turn.now)
@@ -415,12 +414,12 @@ class Session:
             or len(outbound) >= limits.maximum_queued_messages
             or not self.memory.has_room(QUEUED_SIZE + message.extra())
         ):
-            self.statistics.messages_dropped += 1
+            self._drop(message)
             return
         if send_buffer is not None and send_buffer.maximum_packet_size:
             size = len(head) + len(tail) + 2 + _extra(send_buffer, identifiers)
             if size > send_buffer.maximum_packet_size:
-                self.statistics.messages_dropped += 1
+                self._drop(message)
                 return
         size = len(head) + len(tail) + 2
         if (
@@ -458,6 +457,10 @@ class Session:
         self.statistics.messages_sent += 1
         if not send_buffer.has_backlog and outbound.queued > BACKLOG_HIGH:
             send_buffer.has_backlog = True
+
+    def _drop(self, message: ApplicationMessage) -> None:
+        self.statistics.messages_dropped += 1
+        self._has_missed(message)
 
     def acknowledge(self, ack: Ack) -> None:
         """Handle a PUBACK, PUBREC or PUBCOMP of the client.
@@ -500,20 +503,30 @@ class Session:
 
     def send_retained(self, topic_filter: str) -> None:
         """Send the retained messages of a subscription (§3.3.1.3), as they fit."""
-        if self.pending_retained is None:
-            self.pending_retained = PendingRetained(self.retained, self.memory)
-        self.pending_retained.add(topic_filter)
+        self._begin_retained().add(topic_filter)
+
+    def _begin_retained(self) -> PendingRetained:
+        pending_retained = self.pending_retained
+        if pending_retained is None:
+            # A session that ends with its connection goes on with none of them.
+            changes = self._changes if self.expiry else None
+            pending_retained = self.pending_retained = PendingRetained(
+                self.retained, self.memory, changes
+            )
+        return pending_retained
 
     def send_no_retained(self, topic_filter: str) -> None:
         """Send no more retained messages of a subscription that has ended."""
-        pending_retained = self.pending_retained
-        if pending_retained is not None:
-            pending_retained.drop(topic_filter)
+        if self.pending_retained is not None:
+            self.pending_retained.drop(topic_filter)
 
     def _has_got(self, message: ApplicationMessage) -> None:
-        pending_retained = self.pending_retained
-        if pending_retained is not None:
-            pending_retained.leave_out(message.topic)
+        if self.pending_retained is not None:
+            self.pending_retained.leave_out(message.topic)
+
+    def _has_missed(self, message: ApplicationMessage) -> None:
+        if self.pending_retained is not None and message.retain:
+            self.pending_retained.miss(message.topic)
 
     def _has_room_for(self, message: ApplicationMessage) -> bool:
         _, tail = message.parts(self.is_v5, message.qos, True)
@@ -543,6 +556,8 @@ class Session:
     def send_more_retained(self) -> None:
         """Send as many retained messages as fit, and as the client's turn allows."""
         turn = self.turn
+        if self.pending_retained is not None:
+            self.note_changes()
         while not turn.is_over and self.has_more_retained:
             pending_retained = self.pending_retained
             assert pending_retained is not None
@@ -550,6 +565,7 @@ class Session:
             subscription = self.subscriptions.get(pending_retained.topic_filter)
             if message is None:
                 if pending_retained.is_done:
+                    pending_retained.end()
                     self.pending_retained = None
                 else:
                     most = (WORK_PER_TURN - turn.work) * NODES_PER_UNIT
@@ -569,17 +585,11 @@ class Session:
                     (identifier,) if identifier else (),
                     None,
                 )
+                pending_retained.note_sent()
 
 
 def _time_of(timer: Timer | None) -> float | None:
     return None if timer is None or timer.action is None else timer.when
-
-
-def message_of(delivery: Delivery) -> ApplicationMessage:
-    """Return the message of a delivery, encoded once for all its recipients."""
-    message = delivery.observer
-    assert isinstance(message, ApplicationMessage)
-    return message
 
 
 def _extra(send_buffer: SendBuffer, identifiers: tuple[int, ...]) -> int:

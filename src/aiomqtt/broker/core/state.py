@@ -18,10 +18,10 @@ from aiomqtt.stores.broker import StoredMessage, StoredSession
 from .distribution import Distribution, Distributor, send_to_one
 from .journal import Journal
 from .memory_account import MemoryAccount
-from .message import ApplicationMessage, MessagePool, for_others
+from .message import ApplicationMessage, MessagePool, for_others, message_of
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
-from .session import FOREVER, Session, Subscription, message_of
+from .session import FOREVER, Session, Subscription
 from .subscriptions import Matches, Subscriptions
 from .timers import Timers
 from .turn import PORTION_INTERVAL, Turn
@@ -297,6 +297,7 @@ class BrokerState:
             stored.topic, stored.payload, stored.qos, True, stored.properties, -inf
         )
         message.expires = stored.expires
+        message.number = stored.number
         self.retained.load(message)
 
     def _publish_will_at(self, session: Session, when: float) -> None:

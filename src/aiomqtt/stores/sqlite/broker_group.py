@@ -94,7 +94,8 @@ class BrokerGroup:
         self._ended: list[_Key] = []
         self._blocked: dict[_Key, bool] = {}
         self._received: dict[_Key, bool] = {}
-        self._subscriptions: dict[_Key, StoredSubscription | None] = {}
+        self._subscriptions: dict[_Key, tuple[int, ...] | None] = {}
+        self._pending_retained: dict[_Key, tuple[int, ...] | None] = {}
         self._retained: dict[str, StoredMessage | None] = {}
 
     def apply(self, records: Iterable[Record]) -> None:
@@ -106,8 +107,6 @@ class BrokerGroup:
                 self._end_session(record.client_id)
             else:
                 assert isinstance(record, RetainedChanged)
-                # The row moves to the end: the last one retained is the last one.
-                self._retained.pop(record.topic, None)
                 self._retained[record.topic] = record.message
 
     def _change_session(self, record: SessionChanged) -> None:
@@ -190,10 +189,21 @@ class BrokerGroup:
         self._clear("aiomqtt_received", number)
 
     def _subscribe(self, number: int, key: str, value: StoredSubscription) -> None:
-        self._subscriptions[number, key] = value
+        options = value.options
+        self._subscriptions[number, key] = (
+            options.qos,
+            options.no_local,
+            options.retain_as_published,
+            value.identifier,
+        )
 
     def _unsubscribe(self, number: int, key: str, value: object) -> None:
         self._subscriptions[number, key] = None
+
+    def _leave_retained(
+        self, number: int, key: str, value: tuple[int, int] | None
+    ) -> None:
+        self._pending_retained[number, key] = value
 
     def _clear(self, table: str, number: int) -> None:
         self._step(f"clear {table}")
@@ -214,6 +224,7 @@ class BrokerGroup:
         ChangeKind.INBOUND_CLEARED: _clear_inbound,
         ChangeKind.SUBSCRIBED: _subscribe,
         ChangeKind.UNSUBSCRIBED: _unsubscribe,
+        ChangeKind.RETAINED_PENDING: _leave_retained,
     }
 
     # --- writing ------------------------------------------------------------------
@@ -225,7 +236,8 @@ class BrokerGroup:
         self._write_outgoing()
         self._write_ids("aiomqtt_blocked", self._blocked)
         self._write_ids("aiomqtt_received", self._received)
-        self._write_subscriptions()
+        self._write_filters("aiomqtt_subscriptions", self._subscriptions)
+        self._write_filters("aiomqtt_pending_retained", self._pending_retained)
         self._write_retained()
 
     def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -265,29 +277,16 @@ class BrokerGroup:
             self._many(f"DELETE FROM {table} WHERE session = ? AND packet_id = ?", gone)
         wanted.clear()
 
-    def _write_subscriptions(self) -> None:
-        subscriptions, self._subscriptions = self._subscriptions, {}
-        rows, gone = [], []
-        for key, subscription in subscriptions.items():
-            if subscription is None:
-                gone.append(key)
-            else:
-                options = subscription.options
-                rows.append(
-                    (
-                        *key,
-                        options.qos,
-                        options.no_local,
-                        options.retain_as_published,
-                        subscription.identifier,
-                    )
-                )
-        self._insert("aiomqtt_subscriptions", rows)
+    def _write_filters(
+        self, table: str, wanted: dict[_Key, tuple[int, ...] | None]
+    ) -> None:
+        self._insert(
+            table, [(*key, *values) for key, values in wanted.items() if values]
+        )
+        gone = [key for key, values in wanted.items() if not values]
         if gone:
-            self._many(
-                "DELETE FROM aiomqtt_subscriptions WHERE session = ? AND filter = ?",
-                gone,
-            )
+            self._many(f"DELETE FROM {table} WHERE session = ? AND filter = ?", gone)
+        wanted.clear()
 
     def _write_retained(self) -> None:
         retained, self._retained = self._retained, {}
@@ -348,7 +347,7 @@ def _outgoing_row(number: int, delivery: StoredDelivery) -> list[Any]:
 
 
 def _retained_row(message: StoredMessage) -> list[Any]:
-    topic, payload, qos, given, expires = message
+    topic, payload, qos, given, expires, number = message
     properties = None if given is None else encode_properties(given)
     sum_ = checksum(topic, properties, payload)
-    return [None, topic, qos, expires, properties, payload, sum_]
+    return [number, topic, qos, expires, properties, payload, sum_]

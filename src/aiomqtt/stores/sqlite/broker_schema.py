@@ -86,7 +86,23 @@ _CREATE: Final = (
     """,
 )
 
-BROKER_SCHEMA: Final = Schema(0x4D515442, "the sessions of a broker", (_CREATE,))
+_ADD_PENDING_RETAINED: Final = (
+    # The subscriptions whose retained messages are still being sent, in the order of
+    # their numbers: the number of the last one sent, and that of the last one to send.
+    """
+    CREATE TABLE aiomqtt_pending_retained (
+        session INTEGER NOT NULL,
+        filter TEXT NOT NULL,
+        sent INTEGER NOT NULL,
+        newest INTEGER NOT NULL,
+        PRIMARY KEY (session, filter)
+    ) WITHOUT ROWID
+    """,
+)
+
+BROKER_SCHEMA: Final = Schema(
+    0x4D515442, "the sessions of a broker", (_CREATE, _ADD_PENDING_RETAINED)
+)
 
 # The tables with rows of a session.
 OF_SESSION: Final = (
@@ -94,4 +110,5 @@ OF_SESSION: Final = (
     "aiomqtt_blocked",
     "aiomqtt_received",
     "aiomqtt_subscriptions",
+    "aiomqtt_pending_retained",
 )

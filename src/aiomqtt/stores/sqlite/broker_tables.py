@@ -122,6 +122,10 @@ class BrokerTables:
                 SubscribeOptions(qos, bool(no_local), bool(retain_as_published)),
                 identifier,
             )
+        for number, name, sent, newest in connection.execute(
+            "SELECT session, filter, sent, newest FROM aiomqtt_pending_retained"
+        ):
+            states[number].pending_retained[name] = (sent, newest)
         for number, packet_id in connection.execute(
             "SELECT session, packet_id FROM aiomqtt_blocked"
         ):
@@ -148,7 +152,9 @@ class BrokerTables:
         ):
             with reading(self._file.path, number):
                 decoded = check_message(topic, properties, payload, sum_)
-            retained.append(StoredMessage(topic, payload, qos, decoded, expires))
+            retained.append(
+                StoredMessage(topic, payload, qos, decoded, expires, number)
+            )
         return retained
 
 
