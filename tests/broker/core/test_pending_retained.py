@@ -278,3 +278,22 @@ def test_the_memory_that_they_take_is_counted():
         again.lose()
         used.append(world.state.memory.used)
     assert used[0] == used[1]
+
+
+def test_a_subscription_whose_suback_was_not_sent_has_its_retained_messages():
+    """The client asks again, with "not if the subscription exists" (§3.8.3.1)."""
+    world, _ = world_with(1, 1)
+    client = world.client(5, properties=RECEIVE_20)
+    options = SubscribeOptions(1, retain_handling=1)
+    many = [(f"{'t/' * 40}{number}", options) for number in range(900)]
+    client.send(Subscribe(1, [("r/0", options), *many]))
+    assert client.read() == []
+    # It is not sent before the SUBACK.
+    client.connection.go_on(world.now)
+    assert client.read() == []
+    client.lose()
+    again = world.client(5, clean_start=False, properties=RECEIVE_20)
+    received = drain(again, again.rest)
+    again.subscribe("r/0", 1, retain_handling=1)
+    received += drain(again, again.rest)
+    assert [message.retain for message in received] == [True]

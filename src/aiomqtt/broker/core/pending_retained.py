@@ -36,6 +36,7 @@ class PendingRetained:
     Attributes:
         topic_filter: The filter of the current subscription; "": there is none.
         is_blocked: Whether the next message has to wait for an acknowledgement.
+        is_held: Whether it has to wait for the SUBACK.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class PendingRetained:
         "_topics",
         "_waiting",
         "is_blocked",
+        "is_held",
         "topic_filter",
     )
 
@@ -63,6 +65,7 @@ class PendingRetained:
         self._memory = memory
         self._retained = retained
         self.is_blocked: bool = False
+        self.is_held: bool = False
         # The subscriptions that follow, each with two numbers, as they are stored.
         self._waiting: dict[str, tuple[int, int]] = {}
         # Topics whose message has changed without having reached the session.
@@ -87,6 +90,7 @@ class PendingRetained:
 
     def add(self, topic_filter: str) -> None:
         """Send the retained messages of a subscription, from the first one."""
+        self.is_held = True
         self.drop(topic_filter)
         numbers = (0, self._retained.last_number)
         self.load(topic_filter, numbers)
@@ -215,6 +219,10 @@ class PendingRetained:
         self._number = 0
         self._memory.used += PENDING_SIZE
         self.is_blocked = True
+
+    def release(self) -> None:
+        """Wait for nothing of an earlier connection."""
+        self.is_blocked = self.is_held = False
 
     def note_sent(self) -> None:
         """Record that the last message is sent, or in the session's queue."""

@@ -304,9 +304,8 @@ class Session:
             self._forget(delivery)
         if self.outbound.ended:
             self._forget_expired()
-        pending_retained = self.pending_retained
-        if pending_retained is not None:
-            pending_retained.is_blocked = False
+        if self.pending_retained is not None:
+            self.pending_retained.release()
             self.send_more_retained()
 
     def detach(self) -> None:
@@ -482,9 +481,8 @@ class Session:
         if send_buffer.has_backlog and outbound.queued < BACKLOG_HIGH // 2:
             send_buffer.has_backlog = False
             send_buffer.release_if_drained(now)
-        pending_retained = self.pending_retained
-        if pending_retained is not None:
-            pending_retained.is_blocked = False
+        if self.pending_retained is not None:
+            self.pending_retained.is_blocked = False
             self.send_more_retained()
 
     def deliveries_for_others(self) -> list[Delivery]:
@@ -502,7 +500,7 @@ class Session:
     # --- retained messages --------------------------------------------------------
 
     def send_retained(self, topic_filter: str) -> None:
-        """Send the retained messages of a subscription (§3.3.1.3), as they fit."""
+        """Send the retained messages of a subscription after its SUBACK, as they fit."""
         self._begin_retained().add(topic_filter)
 
     def _begin_retained(self) -> PendingRetained:
@@ -546,6 +544,7 @@ class Session:
             or send_buffer is None
             or send_buffer.is_paused
             or pending_retained.is_blocked
+            or pending_retained.is_held
         ):
             return False
         # One may wait for the client's acknowledgements, no more.

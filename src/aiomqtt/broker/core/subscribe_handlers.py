@@ -65,18 +65,13 @@ def handle_unsubscribe(connection: "ClientConnection", packet: Unsubscribe) -> N
 
 
 class FiltersInProgress(PacketInProgress):
-    """A packet with topic filters that is being handled.
+    """A packet with topic filters that is being handled."""
 
-    Attributes:
-        wanted: The subscriptions that get the retained messages after the answer.
-    """
-
-    __slots__ = ("_answers", "_names", "_packet_id", "session", "wanted")
+    __slots__ = ("_answers", "_names", "_packet_id", "session")
 
     def __init__(self, session: Session, packet_id: int, names: list[str]) -> None:
         super().__init__(PACKET_SIZE * len(names) + 2 * sum(map(len, names)))
         self.session: Session = session
-        self.wanted: list[str] = []
         self._packet_id = packet_id
         self._names = names
         self._answers: list[ReasonCode] = []
@@ -96,11 +91,10 @@ class FiltersInProgress(PacketInProgress):
             turn.work += FILTER_COST + name.count("/")
             answers.append(ReasonCode(self._handle(state, len(answers), name)))
         connection.write(Suback(self._answer_kind(), self._packet_id, answers))
-        if self.wanted:
-            session = self.session
-            for topic_filter in self.wanted:
-                session.send_retained(topic_filter)
-            session.send_more_retained()
+        pending_retained = self.session.pending_retained
+        if pending_retained is not None:
+            pending_retained.is_held = False
+            self.session.send_more_retained()
         return True
 
     def _answer_kind(self) -> PacketType:
@@ -156,7 +150,7 @@ class SubscribeInProgress(FiltersInProgress):
         )
         is_new = state.subscriptions.add(subscription)
         if _wants_retained(name, options, is_new):
-            self.wanted.append(name)
+            session.send_retained(name)
         return qos
 
 
