@@ -44,10 +44,9 @@ def test_a_delivery_is_restored_as_it_was_stored():
         9,
         expires=3.5,
         identifiers=(1, 2),
-        share="$share/s/t",
     )
     delivery.sequence, delivery.packet_id, delivery.state = 4, 5, SENT
-    delivery.origin = Origin("reading 4")
+    delivery.origin = Origin("reading 4", share="$share/s/t", published=3)
     assert store(delivery).receipt_id == "reading 4"
     assert store(restore(store(delivery))) == store(delivery)
 

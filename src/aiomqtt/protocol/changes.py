@@ -20,6 +20,8 @@ class StoredDelivery(Shape):
         reason_code: The reason code of the PUBREC, once it has come.
         receipt_id: The identifier that the program gave the message, for its receipt;
             "": none.
+        share: In a broker, the filter of its shared subscription; "": none.
+        published: For a shared subscription, the flags with which it was published.
     """
 
     __slots__ = (
@@ -28,6 +30,7 @@ class StoredDelivery(Shape):
         "packet_id",
         "payload",
         "properties",
+        "published",
         "qos",
         "reason_code",
         "receipt_id",
@@ -52,6 +55,7 @@ class StoredDelivery(Shape):
         "state",
         "reason_code",
         "receipt_id",
+        "published",
     )
 
     def __init__(
@@ -69,6 +73,7 @@ class StoredDelivery(Shape):
         state: int,
         reason_code: int,
         receipt_id: str = "",
+        published: int = 0,
     ) -> None:
         self.sequence: int = sequence
         self.topic: str = topic
@@ -84,6 +89,7 @@ class StoredDelivery(Shape):
         self.state: int = state
         self.reason_code: int = reason_code
         self.receipt_id: str = receipt_id
+        self.published: int = published
 
 
 class StoredSubscription(Shape):
@@ -272,6 +278,7 @@ def shift_expiry(changes: list[Change], seconds: float) -> None:
 
 def store(delivery: Delivery) -> StoredDelivery:
     """Convert a delivery for a store."""
+    origin = delivery.origin
     return StoredDelivery(
         delivery.sequence,
         delivery.topic,
@@ -281,12 +288,13 @@ def store(delivery: Delivery) -> StoredDelivery:
         delivery.properties,
         delivery.expires,
         delivery.identifiers,
-        delivery.share,
+        "" if origin is None else origin.share,
         delivery.packet_id,
         delivery.state,
         # Converting a code takes long, and nearly no delivery has one.
         int(delivery.reason_code) if delivery.reason_code else 0,
-        "" if delivery.origin is None else delivery.origin.receipt_id,
+        "" if origin is None else origin.receipt_id,
+        0 if origin is None else origin.published,
     )
 
 
@@ -301,14 +309,15 @@ def restore(stored: StoredDelivery) -> Delivery:
         0,
         expires=stored.expires,
         identifiers=stored.identifiers,
-        share=stored.share,
     )
     delivery.sequence = stored.sequence
     delivery.packet_id = stored.packet_id
     delivery.state = stored.state
     delivery.reason_code = ReasonCode(stored.reason_code)
-    if stored.receipt_id:
-        delivery.origin = Origin(stored.receipt_id)
+    if stored.receipt_id or stored.share:
+        delivery.origin = Origin(
+            stored.receipt_id, share=stored.share, published=stored.published
+        )
     return delivery
 
 

@@ -192,7 +192,7 @@ class Deliveries:
         """
         for stored in state.deliveries.values():
             delivery = restore(stored)
-            if delivery.origin is not None:
+            if delivery.origin is not None and delivery.origin.receipt_id:
                 self.receipt_ids.add(delivery.origin.receipt_id)
             if delivery.state == RELEASED:
                 self._released[delivery.packet_id] = delivery
@@ -226,7 +226,7 @@ class Deliveries:
         """
         loaded = [restore(stored) for stored in page]
         for delivery in loaded:
-            if delivery.origin is not None:
+            if delivery.origin is not None and delivery.origin.receipt_id:
                 self.receipt_ids.add(delivery.origin.receipt_id)
             self._queued[delivery] = None
             self._count_queued(delivery)

@@ -42,13 +42,24 @@ class Origin:
         receipt_id: The identifier that the program gave it, for its receipt; "": none.
         staged: The number under which a transaction of the program has stored it; 0:
             none has.
+        share: In the broker, the filter of its shared subscription; "": none.
+        published: For a shared subscription, the flags with which it was published, as
+            in the first byte of a PUBLISH (§3.3.1): QoS and RETAIN.
     """
 
-    __slots__ = ("receipt_id", "staged")
+    __slots__ = ("published", "receipt_id", "share", "staged")
 
-    def __init__(self, receipt_id: str = "", staged: int = 0) -> None:
+    def __init__(
+        self,
+        receipt_id: str = "",
+        staged: int = 0,
+        share: str = "",
+        published: int = 0,
+    ) -> None:
         self.receipt_id: str = receipt_id
         self.staged: int = staged
+        self.share: str = share
+        self.published: int = published
 
 
 class Delivery:
@@ -65,7 +76,6 @@ class Delivery:
             They belong to the delivery and never change.
         expires: The time when its Message Expiry Interval has passed; None: never.
         identifiers: In the broker, the identifiers of the matching subscriptions.
-        share: In the broker, the filter of its shared subscription; "": none.
         size: The size of its packet in bytes, as first encoded.
         packet_id: Its packet identifier; 0 while it has none.
         state: QUEUED, SENT, RELEASED; from DONE on it has ended: DONE, LOST, DROPPED,
@@ -96,7 +106,6 @@ class Delivery:
         "reason_code",
         "retain",
         "sequence",
-        "share",
         "size",
         "state",
         "tail",
@@ -115,7 +124,6 @@ class Delivery:
         tail: bytes = b"",
         expires: float | None = None,
         identifiers: tuple[int, ...] = (),
-        share: str = "",
         observer: object = None,
     ) -> None:
         """Take fields that have been checked."""
@@ -128,7 +136,6 @@ class Delivery:
         self.properties: Properties | None = properties
         self.expires: float | None = expires
         self.identifiers: tuple[int, ...] = identifiers
-        self.share: str = share
         self.origin: Origin | None = None
         self.size: int = size
         self.packet_id: int = 0

@@ -291,6 +291,35 @@ def test_the_end_of_a_session_whose_client_was_connected_is_stored_again():
     assert changed.attributes == (True, 100, world.now + 100, None, None)
 
 
+@pytest.mark.parametrize("how", ["expiry", "clean start"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_shared_message_goes_to_another_member_as_it_was_published(
+    world, how, is_known
+):
+    """MQTT 5.0 §4.8.2: with the QoS and RETAIN flag of that member's subscription."""
+    leaving, publisher = lasting(world, "leaving"), lasting(world, "publisher")
+    leaving.subscribe("$share/g/t", 1)
+    publisher.publish("t", b"x", 2, retain=True)
+    publisher.publish("t", b"y", 1)
+    state = snapshot(world.state.sessions["leaving"])
+    if not is_known:
+        # The file is that of an older version: they stay as they were.
+        for delivery in state.deliveries.values():
+            delivery.published = 0
+    attributes = SessionAttributes(True, 10, None, None, None)
+    other_world, member = restore(StoredSession(state, attributes))
+    member.subscribe("$share/g/t", 2, retain_as_published=True)
+    if how == "expiry":
+        other_world.pass_time(11)
+    else:
+        other_world.client(client_id="leaving")
+    messages = [one for one in member.read() if isinstance(one, Publish)]
+    assert [(one.payload, one.qos, one.retain) for one in messages] == [
+        (b"x", 2, True) if is_known else (b"x", 1, False),
+        (b"y", 1, False),
+    ]
+
+
 def test_a_retained_message_is_there_again_with_what_is_left_of_its_time():
     world = World()
     world.state.record(Journal())

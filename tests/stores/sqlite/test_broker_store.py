@@ -113,7 +113,19 @@ async def test_what_a_message_has_comes_back(store):
         content_type="text", user_property=[("a", "1")], message_expiry_interval=9
     )
     full = StoredDelivery(
-        7, "ü/t", b"\0x", 1, True, properties, 50.5, (3, 4), "$share/g/t", 9, SENT, 0
+        7,
+        "ü/t",
+        b"\0x",
+        1,
+        True,
+        properties,
+        50.5,
+        (3, 4),
+        "$share/g/t",
+        9,
+        SENT,
+        0,
+        published=5,
     )
     await store.commit([changed("me", Change(ChangeKind.ADDED, 7, full))])
     (session,) = (await again(store)).sessions

@@ -74,6 +74,11 @@ class ApplicationMessage:
         # By QoS, RETAIN flag and version.
         self._encoded: dict[int, tuple[bytes, bytes]] = {}
 
+    @property
+    def flags(self) -> int:
+        """QoS and RETAIN as in the first byte of the PUBLISH that it came with."""
+        return self.qos << 1 | self.retain
+
     def is_expired(self, now: float) -> bool:
         """Return whether it has expired and must not be sent (§3.3.2.3.3).
 
@@ -177,6 +182,10 @@ class MessagePool:
         """Return the message of a delivery."""
         topic, payload = delivery.topic, delivery.payload
         qos, retain, expires = delivery.qos, delivery.retain, delivery.expires
+        origin = delivery.origin
+        if origin is not None and origin.published:
+            # Another member of its shared subscription may get it with other ones.
+            qos, retain = origin.published >> 1, origin.published & 1 == 1
         found = self._found.setdefault((topic, payload, qos, retain, expires), [])
         for message in found:
             if message.properties == delivery.properties:

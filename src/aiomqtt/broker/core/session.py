@@ -12,7 +12,7 @@ from aiomqtt.protocol.changes import (
     StoredSubscription,
     take,
 )
-from aiomqtt.protocol.delivery import Delivery
+from aiomqtt.protocol.delivery import Delivery, Origin
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Outbound
 from aiomqtt.protocol.packets import Ack, WillMessage
@@ -404,8 +404,7 @@ class Session:
         identifiers: tuple[int, ...],
         share: str,
     ) -> None:
-        outbound = self.outbound
-        limits = self.limits
+        outbound, limits = self.outbound, self.limits
         send_buffer = self.send_buffer
         head, tail = message.parts(self.is_v5, qos, retain)
         if (
@@ -415,12 +414,12 @@ class Session:
         ):
             self._drop(message)
             return
+        size = len(head) + len(tail) + 2
         if send_buffer is not None and send_buffer.maximum_packet_size:
-            size = len(head) + len(tail) + 2 + _extra(send_buffer, identifiers)
-            if size > send_buffer.maximum_packet_size:
+            extra = _extra(send_buffer, identifiers)
+            if size + extra > send_buffer.maximum_packet_size:
                 self._drop(message)
                 return
-        size = len(head) + len(tail) + 2
         if (
             send_buffer is None
             or identifiers
@@ -440,9 +439,10 @@ class Session:
             tail,
             message.expires,
             identifiers,
-            share,
             message,
         )
+        if share:
+            delivery.origin = Origin(share=share, published=message.flags)
         self.memory.used += QUEUED_SIZE
         message.keep(self.memory)
         self.note_changes()
@@ -485,22 +485,23 @@ class Session:
             self.pending_retained.is_blocked = False
             self.send_more_retained()
 
-    def deliveries_for_others(self) -> list[Delivery]:
-        """Return the messages of shared subscriptions that may go to another member.
+    def deliveries_for_others(self) -> list[tuple[str, ApplicationMessage]]:
+        """Return messages that may go to another member of a shared subscription.
 
         When the session ends, these are the unacknowledged messages, except messages of
         QoS 2 that have already been sent ([MQTT-4.8.2-5]).
         """
         return [
-            delivery
+            (delivery.origin.share, message_of(delivery))
             for delivery in self.outbound.unreceived()
-            if delivery.share and (delivery.qos == 1 or not delivery.packet_id)
+            if delivery.origin is not None
+            and (delivery.qos == 1 or not delivery.packet_id)
         ]
 
     # --- retained messages --------------------------------------------------------
 
     def send_retained(self, topic_filter: str) -> None:
-        """Send the retained messages of a subscription after its SUBACK, as they fit."""
+        """Send the retained messages of a subscription, after its SUBACK."""
         self._begin_retained().add(topic_filter)
 
     def _begin_retained(self) -> PendingRetained:
@@ -533,11 +534,7 @@ class Session:
     @property
     def has_more_retained(self) -> bool:
         """Whether `send_more_retained` would send something."""
-        send_buffer, outbound, limits = (
-            self.send_buffer,
-            self.outbound,
-            self.limits,
-        )
+        send_buffer, outbound = self.send_buffer, self.outbound
         pending_retained = self.pending_retained
         if (
             pending_retained is None
@@ -549,7 +546,7 @@ class Session:
             return False
         # One may wait for the client's acknowledgements, no more.
         return len(outbound) == 0 or (
-            outbound.queued == 0 and len(outbound) < limits.maximum_queued_messages
+            outbound.queued == 0 and len(outbound) < self.limits.maximum_queued_messages
         )
 
     def send_more_retained(self) -> None:

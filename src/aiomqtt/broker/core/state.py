@@ -18,7 +18,7 @@ from aiomqtt.stores.broker import StoredMessage, StoredSession
 from .distribution import Distribution, Distributor, send_to_one
 from .journal import Journal
 from .memory_account import MemoryAccount
-from .message import ApplicationMessage, MessagePool, for_others, message_of
+from .message import ApplicationMessage, MessagePool, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
 from .session import FOREVER, Session, Subscription
@@ -334,10 +334,7 @@ class BrokerState:
         self.subscriptions.end(session)
         if not self._is_sweeping:
             self._sweep()
-        deliveries = [
-            (delivery.share, message_of(delivery))
-            for delivery in session.deliveries_for_others()
-        ]
+        deliveries = session.deliveries_for_others()
         session.end()
         del self.sessions[session.client_id]
         for share, message in deliveries:

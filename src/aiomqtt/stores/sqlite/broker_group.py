@@ -343,6 +343,7 @@ def _outgoing_row(number: int, delivery: StoredDelivery) -> list[Any]:
         properties,
         payload,
         checksum(topic, properties, payload),
+        delivery.published,
     ]
 
 

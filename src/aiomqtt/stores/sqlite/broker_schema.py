@@ -86,7 +86,9 @@ _CREATE: Final = (
     """,
 )
 
-_ADD_PENDING_RETAINED: Final = (
+_SECOND: Final = (
+    # With which QoS and RETAIN flag the message of a shared subscription was published.
+    "ALTER TABLE aiomqtt_outgoing ADD COLUMN published INTEGER NOT NULL DEFAULT 0",
     # The subscriptions whose retained messages are still being sent, in the order of
     # their numbers: the number of the last one sent, and that of the last one to send.
     """
@@ -101,7 +103,7 @@ _ADD_PENDING_RETAINED: Final = (
 )
 
 BROKER_SCHEMA: Final = Schema(
-    0x4D515442, "the sessions of a broker", (_CREATE, _ADD_PENDING_RETAINED)
+    0x4D515442, "the sessions of a broker", (_CREATE, _SECOND)
 )
 
 # The tables with rows of a session.

@@ -91,7 +91,7 @@ class BrokerTables:
         for row in connection.execute(
             "SELECT session, released, sequence, topic, payload, qos, retain,"
             " properties, expires, identifiers, share, packet_id, state, reason_code,"
-            " checksum FROM aiomqtt_outgoing ORDER BY session, sequence"
+            " checksum, published FROM aiomqtt_outgoing ORDER BY session, sequence"
         ):
             state, order = states[row[0]], row[1]
             with reading(self._file.path, row[2]):
@@ -171,9 +171,11 @@ def _read_attributes(values: Sequence[Any]) -> SessionAttributes:
 
 def _read_delivery(values: Sequence[Any]) -> StoredDelivery:
     sequence, topic, payload, qos, retain, properties, expires = values[:7]
-    identifiers, share, packet_id, state, reason_code, sum_ = values[7:]
-    return to_delivery(
+    identifiers, share, packet_id, state, reason_code, sum_, published = values[7:]
+    delivery = to_delivery(
         (sequence, packet_id, state, reason_code),
         (topic, properties, payload, sum_),
         (qos, retain, expires, identifiers, share, None),
     )
+    delivery.published = published
+    return delivery
