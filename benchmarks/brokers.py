@@ -36,7 +36,13 @@ LIMIT_SECONDS = 90.0
 
 Start: TypeAlias = Callable[[], AbstractContextManager[Serving]]
 
-NAMES = [*(broker.name for broker in BROKERS), "mosquitto"]
+# Rows with a store: the broker, and the durability of the store.
+STORED = {
+    "aiomqtt-store": ("aiomqtt", "normal"),
+    "aiomqtt-store-full": ("aiomqtt", "full"),
+    "mosquitto-store": ("mosquitto", "its own"),
+}
+NAMES = [*(broker.name for broker in BROKERS), "mosquitto", *STORED]
 
 
 def main() -> int:
@@ -45,7 +51,8 @@ def main() -> int:
     tables = Tables(
         describe(arguments),
         {name: "" for name in NAMES if name in arguments.brokers},
-        frozenset(broker.name for broker in BROKERS if broker.how == "checkout"),
+        frozenset(broker.name for broker in BROKERS if broker.how == "checkout")
+        | {name for name in STORED if name.startswith("aiomqtt")},
     )
     connections = allow_connections(max(w.connections for w in WORKLOADS))
     if connections < max(w.connections for w in workloads):
@@ -74,27 +81,37 @@ def main() -> int:
 def prepare(arguments: argparse.Namespace, tables: Tables) -> dict[str, Start]:
     """Return each broker's command; report and leave out those that can't start."""
     starts: dict[str, Start] = {}
-    problems = {}
+    problems: dict[str, str] = {}
     for broker in BROKERS:
-        if broker.name in tables.versions:
+        rows = rows_of(broker.name, tables)
+        if rows:
             try:
                 command = set_up(broker, arguments.python).command("broker")
             except SetUpError as error:
-                problems[broker.name] = str(error)
+                problems |= dict.fromkeys(rows, str(error))
             else:
                 assert command is not None
-                starts[broker.name] = partial(serve_program, command)
-    if "mosquitto" in tables.versions:
+                for name, durability in rows.items():
+                    starts[name] = partial(serve_program, command, durability)
+    rows = rows_of("mosquitto", tables)
+    if rows:
         try:
             mosquitto_version()
         except OtherEndError as error:
-            problems["mosquitto"] = str(error)
+            problems |= dict.fromkeys(rows, str(error))
         else:
-            starts["mosquitto"] = serve_mosquitto
+            for name, durability in rows.items():
+                starts[name] = partial(serve_mosquitto, durability=durability)
     for name, problem in problems.items():
         print(f"{name} is missing: {problem}", file=sys.stderr)
         tables.notes.append(f"{name} is not set up.")
     return starts
+
+
+def rows_of(broker: str, tables: Tables) -> dict[str, str]:
+    """Return the wanted rows of a broker, each with the durability of its store."""
+    wanted = {name: STORED.get(name, (name, "")) for name in tables.versions}
+    return {name: row[1] for name, row in wanted.items() if row[0] == broker}
 
 
 def run_all(
@@ -154,6 +171,7 @@ def run_once(
                 filters=workload.filters,
                 window=workload.window,
                 connections=min(workload.connections, connections),
+                lasting=workload.lasting,
                 size=arguments.size,
                 messages=arguments.messages,
                 seconds=arguments.seconds,

@@ -55,9 +55,10 @@ def encode_string(text: str) -> bytes:
     return struct.pack("!H", len(encoded)) + encoded
 
 
-def encode_connect(identifier: str) -> bytes:
-    """Encode a CONNECT of 3.1.1 with a clean session and no keep alive."""
-    body = b"\x00\x04MQTT\x04\x02\x00\x00" + encode_string(identifier)
+def encode_connect(identifier: str, *, lasting: bool = False) -> bytes:
+    """Encode a CONNECT of 3.1.1 without keep alive, whose session lasts or does not."""
+    flags = b"\x00" if lasting else b"\x02"
+    body = b"\x00\x04MQTT\x04" + flags + b"\x00\x00" + encode_string(identifier)
     return bytes([CONNECT << 4]) + encode_length(len(body)) + body
 
 

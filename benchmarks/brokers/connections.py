@@ -20,11 +20,11 @@ class LoadError(Exception):
     """The broker did not do its part; the text is the verdict."""
 
 
-def connect(port: int, identifier: str) -> socket.socket:
+def connect(port: int, identifier: str, *, lasting: bool = False) -> socket.socket:
     """Return a socket after sending CONNECT; the CONNACK is still to come."""
     sock = socket.create_connection((HOST, port), ANSWER_SECONDS)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.sendall(frames.encode_connect(identifier))
+    sock.sendall(frames.encode_connect(identifier, lasting=lasting))
     return sock
 
 
@@ -46,8 +46,8 @@ def encode_subscribe(topic_filters: list[str], qos: int) -> bytes:
 class Connection:
     """A client that never waits: what the system doesn't take now is kept."""
 
-    def __init__(self, port: int, identifier: str) -> None:
-        self.sock = connect(port, identifier)
+    def __init__(self, port: int, identifier: str, *, lasting: bool = False) -> None:
+        self.sock = connect(port, identifier, lasting=lasting)
         expect_connack(self.sock)
         self._rest = b""
         self._unsent = bytearray()

@@ -46,6 +46,8 @@ class Workload:
     # reason to drop one.
     window: int = 1000
     connections: int = 0
+    # Whether the sessions of the subscribers last.
+    lasting: bool = False
     # Another workload that it is compared with, and the head of that column.
     base: tuple[str, str] | None = None
 
@@ -57,6 +59,14 @@ WORKLOADS = (
     ),
     Workload(
         "qos2", "One publisher, one subscriber, QoS 2", "messages", qos=2, window=100
+    ),
+    Workload(
+        "qos1-lasting",
+        "One publisher, one subscriber whose session lasts, QoS 1",
+        "messages",
+        qos=1,
+        window=500,
+        lasting=True,
     ),
     Workload(
         "one-by-one", "One message on the way at a time, QoS 0", "messages", window=1
@@ -103,6 +113,7 @@ class Plan:
     filters: int
     window: int
     connections: int
+    lasting: bool  # whether the sessions of the subscribers last
     size: int  # payload bytes
     # Messages to measure; None: as many as go in `seconds`.
     messages: int | None

@@ -1,16 +1,26 @@
-"""The broker of this checkout, as `async with aiomqtt.Broker()` gives it."""
+"""The broker of this checkout, as `async with aiomqtt.Broker()` gives it.
+
+With two arguments, a file and a durability, it has a store.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from importlib.metadata import version
 
 import aiomqtt
 
 
 async def serve() -> None:
-    async with aiomqtt.Broker() as broker:
+    store = None
+    if sys.argv[1:]:
+        path, durability = sys.argv[1:]
+        store = aiomqtt.SQLiteStore(
+            path, durability="full" if durability == "full" else "normal"
+        )
+    async with aiomqtt.Broker(store=store) as broker:
         about = {
             "port": broker.port,
             "version": version("aiomqtt"),

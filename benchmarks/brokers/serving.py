@@ -23,7 +23,8 @@ START_SECONDS = 20.0
 MOSQUITTO_CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
-persistence false
+persistence {persistence}
+persistence_location {folder}/
 max_inflight_messages {in_flight}
 max_queued_messages 0
 set_tcp_nodelay true
@@ -44,8 +45,22 @@ class Serving:
 
 
 @contextmanager
-def serve_program(command: list[str]) -> Iterator[Serving]:
-    """Start one of the `run_*` programs; it is killed at the end."""
+def serve_program(command: list[str], durability: str = "") -> Iterator[Serving]:
+    """Start one of the `run_*` programs; it is killed at the end.
+
+    Args:
+        command: The program.
+        durability: That of its store; "": it has none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if durability:
+            command = [*command, str(Path(folder) / "broker.db"), durability]
+        with _serve(command) as serving:
+            yield serving
+
+
+@contextmanager
+def _serve(command: list[str]) -> Iterator[Serving]:
     with _process(command, stdout=subprocess.PIPE) as (process, log):
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -56,13 +71,23 @@ def serve_program(command: list[str]) -> Iterator[Serving]:
 
 
 @contextmanager
-def serve_mosquitto(in_flight: int = 100) -> Iterator[Serving]:
-    """Run mosquitto with at most so many messages in flight to a client; 0: any."""
+def serve_mosquitto(in_flight: int = 100, durability: str = "") -> Iterator[Serving]:
+    """Run mosquitto.
+
+    Args:
+        in_flight: How many messages may be in flight to a client; 0: any.
+        durability: "": it keeps nothing; otherwise it saves all in its own time.
+    """
     with socket.create_server((HOST, 0)) as server:
         port: int = server.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mosquitto.conf"
-        values = {"port": port, "in_flight": in_flight}
+        values = {
+            "port": port,
+            "in_flight": in_flight,
+            "persistence": "true" if durability else "false",
+            "folder": folder,
+        }
         file.write_text(MOSQUITTO_CONFIGURATION.format(**values))
         command = [find_mosquitto(), "-c", str(file)]
         with _process(command, stdout=subprocess.DEVNULL) as (process, log):

@@ -147,7 +147,9 @@ class Traffic:
         self.subscribers: list[Stream | Subscriber] = []
         cycles = cycle * (2 + READ_BYTES // len(cycle))
         for number in range(plan.subscribers):
-            connection = Connection(plan.port, f"subscriber-{number}")
+            connection = Connection(
+                plan.port, f"subscriber-{number}", lasting=plan.lasting
+            )
             connection.subscribe(plan.topic_filters(0), plan.qos)
             self.subscribers.append(
                 Subscriber(connection, length)
