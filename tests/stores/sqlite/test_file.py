@@ -130,6 +130,30 @@ def test_a_check_of_the_caller_comes_before_any_change(make, written):
     assert written.read_bytes() == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a file that is in use")
+@pytest.mark.parametrize("how", ["delete", "move", "replace"])
+def test_nothing_is_committed_to_a_file_that_is_no_longer_there(
+    make, path, written, how
+):
+    file = make()
+    file.open()
+    other = path.with_name("other.db")
+    if how == "delete":
+        path.unlink()
+    elif how == "move":
+        path.rename(other)
+    else:
+        other.write_bytes(path.read_bytes())
+        other.replace(path)
+    for call in (file.transaction, file.group):
+        with (
+            pytest.raises(SessionStoreError, match=r"numbers\.db: it was moved, del"),
+            call() as connection,
+        ):
+            connection.execute("INSERT INTO numbers VALUES (1)")
+        assert connection.execute(COUNT).fetchone() == (5000,)
+
+
 def test_a_directory_that_is_missing_is_not_created(tmp_path):
     file = DatabaseFile(tmp_path / "none" / "numbers.db", SCHEMA)
     with pytest.raises(SessionStoreError, match="no directory .*none: create it first"):

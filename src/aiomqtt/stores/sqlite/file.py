@@ -89,6 +89,8 @@ class DatabaseFile:
         self._schema = schema
         self._durability = durability
         self._lease = Lease(self.path)
+        # What the path led to when it was opened.
+        self._identity: os.stat_result | None = None
         # Whether a group could not be written since it was opened.
         self._has_failed = False
 
@@ -117,6 +119,7 @@ class DatabaseFile:
             else:
                 self._create()
             self.connection = self._connect()
+            self._identity = Path(self.path).stat()
             self._migrate(self.connection)
             self._has_failed = False
         except BaseException:
@@ -146,6 +149,7 @@ class DatabaseFile:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            self.check_place()
             self.step("commit")
             connection.execute("COMMIT")
         except BaseException:
@@ -166,6 +170,26 @@ class DatabaseFile:
         with self.transaction() as connection:
             yield connection
         self._has_failed = False
+
+    def check_place(self) -> None:
+        """Check that the path still leads to the file that is open.
+
+        SQLite would write on to one that was moved, deleted or replaced, and nobody
+        would find it there.
+
+        Raises:
+            SessionStoreError: It does not.
+        """
+        identity = self._identity
+        with contextlib.suppress(FileNotFoundError):
+            found = Path(self.path).stat()
+            if identity is not None and os.path.samestat(found, identity):
+                return
+        reason = (
+            "it was moved, deleted or replaced while it was in use: put it back"
+            f" together with its log {self.path}-wal, if it is there, then start again"
+        )
+        raise refusal(self.path, reason)
 
     def connected(self) -> sqlite3.Connection:
         """Return the connection; the file must be open."""

@@ -229,6 +229,7 @@ class SQLiteTransaction:
         connection = self._connection()
         self._file.step("commit")
         try:
+            self._file.check_place()
             connection.execute("COMMIT")
         except BaseException:
             roll_back(connection)
