@@ -172,6 +172,6 @@ def _attributes_to_loop_time(attributes: SessionAttributes) -> SessionAttributes
     ends, due, expiry = attributes.ends, attributes.will_due, attributes.expiry
     return attributes._replace(
         ends=None if ends is None else loop_time(ends, expiry),
-        # It is no later than the end of the session.
+        # It is no later than the end of the session; its delay limits it, too.
         will_due=None if due is None else loop_time(due, expiry),
     )

@@ -247,6 +247,8 @@ SOON = Properties(will_delay_interval=10)
         # It was not.
         (100, NOW + 50, SOON, NOW + 3, 3, 50),
         (100, NOW - 50, SOON, NOW - 90, 0, 0),
+        # The clock was set back: it is no later than its delay.
+        (100, NOW + 99, SOON, NOW + 95, 10, 99),
     ],
 )
 def test_times_of_a_stored_session_go_on(

@@ -282,9 +282,10 @@ class BrokerState:
         session.load(state, attributes, pool)
         now, will, expiry = self.turn.now, session.will, session.expiry
         if will is not None:
-            due = attributes.will_due
-            if due is None:
-                due = now + min(_delay_of(will), expiry)
+            due = now + min(_delay_of(will), expiry)
+            if attributes.will_due is not None:
+                # Unless the clock was set back.
+                due = min(due, attributes.will_due)
             self._publish_will_at(session, due)
         if expiry != FOREVER:
             ends = attributes.ends
