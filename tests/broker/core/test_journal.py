@@ -1,5 +1,6 @@
 """The journal of a broker: all that changes is handed over once, and in order."""
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from aiomqtt.broker.core.message import MessagePool
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import ChangeKind, SessionState
 from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.protocol.delivery import Delivery
 from aiomqtt.protocol.packets import Publish, WillMessage
 from aiomqtt.standard.tables import PacketType, Role
 from aiomqtt.stores.broker import (
@@ -367,3 +369,24 @@ def test_a_message_of_qos_2_to_very_many_is_noted_as_received_at_once(world):
     again = world.client(client_id="publisher", clean_start=False, properties=LASTING)
     again.send(qos2)
     assert kinds(world) == {}
+
+
+def test_many_messages_that_differ_in_their_properties_are_restored_soon():
+    pool = MessagePool()
+    started = time.process_time()
+    messages = {
+        pool.get(
+            Delivery(
+                "t",
+                b"x",
+                1,
+                False,
+                Properties(user_property=[("number", str(number // 2))]),
+                0,
+            )
+        )
+        for number in range(20_000)
+    }
+    assert len(messages) == 10_000
+    assert pool.get(Delivery("t", b"x", 1, False, None, 0)) not in messages
+    assert time.process_time() - started < 5

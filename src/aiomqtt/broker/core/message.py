@@ -176,7 +176,7 @@ class MessagePool:
     """Makes messages of what is stored: the same one if several sessions have it."""
 
     def __init__(self) -> None:
-        self._found: dict[object, list[ApplicationMessage]] = {}
+        self._found: dict[tuple[object, ...], ApplicationMessage] = {}
 
     def get(self, delivery: Delivery) -> ApplicationMessage:
         """Return the message of a delivery."""
@@ -186,16 +186,24 @@ class MessagePool:
         if origin is not None and origin.published:
             # Another member of its shared subscription may get it with other ones.
             qos, retain = origin.published >> 1, origin.published & 1 == 1
-        found = self._found.setdefault((topic, payload, qos, retain, expires), [])
-        for message in found:
-            if message.properties == delivery.properties:
-                return message
-        message = ApplicationMessage(
-            topic, payload, qos, retain, delivery.properties, -inf
-        )
-        message.expires = expires
-        found.append(message)
+        properties = delivery.properties
+        key = (topic, payload, qos, retain, expires, _values_of(properties))
+        message = self._found.get(key)
+        if message is None:
+            message = ApplicationMessage(topic, payload, qos, retain, properties, -inf)
+            message.expires = expires
+            self._found[key] = message
         return message
+
+
+def _values_of(properties: Properties | None) -> tuple[object, ...]:
+    """Return what properties have, as a part of a key."""
+    if properties is None:
+        return ()
+    return tuple(
+        (name, tuple(value) if isinstance(value, list) else value)
+        for name, value in sorted(properties.present.items())
+    )
 
 
 def message_of(delivery: Delivery) -> ApplicationMessage:
