@@ -36,6 +36,10 @@ FORBIDDEN = [
     "DROP INDEX aiomqtt_receipts_by_age",
     "CREATE TABLE aiomqtt_mine (a)",
     "CREATE TRIGGER t AFTER INSERT ON aiomqtt_staged BEGIN SELECT 1; END",
+    # They would stand before ours.
+    "CREATE TEMP TABLE aiomqtt_session (a)",
+    "CREATE TEMP VIEW aiomqtt_staged AS SELECT 1",
+    "CREATE TEMP TRIGGER t AFTER INSERT ON aiomqtt_staged BEGIN SELECT 1; END",
     "WITH x AS (SELECT 1) DELETE FROM aiomqtt_received",
 ]
 

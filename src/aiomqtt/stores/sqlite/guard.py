@@ -21,6 +21,9 @@ _CHANGES: Final = {
     sqlite3.SQLITE_CREATE_TABLE,
     sqlite3.SQLITE_DROP_TABLE,
     sqlite3.SQLITE_CREATE_VIEW,
+    # SQLite would take it for the table of that name.
+    sqlite3.SQLITE_CREATE_TEMP_TABLE,
+    sqlite3.SQLITE_CREATE_TEMP_VIEW,
 }
 # The second argument is the table.
 _ADDITIONS: Final = {
@@ -29,6 +32,7 @@ _ADDITIONS: Final = {
     sqlite3.SQLITE_DROP_INDEX,
     sqlite3.SQLITE_CREATE_TRIGGER,
     sqlite3.SQLITE_DROP_TRIGGER,
+    sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
 }
 _NEVER: Final = {
     # It would end the transaction, or begin one.
