@@ -145,3 +145,14 @@ async def test_a_turn_is_one_group(count):
         one.add(b"x", number)
     await within(one.queue.settled())
     assert one.store.groups == [[*range(count)]]
+
+
+async def test_it_can_be_given_up():
+    one = Queue()
+    one.add(b"a", 1)
+    await turns(3)
+    one.add(b"b", 2)
+    await within(one.queue.give_up())
+    assert one.released == [(b"a", False), (b"b", False)]
+    assert [keys for _, keys in one.failures] == [[1, 2]]
+    await within(one.queue.give_up())

@@ -80,21 +80,26 @@ class ClientContext(ClientFields):
                 )
         except BaseException as error:
             calls.driver.abort()
-            if calls.commits is not None:
-                await calls.commits.settled()
-            if self._reconnect is not None:
-                calls.give_up(error if isinstance(error, MqttError) else None)
-            # Another task may have left the client meanwhile, and entered it again.
-            if self._calls is None or self._calls is calls:
-                was_left = self._calls is None
-                self._calls = None
-                self._is_entered = False
-                incoming.close(error if isinstance(error, MqttError) else None)
-                if not was_left:
-                    self._on_left()
-                await self._close_session(calls)
+            try:
+                await _settle(calls)
+            finally:
+                reason = error if isinstance(error, MqttError) else None
+                await self._undo_entering(calls, reason)
             raise
         return self
+
+    async def _undo_entering(self, calls: Calls, error: MqttError | None) -> None:
+        if self._reconnect is not None:
+            calls.give_up(error)
+        # Another task may have left the client meanwhile, and entered it again.
+        if self._calls is None or self._calls is calls:
+            was_left = self._calls is None
+            self._calls = None
+            self._is_entered = False
+            (self._stream if self._router is None else self._router).close(error)
+            if not was_left:
+                self._on_left()
+            await self._close_session(calls)
 
     async def _open_session(self, keeper: "SessionKeeper") -> None:
         """Open the store of the session, if there is one."""
@@ -113,9 +118,11 @@ class ClientContext(ClientFields):
 
     async def _close_session(self, calls: Calls) -> None:
         """Close the store of the session when everything is in it."""
-        if self._keeper is not None and calls.commits is not None:
-            await calls.commits.settled()
-            await self._keeper.close()
+        if self._keeper is not None:
+            try:
+                await _settle(calls)
+            finally:
+                await self._keeper.close()
 
     def _forget_ended_filters(self) -> None:
         """Forget the filters of `subscribe` calls that ended with their session."""
@@ -308,3 +315,14 @@ class ClientContext(ClientFields):
         if unwanted:
             with contextlib.suppress(MqttError):
                 self._engine.unsubscribe(unwanted, None)
+
+
+async def _settle(calls: Calls) -> None:
+    """Return when all changes of the session are stored; a cancellation gives up."""
+    if calls.commits is None:
+        return
+    try:
+        await calls.commits.settled()
+    except asyncio.CancelledError:
+        await calls.commits.give_up()
+        raise

@@ -86,6 +86,12 @@ class CommitQueue(Generic[C]):
         while self._task is not None:
             await asyncio.wait((self._task,))
 
+    async def give_up(self) -> None:
+        """Cancel the commit in progress, which may have its effect; store no others."""
+        if self._task is not None:
+            self._task.cancel()
+        await self.settled()
+
     async def _run(self) -> None:
         while self._waiting:
             # Calls of the same turn belong to the same group.
