@@ -365,3 +365,57 @@ async def test_an_old_copy_of_a_message_does_not_touch_the_next_one(session):
         assert await process(session, following)
         assert (await within(anext(client.messages))).topic.value == "end"
         assert await values(session) == [5, 6]
+
+
+async def test_a_message_that_came_twice_is_processed_once(session):
+    """The program had not acknowledged it when the connection was lost."""
+    script = with_message().expect(SUBSCRIBE).drop_connection()
+    script.expect(CONNECT).reply(CONNACK, session_present=True)
+    script.expect(SUBSCRIBE).reply()
+    script.send(PUBLISH, topic="t", payload=b"5", qos=2, packet_id=9, dup=True)
+    script.expect(PUBREC).reply().expect(PUBCOMP)
+    script.send(PUBLISH, topic="end").expect(DISCONNECT)
+    async with script, client_of(script, session, reconnect=True) as client:
+        await client.subscribe("t", 2)
+        came = [await within(anext(client.messages))]
+        await within(client.subscribe("u"))
+        came.append(await within(anext(client.messages)))
+        async with session.transaction() as tx:
+            assert [tx.acknowledge(message) for message in came] == [True, False]
+        assert (await within(anext(client.messages))).topic.value == "end"
+
+
+async def test_a_message_from_before_the_session_was_read_again_comes_again(session):
+    """As after an error of the store: its repetition is processed instead."""
+    async with Broker(port=0) as broker:
+        options: dict[str, Any] = {"identifier": "me", "session": session}
+        client = Client(broker.host, broker.port, ack="manual", **options)
+        async with client:
+            await client.subscribe("t", 2)
+            await client.publish("t", "5", 2)
+            old = await within(anext(client.messages))
+        # Somebody else has it in between.
+        async with Client(broker.host, broker.port, ack="manual", **options):
+            pass
+        async with client:
+            assert not await process(session, old)
+            assert await process(session, await within(anext(client.messages)))
+            assert await values(session) == [5]
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_a_message_of_another_client_is_refused(session, tmp_path, qos):
+    """Its packet identifier may be that of a message which is still to come."""
+    script, theirs = begins().expect(DISCONNECT), with_message(qos).expect(DISCONNECT)
+    other = SQLiteSession(tmp_path / "other.db")
+    async with (
+        script,
+        theirs,
+        client_of(script, session),
+        client_of(theirs, other, identifier="you") as client,
+    ):
+        await client.subscribe("t", qos)
+        message = await within(anext(client.messages))
+        async with session.transaction() as tx:
+            with pytest.raises(ValueError, match="another client's"):
+                tx.acknowledge(message)

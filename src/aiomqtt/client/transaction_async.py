@@ -217,7 +217,11 @@ class Transaction:
                 " at most one stream that gets it"
             )
             raise ValueError(msg)
-        if ticket.is_decided or ticket in self._tickets:
+        inbound = self._keeper.engine.session.inbound
+        if not inbound.owns(ticket):
+            msg = "the message is another client's: acknowledge it there"
+            raise ValueError(msg)
+        if ticket.is_decided or any(map(ticket.is_same, self._tickets)):
             return False
         if ticket.qos == 2 and self._keeper.engine.session.inbound.has_received(ticket):
             return False

@@ -81,6 +81,15 @@ class AckTicket(PendingAck):
         """The session in which the message came: see `Acknowledgements`."""
         return self._acknowledgements.epoch
 
+    @property
+    def owner(self) -> object:
+        """Whose message it is: see `Acknowledgements`."""
+        return self._acknowledgements.owner
+
+    def is_same(self, other: "AckTicket") -> bool:
+        """Whether both are of one message, which may have come twice at QoS 2."""
+        return self is other or (self.flow is not None and self.flow is other.flow)
+
     def check(self, reason_code: int) -> None:
         """Check that `decide` can be called.
 
@@ -195,6 +204,7 @@ class Acknowledgements:
     Attributes:
         version: The version of MQTT.
         epoch: The number of sessions that ended before this one.
+        owner: The object whose messages they are; None: nobody asks.
         is_due: Whether there may be something to take.
         is_over: Whether the connection has ended.
         on_due: Called before `is_due` becomes true by the program's decision. If it
@@ -208,10 +218,12 @@ class Acknowledgements:
         version: ProtocolVersion,
         on_due: Callable[[], None] | None = None,
         epoch: int = 0,
+        owner: object = None,
     ) -> None:
         # Valid for the connection.
         self.version: ProtocolVersion = version
         self.epoch: int = epoch
+        self.owner: object = owner
         self.is_due: bool = False
         self.is_over: bool = False
         self.on_due: Callable[[], None] | None = on_due

@@ -44,8 +44,10 @@ class Inbound:
         self._received: set[int] = set()
         # QoS 2, until the flow is complete, if the program decides on it.
         self._flows: dict[int, Flow] = {}
-        # The number of sessions that have ended.
+        # The number of sessions that have ended, and how many had when this one was
+        # loaded.
         self._epoch = 0
+        self._loaded_at = 0
 
         # Valid as long as the client.
         self.is_manual: bool = False
@@ -94,7 +96,9 @@ class Inbound:
         # Most programs leave it to the client.
         from .acknowledgements import Acknowledgements
 
-        self.acknowledgements = Acknowledgements(self._version, epoch=self._epoch)
+        self.acknowledgements = Acknowledgements(
+            self._version, epoch=self._epoch, owner=self
+        )
 
     def clear(self) -> None:
         """Forget all state of the session."""
@@ -118,6 +122,7 @@ class Inbound:
 
     def load(self, state: SessionState) -> None:
         """Load its part from the state of a session."""
+        self._loaded_at = self._epoch
         self._received.update(state.received)
         if state.flows:
             from .acknowledgements import Flow
@@ -199,10 +204,17 @@ class Inbound:
 
     # The same for a program that stores by itself which messages of QoS 2 it received.
 
+    def owns(self, ticket: "AckTicket") -> bool:
+        """Whether a message came here, on this connection or an earlier one."""
+        return ticket.owner is self
+
     def has_received(self, ticket: "AckTicket") -> bool:
-        """Whether a message of QoS 2 was received before, and came again."""
+        """Whether a message of QoS 2 was received before, and came again.
+
+        The same if it will come again: the session was loaded since it came.
+        """
         if ticket.epoch != self._epoch:
-            return False
+            return ticket.epoch < self._loaded_at
         flow = ticket.flow
         is_complete = flow is not None and flow.is_complete
         return is_complete or ticket.packet_id in self._received
