@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from aiomqtt import (
     Properties,
     SessionStoreError,
     SQLiteSession,
-    Transaction,
 )
+from aiomqtt.client.durable_async import Turn
+from aiomqtt.stores.sqlite.file import take_no_step
 from aiomqtt.testing import (
     CONNACK,
     CONNECT,
@@ -196,6 +198,59 @@ async def test_a_message_that_was_committed_is_sent_by_the_next_process(tmp_path
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("is_back", [False, True], ids=["left", "entered again"])
+async def test_a_client_that_is_left_meanwhile_undoes_it(session, is_back):
+    """It does not end the turn of a transaction that began since."""
+    async with Broker(port=0) as broker:
+        client = Client(broker.host, broker.port, identifier="me", session=session)
+        async with client:
+            assert await values(session) == []
+            tx = session.transaction()
+            await tx.__aenter__()
+            await tx.execute("INSERT INTO readings VALUES (5)")
+            tx.publish("readings", 5)
+        async with client:
+            if is_back:
+                async with session.transaction() as other:
+                    with pytest.raises(SessionStoreError, match="has undone"):
+                        await tx.__aexit__(None, None, None)
+                    await other.execute("INSERT INTO readings VALUES (6)")
+            else:
+                with pytest.raises(SessionStoreError, match="has undone"):
+                    await tx.__aexit__(None, None, None)
+            assert await values(session) == ([6] if is_back else [])
+            assert not client.statistics.unfinished_messages
+
+
+async def test_a_client_that_is_left_during_the_commit_sends_it_later(session):
+    async with Broker(port=0) as broker:
+        options: dict[str, Any] = {"identifier": "me", "session": session}
+        client = Client(broker.host, broker.port, **options)
+
+        async def publish() -> None:
+            async with session.transaction() as tx:
+                tx.publish("readings", 5, id="reading 5")
+
+        async with Client(broker.host, broker.port) as watch:
+            await watch.subscribe("readings", 1)
+            async with client:
+                session._file.on_step(
+                    lambda name: time.sleep(0.2) if name == "commit" else None
+                )
+                committing = asyncio.create_task(publish())
+                await asyncio.sleep(0.1)
+            await within(committing)
+            session._file.on_step(take_no_step)
+            async with client:
+                message = await within(anext(watch.messages))
+                assert message.payload == b"5"
+                while client.statistics.unfinished_messages:
+                    await turns(1)
+                (receipt,) = await session.receipts()
+                assert receipt.state == "acknowledged"
+                assert not len(watch.messages)
+
+
 # --- messages that come ---------------------------------------------------------
 
 
@@ -296,7 +351,7 @@ async def test_a_message_that_was_processed_is_not_delivered_again(
         await client.subscribe("t", 2)
         message = await within(anext(client.messages))
         with monkeypatch.context() as patch:
-            patch.setattr(Transaction, "_follow", lambda _: None)
+            patch.setattr(Turn, "follow", lambda *_: None)
             assert await process(session, message)
         client._calls.driver.abort()  # type: ignore[union-attr]
         await client.__aexit__(None, None, None)

@@ -19,6 +19,8 @@ from .pages_async import FIRST_PAGE, Pages
 from .waiters import UNWATCHED
 
 if TYPE_CHECKING:
+    from aiomqtt.protocol.acknowledgements import AckTicket
+
     from .calls import Calls
 
 
@@ -209,7 +211,7 @@ class SessionKeeper:
         loaded, offline = self._take_over(page), self._entered_calls().offline
         if offline is not None:
             offline.take_over(loaded)
-        self.push()
+        self._entered_calls().flush()
 
     async def close(self) -> None:
         """Close the session; harmless if it is not open."""
@@ -224,6 +226,7 @@ class SessionKeeper:
             self._forget()
 
     def _forget(self) -> None:
+        self._calls = self.transaction_task = None
         session = self._session
         session._turn = session._commits = session._keeper = None  # noqa: SLF001
 
@@ -236,38 +239,71 @@ class SessionKeeper:
 
     # --- transactions of the program ------------------------------------------------
 
-    async def begin_transaction(self) -> None:
-        """Wait for the turn of a transaction, and keep it.
+    async def begin_transaction(self) -> "Turn":
+        """Wait for the turn of a transaction, and return it.
 
         Raises:
             SessionStoreError: The session is not open.
             MqttError: This task is in a transaction already.
         """
         self._session._check_not_in_transaction()  # noqa: SLF001
-        turn = self._turn
-        await turn.acquire()
-        if not self._is_open or turn is not self._turn:
-            turn.release()
+        lock = self._turn
+        await lock.acquire()
+        calls = self._calls
+        if not self._is_open or lock is not self._turn or calls is None:
+            lock.release()
             raise not_open()
         self.transaction_task = asyncio.current_task()
+        return Turn(self, lock, calls)
 
-    def end_transaction(self) -> None:
+    def end_transaction(self, lock: asyncio.Lock) -> None:
         """Let others have their turn."""
-        self.transaction_task = None
-        self._turn.release()
+        if lock is self._turn:
+            self.transaction_task = None
+        lock.release()
+
+    def has_open(self, lock: asyncio.Lock) -> bool:
+        """Whether the session was not closed since this was its turn."""
+        return self._is_open and lock is self._turn
+
+    def _entered_calls(self) -> "Calls":
+        if self._calls is None:
+            raise not_open()
+        return self._calls
+
+
+class Turn:
+    """The turn of one transaction: until `end`, no change of the session is stored.
+
+    The client may be left meanwhile, and even be entered again.
+
+    Args:
+        keeper: The session.
+        lock: It is held.
+        calls: The calls of the client when the turn began.
+    """
+
+    def __init__(
+        self, keeper: SessionKeeper, lock: asyncio.Lock, calls: "Calls"
+    ) -> None:
+        self._keeper = keeper
+        self._lock = lock
+        self.calls: Calls = calls
+
+    def end(self) -> None:
+        """Let others have their turn."""
+        self._keeper.end_transaction(self._lock)
 
     def hold(self) -> Driver:
         """Let everything wait for a commit that begins; return the connection."""
-        calls = self._entered_calls()
-        if calls.commits is not None:
-            calls.commits.is_held = True
-        return calls.driver
+        if self.calls.commits is not None:
+            self.calls.commits.is_held = True
+        return self.calls.driver
 
     def release(self) -> None:
         """Let everything go on after a commit."""
-        commits = self._entered_calls().commits
-        if commits is not None:
-            commits.is_held = False
+        if self.calls.commits is not None:
+            self.calls.commits.is_held = False
 
     def undo(self, packet_ids: list[int], connection: Driver) -> None:
         """Take back what a commit that failed was to store as received.
@@ -278,26 +314,23 @@ class SessionKeeper:
                 answered repetitions of these messages, which has not left: it is cut.
         """
         for packet_id in packet_ids:
-            self.engine.session.inbound.take_back(packet_id)
-        driver = self._entered_calls().driver
+            self._keeper.engine.session.inbound.take_back(packet_id)
+        driver = self.calls.driver
         if packet_ids and driver is not connection:
             driver.abort()
 
-    def publish(self, messages: list[Delivery]) -> None:
-        """Publish messages that were committed."""
-        calls, now = self._entered_calls(), asyncio.get_running_loop().time()
+    def follow(self, messages: list[Delivery], tickets: list["AckTicket"]) -> None:
+        """Send what was committed: the messages and the acknowledgements."""
+        if not self._keeper.has_open(self._lock):
+            # The messages are read from the store when the client is entered again.
+            return
+        engine, now = self._keeper.engine, asyncio.get_running_loop().time()
         for message in messages:
-            calls.observe(message, UNWATCHED)
-            self.engine.accept(message, now)
-
-    def push(self) -> None:
-        """Let what was published and acknowledged leave."""
-        self._entered_calls().flush()
-
-    def _entered_calls(self) -> "Calls":
-        if self._calls is None:
-            raise not_open()
-        return self._calls
+            self.calls.observe(message, UNWATCHED)
+            engine.accept(message, now)
+        for ticket in tickets:
+            engine.session.inbound.finish(ticket)
+        self.calls.flush()
 
 
 def not_open() -> SessionStoreError:

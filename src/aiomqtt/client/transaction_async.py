@@ -27,7 +27,7 @@ from .receipt_ids import to_origin
 from .waiters import UNWATCHED
 
 if TYPE_CHECKING:
-    from .durable_async import SessionKeeper
+    from .durable_async import SessionKeeper, Turn
 
 # The types of SQLite.
 SQLValue: TypeAlias = str | int | float | bytes | None
@@ -53,6 +53,7 @@ class Transaction:
         self._limit = asyncio.timeout(timeout)
         # Valid within the block.
         self._open: SQLiteTransaction | None = None
+        self._turn: Turn | None = None
         self._messages: list[Delivery] = []
         self._tickets: list[AckTicket] = []
 
@@ -67,12 +68,13 @@ class Transaction:
         """
         await self._limit.__aenter__()
         try:
-            await self._keeper.begin_transaction()
+            turn = await self._keeper.begin_transaction()
             try:
                 self._open = await self._store.begin()
             except BaseException:
-                self._keeper.end_transaction()
+                turn.end()
                 raise
+            self._turn = turn
         except BaseException as error:
             await self._limit.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -105,14 +107,15 @@ class Transaction:
         await self._end(exc is None)
 
     async def _end(self, commits: bool) -> None:
-        opened = self._opened()
+        opened, turn = self._opened(), self._turn
+        assert turn is not None
         self._open = None
         ending = asyncio.ensure_future(
-            self._commit(opened) if commits else opened.rollback()
+            self._commit(opened, turn) if commits else opened.rollback()
         )
         # The thread ends what it has begun.
         cancellation = await outlast(ending)
-        self._keeper.end_transaction()
+        turn.end()
         failure = ending.exception()
         if cancellation is not None:
             raise cancellation
@@ -223,7 +226,7 @@ class Transaction:
             raise ValueError(msg)
         if ticket.is_decided or any(map(ticket.is_same, self._tickets)):
             return False
-        if ticket.qos == 2 and self._keeper.engine.session.inbound.has_received(ticket):
+        if ticket.qos == 2 and inbound.has_received(ticket):
             return False
         self._tickets.append(ticket)
         return True
@@ -235,36 +238,28 @@ class Transaction:
 
     # --- the commit -------------------------------------------------------------------
 
-    async def _commit(self, opened: SQLiteTransaction) -> None:
-        keeper = self._keeper
-        inbound = keeper.engine.session.inbound
-        connection = keeper.hold()
+    async def _commit(self, opened: SQLiteTransaction, turn: "Turn") -> None:
+        session = self._keeper.engine.session
+        connection = turn.hold()
         received: list[int] = []
         try:
             for message in self._messages:
-                await _stage(opened, message)
+                await _store(opened, message)
             for ticket in self._tickets:
-                if ticket.qos == 2 and inbound.receive(ticket):
+                if ticket.qos == 2 and session.inbound.receive(ticket):
                     received.append(ticket.packet_id)
                     await opened.receive(ticket.packet_id)
             await opened.commit()
         except BaseException:
-            keeper.undo(received, connection)
-            keeper.release()
+            turn.undo(received, connection)
+            turn.release()
             await opened.rollback()
             raise
-        keeper.release()
-        self._follow()
-
-    def _follow(self) -> None:
-        """Send what was committed: the messages and the acknowledgements."""
-        self._keeper.publish(self._messages)
-        for ticket in self._tickets:
-            self._keeper.engine.session.inbound.finish(ticket)
-        self._keeper.push()
+        turn.release()
+        turn.follow(self._messages, self._tickets)
 
 
-async def _stage(opened: SQLiteTransaction, message: Delivery) -> None:
+async def _store(opened: SQLiteTransaction, message: Delivery) -> None:
     """Store a message, which then knows its number."""
     expires = message.expires
     receipt_id = "" if message.origin is None else message.origin.receipt_id
