@@ -389,18 +389,7 @@ class Calls(WaitingCalls):
         """
         if self._is_leaving:
             raise not_connected("The client is being left.")
-        transport = self.driver.writer.transport
-        outbound = self._engine.session.outbound
-        waiting = outbound.size + DELIVERY_SIZE * len(outbound)
-        if self._queue.is_paused and transport is not None:
-            waiting = max(waiting, transport.get_write_buffer_size())
-        unfinished = len(self._engine.session.outbound)
-        if unfinished >= MAXIMUM_UNFINISHED or waiting >= MAXIMUM_UNSENT:
-            raise MqttCodeError(
-                QUEUE_FULL,
-                f"Could not publish message: {unfinished} messages are unfinished and"
-                f" {waiting} bytes wait already",
-            )
+        self.check_unsent()
         if origin is None:
             delivery = self.publish(topic, payload, qos, retain, properties)
         else:
@@ -410,6 +399,29 @@ class Calls(WaitingCalls):
         if delivery is not None:
             self.observe(delivery, observer)
         return delivery
+
+    def check_unsent(self, count: int = 0, size: int = 0) -> None:
+        """Check that not too much waits to be sent.
+
+        Args:
+            count: How many other messages will be sent, too.
+            size: The sum of their sizes.
+
+        Raises:
+            MqttCodeError: It is too much.
+        """
+        transport = self.driver.writer.transport
+        outbound = self._engine.session.outbound
+        unfinished = len(outbound) + count
+        waiting = outbound.size + size + DELIVERY_SIZE * unfinished
+        if self._queue.is_paused and transport is not None:
+            waiting = max(waiting, transport.get_write_buffer_size())
+        if unfinished >= MAXIMUM_UNFINISHED or waiting >= MAXIMUM_UNSENT:
+            raise MqttCodeError(
+                QUEUE_FULL,
+                f"Could not publish message: {unfinished} messages are unfinished and"
+                f" {waiting} bytes wait already",
+            )
 
     def push(self) -> None:
         """Let what the last call has added to the engine leave: see `Driver.push`."""

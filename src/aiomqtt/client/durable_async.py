@@ -6,6 +6,7 @@ Like all coroutines that wait, these are not compiled.
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from aiomqtt.argument_checks import check_type
 from aiomqtt.exceptions import MqttError
 from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
@@ -61,7 +62,9 @@ class DurableSession:
 
         Raises:
             SessionStoreError: The client is not entered, or the store failed.
+            TypeError: It is no string.
         """
+        check_type("receipt_id", receipt_id, str)
         async with await self._enter():
             return await self.store.find_receipt(receipt_id)
 
@@ -294,6 +297,24 @@ class Turn:
         """Let others have their turn."""
         self._keeper.end_transaction(self._lock)
 
+    def check_room(self, message: Delivery, count: int, size: int) -> None:
+        """Check that a message may be published with the transaction.
+
+        Args:
+            message: The message, as `Engine.prepare` returned it.
+            count: How many others are.
+            size: The sum of their sizes.
+
+        Raises:
+            MqttCodeError: There is no room for it.
+        """
+        self._keeper.engine.check_unfinished(message.qos, count)
+        calls = self.calls
+        if calls.offline is not None and calls.is_waiting_for_connection:
+            calls.offline.check_room(count + 1, size + message.size)
+        else:
+            calls.check_unsent(count, size)
+
     def hold(self) -> Driver:
         """Let everything wait for a commit that begins; return the connection."""
         if self.calls.commits is not None:
@@ -328,6 +349,8 @@ class Turn:
         for message in messages:
             self.calls.observe(message, UNWATCHED)
             engine.accept(message, now)
+        if self.calls.offline is not None and self.calls.is_waiting_for_connection:
+            self.calls.offline.on_enqueued(messages)
         for ticket in tickets:
             engine.session.inbound.finish(ticket)
         self.calls.flush()

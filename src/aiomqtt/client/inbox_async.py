@@ -14,7 +14,7 @@ from aiomqtt.protocol.engine import Engine
 from aiomqtt.stores.base import SessionStoreError
 
 from .databases_async import Database, Parameters, Rows, to_database
-from .outlast_async import complete
+from .outlast_async import complete, limit
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -59,7 +59,7 @@ class MessageTransaction:
         self._inbox = inbox
         self._ticket = ticket
         self._database = database
-        self._limit = asyncio.timeout(timeout)
+        self._limit = limit(timeout)
         # Valid within the block.
         self._is_open = False
         self.repeated: bool = False

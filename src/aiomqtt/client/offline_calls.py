@@ -100,6 +100,28 @@ class OfflineCalls:
             " dropped.",
         )
 
+    def check_room(self, count: int, size: int) -> None:
+        """Check that there is room for messages that are about to be queued.
+
+        Args:
+            count: How many.
+            size: The sum of the sizes of their packets, in bytes.
+
+        Raises:
+            MqttCodeError: There is none.
+        """
+        self._messages.expire(self._loop.time())
+        self._report()
+        self._messages.check_room(count, size)
+
+    def on_enqueued(self, deliveries: list[Delivery]) -> None:
+        """Keep the limits for messages that were queued without asking."""
+        dropped = self._engine.session.outbound.dropped
+        self._messages.on_enqueued(deliveries, self._loop.time())
+        if self._engine.session.outbound.dropped > dropped:
+            self._warn()
+        self._arm()
+
     def take_over(self, deliveries: list[Delivery]) -> None:
         """Keep the limits for messages that were read from the store meanwhile."""
         self._messages.take_over(deliveries, self._loop.time())

@@ -4,8 +4,26 @@ Like all coroutines that wait, these are not compiled.
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any
+
+from .arguments import check_timeout
+
+
+def limit(timeout: float | None) -> asyncio.Timeout:
+    """Return a limit for a block of the program, which has not begun.
+
+    Args:
+        timeout: How many seconds it may take; None or infinity: any time.
+
+    Raises:
+        ValueError: It is nan.
+        TypeError: It is no number.
+    """
+    if timeout is None or check_timeout(timeout) == math.inf:
+        return asyncio.timeout(None)
+    return asyncio.timeout(timeout)
 
 
 async def outlast(future: "asyncio.Future[Any]") -> asyncio.CancelledError | None:

@@ -64,15 +64,20 @@ class QueuedMessages:
             outbound.count_end(OMITTED)
             return False
         self.expire(now)
-        size = delivery.size + DELIVERY_SIZE
-        self._check_room(size)
+        self.check_room(1, delivery.size)
         engine.enqueue(delivery, now)
         self._make_room(now)
         self._remember(delivery, now)
         return True
 
-    def _check_room(self, size: int) -> None:
-        """Raise MqttCodeError unless there can be room for a message of this size."""
+    def check_room(self, count: int, size: int) -> None:
+        """Raise MqttCodeError unless there can be room for messages.
+
+        Args:
+            count: How many.
+            size: The sum of the sizes of their packets, in bytes.
+        """
+        size += DELIVERY_SIZE * count
         limits, outbound = self._limits, self._engine.session.outbound
         kept, kept_bytes = self._kept()
         if limits.overflow == "drop_oldest":
@@ -80,8 +85,9 @@ class QueuedMessages:
             kept -= outbound.queued
             kept_bytes -= outbound.queued_size + outbound.behind_size
             kept_bytes -= DELIVERY_SIZE * outbound.queued
-        if limits.max_messages is not None and kept >= limits.max_messages:
-            raise _full(f"{kept} messages wait, as many as max_messages allows")
+        kept += count
+        if limits.max_messages is not None and kept > limits.max_messages:
+            raise _full(f"{kept - 1} messages wait, as many as max_messages allows")
         if limits.max_bytes is not None and kept_bytes + size > limits.max_bytes:
             raise _full(
                 f"it takes {size} bytes, and {kept_bytes} of the {limits.max_bytes}"
@@ -122,12 +128,20 @@ class QueuedMessages:
 
     def take_over(self, deliveries: list[Delivery], now: float) -> None:
         """Take over messages of that session; `resume` has been called."""
-        for delivery in deliveries:
-            if delivery.state == QUEUED:
-                self._remember(delivery, self._resumed_at)
+        self._remember_all(deliveries, self._resumed_at)
+        self._make_room(now)
+
+    def on_enqueued(self, deliveries: list[Delivery], now: float) -> None:
+        """Take over messages that were queued now, without `accept`."""
+        self._remember_all(deliveries, now)
         self._make_room(now)
 
     # --- time -----------------------------------------------------------------------
+
+    def _remember_all(self, deliveries: list[Delivery], since: float) -> None:
+        for delivery in deliveries:
+            if delivery.state == QUEUED:
+                self._remember(delivery, since)
 
     def _remember(self, delivery: Delivery, now: float) -> None:
         """Remember when to drop a message, if ever."""

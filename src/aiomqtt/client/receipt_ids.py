@@ -29,7 +29,12 @@ def to_origin(receipt_id: str, qos: int, outbound: Outbound, is_stored: bool) ->
     if not qos:
         msg = "id needs QoS 1 or 2: nothing is known of a message with QoS 0"
         raise ValueError(msg)
-    if receipt_id in outbound.receipt_ids:
+    check_unused(receipt_id, outbound.receipt_ids)
+    return Origin(receipt_id)
+
+
+def check_unused(receipt_id: str, used: set[str]) -> None:
+    """Raise ValueError if an ``id`` is one of those of unfinished messages."""
+    if receipt_id in used:
         msg = f"id {receipt_id!r} belongs to a message that is unfinished"
         raise ValueError(msg)
-    return Origin(receipt_id)

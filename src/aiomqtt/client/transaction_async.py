@@ -3,8 +3,8 @@
 Like all coroutines that wait, these are not compiled.
 """
 
-import asyncio
 import time
+from asyncio import ensure_future, get_running_loop
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -21,9 +21,9 @@ from aiomqtt.stores.times import epoch_offset
 from aiomqtt.topic import TopicLike
 from aiomqtt.types import PropertiesLike
 
-from .outlast_async import outlast
+from .outlast_async import limit, outlast
 from .publication import to_publication
-from .receipt_ids import to_origin
+from .receipt_ids import check_unused, to_origin
 from .waiters import UNWATCHED
 
 if TYPE_CHECKING:
@@ -50,11 +50,14 @@ class Transaction:
         """Represent a transaction that has not begun."""
         self._keeper = keeper
         self._store = store
-        self._limit = asyncio.timeout(timeout)
+        self._limit = limit(timeout)
         # Valid within the block.
         self._open: SQLiteTransaction | None = None
         self._turn: Turn | None = None
         self._messages: list[Delivery] = []
+        # The sum of their sizes, and the ids of their receipts.
+        self._size = 0
+        self._receipt_ids: set[str] = set()
         self._tickets: list[AckTicket] = []
 
     async def __aenter__(self) -> Self:
@@ -110,7 +113,7 @@ class Transaction:
         opened, turn = self._opened(), self._turn
         assert turn is not None
         self._open = None
-        ending = asyncio.ensure_future(
+        ending = ensure_future(
             self._commit(opened, turn) if commits else opened.rollback()
         )
         # The thread ends what it has begun.
@@ -173,6 +176,7 @@ class Transaction:
             ValueError: An argument violates a rule.
             TypeError: An argument has a wrong type.
             MqttLimitError: The broker does not accept such a message.
+            MqttCodeError: Too much is unfinished: see `Client.publish_nowait`.
             MqttError: The transaction has ended.
         """
         self._opened()
@@ -187,8 +191,9 @@ class Transaction:
         prepared = engine.prepare(name, data, qos, bool(retain), given)
         if id is not None:
             prepared.origin = to_origin(id, qos, engine.session.outbound, True)
-        prepared.start_expiry(asyncio.get_running_loop().time())
-        self._messages.append(prepared)
+            check_unused(id, self._receipt_ids)
+        prepared.start_expiry(get_running_loop().time())
+        self._stage(prepared)
 
     def acknowledge(self, message: Message) -> bool:
         """Acknowledge a message when the transaction is committed (MQTT 5.0 §4.3).
@@ -231,6 +236,20 @@ class Transaction:
         self._tickets.append(ticket)
         return True
 
+    def _stage(self, message: Delivery) -> None:
+        """Keep a message until the commit.
+
+        Raises:
+            MqttCodeError: There is no room for it.
+        """
+        assert self._turn is not None
+        count = len(self._messages)
+        self._turn.check_room(message, count, self._size)
+        self._messages.append(message)
+        self._size += message.size
+        if message.origin is not None:
+            self._receipt_ids.add(message.origin.receipt_id)
+
     def _opened(self) -> SQLiteTransaction:
         if self._open is None:
             raise MqttError("The transaction is not open: enter it with `async with`")
@@ -243,6 +262,9 @@ class Transaction:
         connection = turn.hold()
         received: list[int] = []
         try:
+            for receipt_id in self._receipt_ids:
+                # Another task may have used it meanwhile.
+                check_unused(receipt_id, session.outbound.receipt_ids)
             for message in self._messages:
                 await _store(opened, message)
             for ticket in self._tickets:

@@ -137,7 +137,7 @@ class EngineCalls:
             negotiated.resolve_alias(delivery, now)
         if not negotiated.limits.allow_any_publish:
             negotiated.limits.check(first, delivery.size)
-        self._check_unfinished(qos)
+        self.check_unfinished(qos)
         if delivery.expires is None:
             delivery.start_expiry(now)
         else:
@@ -163,7 +163,7 @@ class EngineCalls:
             MqttCodeError: Too many are unfinished.
             ValueError: It has a topic alias and no topic. Nothing has changed.
         """
-        self._check_unfinished(delivery.qos)
+        self.check_unfinished(delivery.qos)
         self.session.enqueue(delivery, now)
         self.counts.messages_published += 1
 
@@ -191,13 +191,18 @@ class EngineCalls:
         else:
             outbound.send(delivery, self._pending.data, now)
 
-    def _check_unfinished(self, qos: int) -> None:
-        """Raise MqttCodeError if too many messages of QoS 1 and 2 are unfinished."""
+    def check_unfinished(self, qos: int, others: int = 0) -> None:
+        """Raise MqttCodeError if too many messages of QoS 1 and 2 are unfinished.
+
+        Args:
+            qos: The QoS of the next one.
+            others: How many others come before it.
+        """
         maximum = self.settings.maximum_queued
         if not qos or maximum is None:
             return
         outbound = self.session.outbound
-        unfinished = len(outbound) + outbound.behind - outbound.queued_qos0
+        unfinished = len(outbound) + outbound.behind - outbound.queued_qos0 + others
         if unfinished >= maximum:
             msg = f"Could not publish message: {maximum} are unfinished already"
             raise MqttCodeError(QUEUE_FULL, msg)
