@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import aiomqtt
-from aiomqtt import Client, MqttError, Properties
+from aiomqtt import Client, MqttError, Properties, Reconnect
 from aiomqtt.client.durable_async import DurableSession
 from aiomqtt.client.states import ConnectionState
 from aiomqtt.protocol.changes import Change, ChangeKind
@@ -560,3 +560,18 @@ async def test_an_id_needs_a_store():
     async with script, Client(script.name, transport="memory") as client:
         with pytest.raises(ValueError, match="pass session="):
             await client.publish("a", "1", 1, id="x")
+
+
+async def test_of_two_calls_that_wait_with_one_id_the_second_is_refused():
+    script = Script().expect(CONNECT).reply(CONNACK).expect(PUBLISH).drop_connection()
+    script.expect(CONNECT).reply(CONNACK).expect(PUBLISH, payload=b"1").reply()
+    script.expect(DISCONNECT)
+    rules = Reconnect(min_delay=0.05, max_delay=0.05)
+    async with script, durable(script, MemoryStore(), reconnect=rules) as client:
+        await client.publish("last")
+        while client.is_connected():
+            await turns(1)
+        calls = [client.publish("a", str(one), 1, id="x") for one in (1, 2)]
+        results = await within(asyncio.gather(*calls, return_exceptions=True))
+        assert results[0] is None
+        assert isinstance(results[1], ValueError)

@@ -269,11 +269,16 @@ class Publisher(ClientFields):
         if not calls.is_congested:
             return True
         if calls.offline is None:
-            return await wait_for_room(calls, prepared.size, timeout)
-        # Most programs never need it.
-        from .offline_async import wait_to_send
+            may_send = await wait_for_room(calls, prepared.size, timeout)
+        else:
+            # Most programs never need it.
+            from .offline_async import wait_to_send
 
-        return await wait_to_send(calls, self._engine, prepared, mode, timeout)
+            may_send = await wait_to_send(calls, self._engine, prepared, mode, timeout)
+        if may_send and prepared.origin is not None:
+            # Another call may have used the id meanwhile.
+            self._to_origin(prepared.origin.receipt_id, prepared.qos)
+        return may_send
 
     def _to_origin(self, receipt_id: str, qos: int) -> Origin:
         """Return what the store keeps of a message that has an ``id``; see there."""
