@@ -262,6 +262,17 @@ async def test_a_server_that_has_lost_a_group(server, open_store):
     assert [*(await read(store)).deliveries] == [1]
 
 
+async def test_a_server_that_has_lost_everything(server, open_store):
+    store = open_store()
+    await store.open("me", ALL)
+    await store.commit([added(1)])
+    server.send("FLUSHALL")
+    with pytest.raises(SessionStoreError, match="lost what was stored last"):
+        await store.commit([added(2)])
+    await store.close()
+    assert not (await read(store)).deliveries
+
+
 async def test_a_session_that_was_changed_meanwhile_is_read_again(server, open_store):
     store = open_store()
     generations = [(await store.open("me", ALL)).generation]

@@ -146,7 +146,7 @@ local owner, commits, now, milliseconds, oldest = unpack(ARGV, 1, 5)
 local found = call('HMGET', session, 'owner', 'commits', 'last_packet_id',
     'last_sequence', 'last_place', 'last_released', 'waiting_size',
     'last_subscription')
-if found[1] ~= owner then
+if found[1] and found[1] ~= owner then
     return 'lost'
 end
 if found[2] ~= commits then
