@@ -72,10 +72,12 @@ HOT = (
     "aiomqtt/stores/sqlite/runs.py",
     "aiomqtt/streams/custom_queue.py",
     "aiomqtt/streams/discarding_stream.py",
+    "aiomqtt/streams/filter_table.py",
     "aiomqtt/streams/iterator.py",
     "aiomqtt/streams/replies.py",
-    "aiomqtt/streams/shared_ack.py",
+    "aiomqtt/streams/routed.py",
     "aiomqtt/streams/router.py",
+    "aiomqtt/streams/shared_ack.py",
     "aiomqtt/streams/stream.py",
 )
 # The same for the broker, in a separate library, as most programs never load it.

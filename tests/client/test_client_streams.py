@@ -398,7 +398,7 @@ async def test_a_refused_call_of_subscribe_wants_nothing():
         assert len(client.messages) == 0
         with pytest.raises(ValueError, match="topic filter"):
             await client.subscribe("a#")
-        assert "a#" not in client._router._filters  # type: ignore[union-attr]
+        assert "a#" not in client._router._filters.by_name  # type: ignore[union-attr]
 
 
 # --- what they get -------------------------------------------------------------------

@@ -9,7 +9,7 @@ from aiomqtt import Message, MqttError, Properties
 from aiomqtt.log import to_logger
 from aiomqtt.net.sink import Room
 from aiomqtt.streams.custom_queue import CustomQueueStream
-from aiomqtt.streams.router import MOST_RETAINED, Router
+from aiomqtt.streams.router import Router
 from aiomqtt.streams.stream import MessageStream
 
 LOGGER = to_logger(None, logging.getLogger("mqtt"))
@@ -137,11 +137,8 @@ async def test_nothing_remains_of_streams_that_were_left(routed):
     for name in ("one", "two"):
         for unwanted in routed.leave(name):
             routed.router.drop(unwanted)
-    router = routed.router
-    assert not router._queues
-    assert not router._filters
-    assert not router._exact
-    assert router._tree.levels == 0
+    assert not routed.router._queues
+    assert not routed.router._filters.by_name
 
 
 @pytest.mark.parametrize(
@@ -193,11 +190,11 @@ def copy(topic, *identifiers, number=0, retain=False):
 def identified(routed, **streams):
     """Streams whose overlapping filters have identifiers, which are granted."""
     found = {name: routed.stream(name, *filters) for name, filters in streams.items()}
-    for each in routed.router._filters.values():
+    for each in routed.router._filters.by_name.values():
         routed.router.identify(each)
         each.is_granted = True
     return found, {
-        name: each.identifier for name, each in routed.router._filters.items()
+        name: each.identifier for name, each in routed.router._filters.by_name.items()
     }
 
 
@@ -230,10 +227,10 @@ async def test_a_copy_that_nothing_is_known_of_goes_to_all(routed, unknown):
 async def test_a_copy_for_a_filter_that_is_not_granted_is_not_relied_on(routed):
     streams, ids = identified(routed, two=["a/+", "a/#"])
     first, second = sorted(ids, key=ids.__getitem__)
-    routed.router._filters[first].is_granted = False
+    routed.router._filters.by_name[first].is_granted = False
     routed.router.deliver([copy("a/b", ids[second], number=1)], 0)
     assert numbers(streams["two"]) == [1]
-    routed.router._filters[first].is_granted = True
+    routed.router._filters.by_name[first].is_granted = True
     routed.router.deliver([copy("a/b", ids[second], number=2)], 0)
     assert numbers(streams["two"]) == []
 
@@ -246,7 +243,7 @@ async def test_filters_that_overlap_nothing_have_no_identifier(routed):
 async def test_a_filter_without_identifier_gets_every_copy(routed):
     """Such as one that the broker did not renew: nothing may be lost."""
     streams, ids = identified(routed, one=["a/b"], two=["a/+"])
-    routed.router.set_identifier(routed.router._filters["a/b"], 0)
+    routed.router.set_identifier(routed.router._filters.by_name["a/b"], 0)
     routed.router.deliver([copy("a/b", ids["a/+"], number=1)], 0)
     assert numbers(streams["one"]) == numbers(streams["two"]) == [1]
 
@@ -297,13 +294,6 @@ async def test_the_flag_of_retain_as_published_says_nothing(routed):
     routed.stream("two", "b")
     routed.router.deliver([Message("a", b"1", 0, True, 1, None)], 0)
     assert numbers(one) == [1, 1]
-
-
-async def test_the_memory_for_retained_messages_is_bounded(routed):
-    routed.stream("one", "#")
-    for number in range(MOST_RETAINED + 10):
-        routed.router.deliver([Message(f"a/{number}", b"", 0, True, 0, None)], 0)
-    assert len(routed.queues["one"].retained) == 10
 
 
 # --- room ---------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.properties import SubscribeOptions
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.streams.replies import PendingReplies, PendingReply, ReplyStream
-from aiomqtt.streams.router import RoutedQueue, Router
+from aiomqtt.streams.routed import RoutedQueue
+from aiomqtt.streams.router import Router
 from aiomqtt.topic import Topic
 
 from .calls import Calls

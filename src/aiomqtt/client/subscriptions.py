@@ -25,7 +25,8 @@ from aiomqtt.protocol.requests import (
 from aiomqtt.standard.names import FIRST_FAILURE, V5
 from aiomqtt.standard.tables import Role
 from aiomqtt.streams.identifiers import to_common_identifier
-from aiomqtt.streams.router import RoutedFilter, RoutedQueue, Router
+from aiomqtt.streams.routed import RoutedFilter, RoutedQueue
+from aiomqtt.streams.router import Router
 from aiomqtt.streams.stream import MessageStream
 
 from .calls import Calls

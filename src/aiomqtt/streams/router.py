@@ -1,108 +1,23 @@
 """Routes received messages to the queues of streams, by their topic filters."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.message import Message
 from aiomqtt.net.sink import Room
-from aiomqtt.properties import SubscribeOptions
 from aiomqtt.protocol.codec.size import message_size
-from aiomqtt.topic import split_shared
 
+from .filter_table import FilterTable
 from .identifiers import to_identifier
+from .routed import RoutedFilter, RoutedQueue
 from .stream import MessageStream
-
-if TYPE_CHECKING:
-    from aiomqtt.routing.trie import Trie
 
 # Looking up a member of an enumeration is slow.
 ENOUGH: Final = Room.ENOUGH
 LITTLE: Final = Room.LITTLE
 NONE: Final = Room.NONE
 USED_UP: Final = Room.USED_UP
-
-
-# How many retained messages a stream has to have received before it forgets which.
-MOST_RETAINED: Final = 10_000
-
-
-class RoutedQueue:
-    """The queue of a stream, and what the router knows about it.
-
-    Attributes:
-        stream: The messages that wait for the program.
-        filters: The topic filters that the stream has subscribed to.
-        keeps_retain: Whether messages have the Retain flag with which they were
-            published, so that it does not tell whether a SUBSCRIBE caused them.
-        retained: The retained messages that it got on this connection: by topic, the
-            hash of the payload and the number of the SUBSCRIBE at that time.
-    """
-
-    __slots__ = (
-        "_router",
-        "batch",
-        "filters",
-        "is_simple",
-        "keeps_retain",
-        "retained",
-        "size",
-        "stream",
-    )
-
-    def __init__(self, router: "Router", stream: MessageStream) -> None:
-        self._router: Router = router
-        self.stream: MessageStream = stream
-        # Whether a single message can be delivered in a faster way.
-        self.is_simple: bool = type(stream) is MessageStream
-        self.filters: list[RoutedFilter] = []
-        self.keeps_retain: bool = False
-        # Valid for the connection; None: none came.
-        self.retained: dict[str, tuple[int, int]] | None = None
-        # Valid during a delivery: the messages for it, and their size.
-        self.batch: list[Message] = []
-        self.size: int = 0
-
-    def on_room(self) -> None:
-        """Note that the queue has room again."""
-        self._router.on_room(self)
-
-
-class RoutedFilter:
-    """A topic filter that streams, or calls of `Client.subscribe`, have subscribed to.
-
-    Attributes:
-        name: The topic filter, as in the SUBSCRIBE.
-        topic_filter: The same without a share name: what topics are compared with.
-        queues: The queues of these streams, and for such a call the default queue. None
-            are left from when the last stream was left until the UNSUBACK comes.
-        options: The options of its last SUBSCRIBE, or None.
-        identifier: The Subscription Identifier, if it overlaps another; 0: none.
-        is_requested: Whether a SUBSCRIBE was written for it.
-        is_sent: Whether a SUBSCRIBE of a stream has left for it.
-        is_granted: Whether the broker has granted it.
-    """
-
-    __slots__ = (
-        "identifier",
-        "is_granted",
-        "is_requested",
-        "is_sent",
-        "name",
-        "options",
-        "queues",
-        "topic_filter",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name: str = name
-        self.topic_filter: str = split_shared(name)[1]
-        self.queues: list[RoutedQueue] = []
-        self.options: SubscribeOptions | None = None
-        self.identifier: int = 0
-        self.is_requested: bool = False
-        self.is_sent: bool = False
-        self.is_granted: bool = False
 
 
 class Router:
@@ -123,15 +38,11 @@ class Router:
         Args:
             default: The queue of messages that no stream wants.
         """
-        self._default: RoutedQueue = RoutedQueue(self, default)
+        self._default: RoutedQueue = RoutedQueue(default, self.on_room)
         # The messages that were discarded by streams that were left.
         self._discarded: int = 0
         self._queues: dict[RoutedQueue, None] = {}
-        # All topic filters, by their name; those without wildcards by the topic; all in
-        # a tree, which is None until one has wildcards.
-        self._filters: dict[str, RoutedFilter] = {}
-        self._exact: dict[str, list[RoutedFilter]] = {}
-        self._tree: Trie[list[RoutedFilter]] | None = None
+        self._filters: FilterTable = FilterTable()
         # Whether any has an identifier.
         self._are_identified: bool = False
         # The number of SUBSCRIBE packets for which retained messages may come.
@@ -157,8 +68,6 @@ class Router:
         self._discarded += sum([queue.stream.discarded for queue in self._queues])
         self._queues.clear()
         self._filters.clear()
-        self._exact.clear()
-        self._tree = None
         self._are_identified = False
         self._full.clear()
         self._default.filters = []
@@ -203,14 +112,14 @@ class Router:
             messages: The messages, in order.
             size: An estimate of the memory that they use, in bytes.
         """
-        if not self._filters:
+        if not self._filters.by_name:
             if self.has_tickets and not self._default.stream.is_late:
                 for message in messages:
                     _finish(message)
             return self._deliver(self._default, messages, size)
         touched: list[RoutedQueue] = []
         for message in messages:
-            found = self._find(message.topic.value)
+            found = self._filters.find(message.topic.value)
             if not found:
                 self._add(self._default, message, touched)
             elif len(found) == 1 and len(found[0].queues) == 1 and not message.retain:
@@ -222,16 +131,6 @@ class Router:
             size, queue.size = queue.size, 0
             self._deliver(queue, batch, size)
         return self.room()
-
-    def _find(self, topic: str) -> list[RoutedFilter]:
-        """Return the filters that match a topic name."""
-        if self._tree is None:
-            found = self._exact.get(topic)
-            return [] if found is None else found
-        lists = self._tree.matching(topic)
-        if len(lists) == 1:
-            return lists[0]
-        return [routed for filters in lists for routed in filters]
 
     def _add(
         self, queue: RoutedQueue, message: Message, touched: list[RoutedQueue]
@@ -269,7 +168,9 @@ class Router:
                     continue
                 reached[queue] = None
                 if is_for_it and not (
-                    message.retain and self._is_known(queue, message)
+                    message.retain
+                    and queue is not self._default
+                    and queue.note_retained(message, self._subscribes)
                 ):
                     if message.ticket is None:
                         self._add(queue, message, touched)
@@ -297,21 +198,6 @@ class Router:
             copies = copies_of(message, are_late)
             for queue, one in zip(queues, copies, strict=True):
                 self._add(queue, one, touched)
-
-    def _is_known(self, queue: RoutedQueue, message: Message) -> bool:
-        """Return whether a stream has got this retained message before.
-
-        The SUBSCRIBE of another stream makes the broker send retained messages again.
-        """
-        if queue.keeps_retain or queue is self._default:
-            return False
-        retained = queue.retained
-        if retained is None or len(retained) >= MOST_RETAINED:
-            retained = queue.retained = {}
-        known = retained.get(message.topic.value)
-        digest = hash(message.payload)
-        retained[message.topic.value] = (digest, self._subscribes)
-        return known is not None and known[0] == digest and known[1] < self._subscribes
 
     def _deliver(
         self, queue: RoutedQueue, messages: Sequence[Message], size: int
@@ -367,7 +253,7 @@ class Router:
 
     def add(self, stream: MessageStream) -> RoutedQueue:
         """Add the queue of a stream, which wants nothing yet."""
-        queue = RoutedQueue(self, stream)
+        queue = RoutedQueue(stream, self.on_room)
         self._queues[queue] = None
         stream.expect()
         stream.open(queue.on_room)
@@ -386,13 +272,11 @@ class Router:
         topics: set[str] = set()
         has_wildcards = False
         for name in names:
-            routed = self._filters.get(name)
-            if routed is None:
-                routed = self._add_filter(name)
+            routed = self._filters.add(name)
             routed.queues.append(queue)
             queue.filters.append(routed)
             topics.add(routed.topic_filter)
-            has_wildcards = has_wildcards or _has_wildcard(routed.topic_filter)
+            has_wildcards = has_wildcards or routed.has_wildcard
         default = self._default.stream
         if len(default):
             taken = default.extract(
@@ -419,9 +303,7 @@ class Router:
         default = self._default
         filters: list[RoutedFilter] = []
         for name in names:
-            routed = self._filters.get(name)
-            if routed is None:
-                routed = self._add_filter(name)
+            routed = self._filters.add(name)
             if default not in routed.queues:
                 routed.queues.append(default)
             filters.append(routed)
@@ -430,14 +312,14 @@ class Router:
     def unroute_default(self, names: Iterable[str]) -> None:
         """Forget that calls of `Client.subscribe` want messages."""
         for name in names:
-            routed = self._filters.get(name)
+            routed = self._filters.by_name.get(name)
             if routed is not None and self._default in routed.queues:
                 routed.queues.remove(self._default)
                 self.drop(routed)
 
     def refuse(self, name: str, error: MqttError) -> None:
         """End the streams that want a filter: the broker no longer grants it."""
-        routed = self._filters.get(name)
+        routed = self._filters.by_name.get(name)
         if routed is None:
             return
         routed.is_granted = False
@@ -448,7 +330,7 @@ class Router:
     def _is_left_over(self, message: Message) -> bool:
         """Return whether a stream wants a message, and no call of `subscribe` does."""
         is_wanted = False
-        for routed in self._find(message.topic.value):
+        for routed in self._filters.find(message.topic.value):
             if self._default in routed.queues:
                 return False
             is_wanted = is_wanted or len(routed.queues) > 0
@@ -461,7 +343,7 @@ class Router:
             Those that had none, and for which a SUBSCRIBE was written.
         """
         renewed: list[RoutedFilter] = []
-        for other in self._overlapping(routed):
+        for other in self._filters.overlapping(routed):
             queues = {*routed.queues, *other.queues}
             if other is routed or not other.queues or queues == {self._default}:
                 continue
@@ -478,51 +360,16 @@ class Router:
         routed.identifier = identifier
         self._are_identified = self._are_identified or identifier > 0
 
-    def _overlapping(self, routed: RoutedFilter) -> list[RoutedFilter]:
-        """Return the filters that match a topic which this one matches, and itself."""
-        topic_filter = routed.topic_filter
-        if not _has_wildcard(topic_filter):
-            return self._find(topic_filter)
-        assert self._tree is not None
-        lists = self._tree.overlapping(topic_filter)
-        return [each for filters in lists for each in filters]
-
     def is_wanted(self, name: str) -> bool:
         """Return whether a stream has subscribed to a topic filter."""
-        routed = self._filters.get(name)
+        routed = self._filters.by_name.get(name)
         return routed is not None and any(
             queue is not self._default for queue in routed.queues
         )
 
     def _matches(self, message: Message) -> bool:
         """Return whether a stream wants a message."""
-        return any(routed.queues for routed in self._find(message.topic.value))
-
-    def _add_filter(self, name: str) -> RoutedFilter:
-        routed = self._filters[name] = RoutedFilter(name)
-        topic_filter = routed.topic_filter
-        if not _has_wildcard(topic_filter):
-            self._exact.setdefault(topic_filter, []).append(routed)
-        elif self._tree is None:
-            # Most programs do without it.
-            from aiomqtt.routing.trie import Trie
-
-            self._tree = Trie()
-            for topic, filters in self._exact.items():
-                self._tree.set(topic, filters)
-        self._add_to_tree(routed)
-        return routed
-
-    def _add_to_tree(self, routed: RoutedFilter) -> None:
-        tree, topic_filter = self._tree, routed.topic_filter
-        if tree is None:
-            return
-        filters = tree.get(topic_filter)
-        if filters is None:
-            # The same list as for the topic, if it has no wildcards.
-            tree.set(topic_filter, self._exact.get(topic_filter, [routed]))
-        elif routed not in filters:
-            filters.append(routed)
+        return any(routed.queues for routed in self._filters.find(message.topic.value))
 
     def remove(self, queue: RoutedQueue) -> list[RoutedFilter]:
         """Remove the queue of a stream that was left.
@@ -559,23 +406,8 @@ class Router:
 
     def drop(self, routed: RoutedFilter) -> None:
         """Forget a filter, unless a stream wants it again."""
-        if routed.queues or self._filters.get(routed.name) is not routed:
-            return
-        del self._filters[routed.name]
-        tree, topic_filter = self._tree, routed.topic_filter
-        filters = self._exact.get(topic_filter)
-        if filters is None and tree is not None:
-            filters = tree.get(topic_filter)
-        assert filters is not None
-        filters.remove(routed)
-        if not filters:
-            self._exact.pop(topic_filter, None)
-            if tree is not None:
-                tree.remove(topic_filter)
-
-
-def _has_wildcard(topic_filter: str) -> bool:
-    return "+" in topic_filter or "#" in topic_filter
+        if not routed.queues and self._filters.by_name.get(routed.name) is routed:
+            self._filters.remove(routed)
 
 
 def _identifiers_of(message: Message, found: list[RoutedFilter]) -> list[int]:
