@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from aiomqtt.streams.parsing import ParsedMessage, Parser
     from aiomqtt.streams.subscription import Stream
 
-    from .subscriptions import OpenStream, Subscriptions
+    from .open_stream import OpenStream
+    from .subscriptions import Subscriptions
 
 T = TypeVar("T")
 CLIENT: Final = Role.CLIENT
@@ -248,7 +249,7 @@ class Streaming(ClientFields):
                 what = f"no SUBACK came within {seconds} seconds"
                 await wait_for_answer(calls, waiter, what)
                 if opened.refused:
-                    from .subscriptions import to_error
+                    from .open_stream import to_error
 
                     raise to_error(opened.refused)
             except BaseException:

@@ -9,8 +9,7 @@ from copy import copy
 from functools import partial
 from typing import TypeVar
 
-from aiomqtt.escaping import quote
-from aiomqtt.exceptions import MqttCodeError, MqttError
+from aiomqtt.exceptions import MqttError
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.engine import Engine
@@ -22,75 +21,25 @@ from aiomqtt.protocol.requests import (
     most_in_suback,
     to_portions,
 )
-from aiomqtt.standard.names import FIRST_FAILURE, V5
+from aiomqtt.standard.names import V5
 from aiomqtt.standard.tables import Role
 from aiomqtt.streams.identifiers import to_common_identifier
-from aiomqtt.streams.routed import RoutedFilter, RoutedQueue
+from aiomqtt.streams.routed import RoutedFilter
 from aiomqtt.streams.router import Router
 from aiomqtt.streams.stream import MessageStream
 
 from .calls import Calls
+from .open_stream import (
+    OpenStream,
+    SubscribeEntry,
+    Subscription,
+    merged,
+    settle,
+    to_error,
+)
 from .waiters import Waiter, copy_error, resolve
 
 Item = TypeVar("Item")
-Subscription = tuple[str, SubscribeOptions]
-
-
-class OpenStream:
-    """A stream from when it is opened until it is left.
-
-    Args:
-        subscriptions: Its topic filters with their options; each filter once.
-        properties: The properties of its SUBSCRIBE, or None.
-        queue: Its queue.
-        waiter: Resolves when the broker has answered.
-
-    Attributes:
-        requests: The SUBSCRIBE packets for it, each with all its entries.
-        refused: The filters that the broker has refused, with its codes.
-    """
-
-    def __init__(
-        self,
-        subscriptions: list[Subscription],
-        properties: Properties | None,
-        queue: RoutedQueue,
-        waiter: Waiter,
-    ) -> None:
-        self.subscriptions = subscriptions
-        self.properties = properties
-        self.queue = queue
-        self.requests: dict[Request, list[_Entry]] = {}
-        self.refused: list[tuple[str, ReasonCode]] = []
-        self.wait(waiter, len(subscriptions))
-
-    def wait(self, waiter: Waiter, unanswered: int) -> None:
-        """Resolve a waiter when the broker has answered so many filters."""
-        self.waiter = waiter
-        self._unanswered = unanswered
-
-    def abandon(self, calls: Calls) -> bool:
-        """Let no later connection repeat a SUBSCRIBE that no other stream needs.
-
-        Returns:
-            Whether there is one that others need: it has the filters of this stream.
-        """
-        is_needed = False
-        for request, entries in self.requests.items():
-            for entry in entries:
-                if self in entry.streams:
-                    entry.streams.remove(self)
-            if any(entry.is_needed for entry in entries):
-                is_needed = True
-            else:
-                calls.abandon_request(request)
-        return is_needed
-
-    def on_answer(self) -> None:
-        """Note that the broker has answered for one filter."""
-        self._unanswered -= 1
-        if not self._unanswered:
-            resolve(self.waiter, None)
 
 
 class Subscriptions:
@@ -228,7 +177,7 @@ class Subscriptions:
             return
         self._flush = None
         opened, self._opened = self._opened, []
-        entries: dict[tuple[str, OpenStream | None], _Entry] = {}
+        entries: dict[tuple[str, OpenStream | None], SubscribeEntry] = {}
         for stream in opened:
             if not stream.waiter.done():
                 self._route(stream, entries)
@@ -240,17 +189,17 @@ class Subscriptions:
     def _route(
         self,
         stream: OpenStream,
-        entries: "dict[tuple[str, OpenStream | None], _Entry]",
+        entries: dict[tuple[str, OpenStream | None], SubscribeEntry],
     ) -> None:
         """Route to a stream, and add what has to be subscribed to."""
         names = [name for name, _ in stream.subscriptions]
         filters = self.router.route(stream.queue, names)
         for routed, (name, options) in zip(filters, stream.subscriptions, strict=True):
-            options = _merged(options, routed)
+            options = merged(options, routed)
             stream.queue.keeps_retain |= options.retain_as_published
             # Only its own SUBSCRIBE can have the properties of a stream.
             owner = None if stream.properties is None else stream
-            entry = entries.setdefault((name, owner), _Entry(routed))
+            entry = entries.setdefault((name, owner), SubscribeEntry(routed))
             entry.streams.append(stream)
             routed.options = options
 
@@ -274,13 +223,13 @@ class Subscriptions:
             answer = self._send(request)
             answer.add_done_callback(partial(_on_unsuback, self.router, portion))
 
-    def _subscribe(self, entries: "list[_Entry]") -> None:
+    def _subscribe(self, entries: list[SubscribeEntry]) -> None:
         """Write SUBSCRIBE packets; those without properties of a stream share them.
 
         A stream's filters are subscribed to in the order of their identifiers: see
         `Router`.
         """
-        groups: dict[tuple[int, OpenStream | None], list[_Entry]] = {}
+        groups: dict[tuple[int, OpenStream | None], list[SubscribeEntry]] = {}
         has_identifiers = self._has_identifiers
         for entry in entries:
             if not has_identifiers:
@@ -305,7 +254,9 @@ class Subscriptions:
             for portion in self._portions(group, head, lambda entry: entry.routed.name):
                 self._write(portion, properties)
 
-    def _write(self, portion: "list[_Entry]", properties: Properties | None) -> None:
+    def _write(
+        self, portion: list[SubscribeEntry], properties: Properties | None
+    ) -> None:
         """Write a SUBSCRIBE; if the broker does not allow it, find out for whom."""
         assert self._calls is not None
         subscriptions = [(entry.routed.name, entry.options) for entry in portion]
@@ -331,7 +282,7 @@ class Subscriptions:
         answer.add_done_callback(on_answer)
 
     def _on_suback(
-        self, calls: Calls, request: Request, portion: "list[_Entry]", _: Waiter
+        self, calls: Calls, request: Request, portion: list[SubscribeEntry], _: Waiter
     ) -> None:
         for entry in portion:
             for stream in entry.streams:
@@ -339,7 +290,7 @@ class Subscriptions:
                 if request.was_written:
                     entry.routed.is_sent = True
         if request.is_answered:
-            _settle(self.router, request, portion)
+            settle(self.router, request, portion)
         elif request.reason_codes and calls is self._calls:
             # The next connection forbids it: find out for which streams.
             needed = [entry for entry in portion if entry.is_needed]
@@ -347,7 +298,7 @@ class Subscriptions:
                 for entry in needed:
                     self._subscribe([entry])
             else:
-                _settle(self.router, request, portion)
+                settle(self.router, request, portion)
         # Otherwise there is no connection, of which the streams learn elsewhere.
 
     # --- overlapping subscriptions ----------------------------------------------------
@@ -362,7 +313,7 @@ class Subscriptions:
         known = {name for name in names if name in self._plain}
         filters = self.router.route_default(names)
         subscriptions = [
-            (routed.name, _merged(options, routed))
+            (routed.name, merged(options, routed))
             for routed, (_, options) in zip(filters, subscriptions, strict=True)
         ]
         renewed = self._identify(filters)
@@ -413,7 +364,7 @@ class Subscriptions:
 
     def _renew(self, filters: list[RoutedFilter]) -> None:
         """Subscribe again, so that messages come with an identifier from now on."""
-        self._subscribe([_Entry(routed, is_renewal=True) for routed in filters])
+        self._subscribe([SubscribeEntry(routed, is_renewal=True) for routed in filters])
 
     def _send(self, request: Request) -> Waiter:
         """Send a request; return a future that resolves when it is done."""
@@ -432,68 +383,6 @@ class Subscriptions:
         most_bytes = ServerLimits(self._engine.connack).maximum_packet_size
         most_filters = most_in_suback(own_maximum)
         return to_portions(items, to_name, head_size, most_bytes, most_filters)
-
-
-def to_error(refused: list[tuple[str, ReasonCode]]) -> MqttCodeError:
-    """Return the error for filters that the broker has refused."""
-    shown = ", ".join(f"{quote(name, 80)} ({code.getName()})" for name, code in refused)
-    return MqttCodeError(refused[0][1], f"The broker refused to subscribe to {shown}")
-
-
-class _Entry:
-    """What a SUBSCRIBE says about one filter, and for which streams it is."""
-
-    def __init__(self, routed: RoutedFilter, is_renewal: bool = False) -> None:
-        self.routed = routed
-        self.is_renewal = is_renewal
-        self.streams: list[OpenStream] = []
-
-    @property
-    def options(self) -> SubscribeOptions:
-        options = self.routed.options or SubscribeOptions()
-        if self.is_renewal and not options.retain_handling:
-            # Its retained messages came before.
-            return SubscribeOptions(
-                options.qos, options.no_local, options.retain_as_published, 1
-            )
-        return options
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether an open stream waits for it, or is better off with it."""
-        return bool(self.streams) or self.is_renewal
-
-    def on_refusal(self, router: Router) -> None:
-        """Note that the broker does not grant it."""
-        if self.is_renewal:
-            router.set_identifier(self.routed, 0)
-
-
-def _merged(options: SubscribeOptions, routed: RoutedFilter) -> SubscribeOptions:
-    """Return options that are enough for all who want the messages of a filter."""
-    others = routed.options
-    if others is None or len(routed.queues) < 2:
-        return options
-    return SubscribeOptions(
-        max(options.qos, others.qos),
-        options.no_local and others.no_local,
-        options.retain_as_published or others.retain_as_published,
-        options.retain_handling,
-    )
-
-
-def _settle(router: Router, request: Request, portion: list[_Entry]) -> None:
-    """Tell the streams of a SUBSCRIBE what was granted and what was refused."""
-    for entry, code in zip(portion, request.reason_codes, strict=True):
-        is_refused = code >= FIRST_FAILURE
-        if is_refused:
-            entry.on_refusal(router)
-        else:
-            entry.routed.is_granted = True
-        for stream in entry.streams:
-            if is_refused:
-                stream.refused.append((entry.routed.name, code))
-            stream.on_answer()
 
 
 def _on_unsuback(
