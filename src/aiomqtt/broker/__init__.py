@@ -6,10 +6,10 @@ store, what it has outlives the process.
 
 from typing import TYPE_CHECKING
 
-from .attributes import Listener
 from .broker import Broker
 from .hooks import Authentication, ClientInfo, Refusal
 from .limits import Limits
+from .listeners import Listener
 from .statistics import Statistics
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from aiomqtt.message import Message
 from aiomqtt.topic import Topic
@@ -12,15 +11,8 @@ from .core.state import BrokerState
 from .hooks import ClientInfo
 from .io.connection_set import ConnectionSet
 from .limits import Limits
+from .listeners import Listener, Listeners
 from .statistics import Statistics
-
-
-class Listener(NamedTuple):
-    """An address that a broker listens on."""
-
-    host: str
-    port: int
-    url: str
 
 
 class BrokerAttributes:
@@ -37,7 +29,7 @@ class BrokerAttributes:
         # Valid while it runs.
         self._connection_set: ConnectionSet | None = None
         self._started = 0.0
-        self._listeners: list[Listener] = []
+        self._listeners = Listeners()
 
     @property
     def host(self) -> str:
@@ -56,10 +48,10 @@ class BrokerAttributes:
 
     @property
     def _first(self) -> Listener:
-        if not self._listeners:
+        if not self._listeners.opened:
             msg = "The broker does not listen: it is not running, or has no host."
             raise RuntimeError(msg)
-        return self._listeners[0]
+        return self._listeners.opened[0]
 
     @property
     def limits(self) -> Limits:

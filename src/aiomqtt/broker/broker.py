@@ -6,14 +6,12 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from aiomqtt.argument_checks import check_finite
 from aiomqtt.exceptions import MqttError
 from aiomqtt.log import Logger, SafeLogger, to_logger
-from aiomqtt.net import memory
 from aiomqtt.net.buffers import keep_large_blocks
 from aiomqtt.paho import PropertiesLike, to_properties
 from aiomqtt.payload import PayloadType, encode_payload
@@ -28,7 +26,7 @@ from aiomqtt.standard.names import (
 from aiomqtt.standard.tables import PacketType, Role
 from aiomqtt.topic import TopicLike, to_text
 
-from .attributes import BrokerAttributes, Listener
+from .attributes import BrokerAttributes
 from .core.connack import code_within
 from .core.message import ApplicationMessage
 from .core.state import BrokerState
@@ -40,13 +38,10 @@ from .hooks import (
     Refusal,
     check_texts,
 )
-from .io.connection_protocol import ConnectionProtocol
 from .io.connection_set import ConnectionSet
 from .io.hook_runner import Hooks
-from .io.listening import open_sockets
-from .io.servers import UnixListener, start_servers, start_unix_server
-from .io.tls_listener import TlsListener
 from .limits import Limits
+from .listeners import Listener, Server
 
 if TYPE_CHECKING:
     from aiomqtt.stores.broker import BrokerStore
@@ -57,8 +52,6 @@ LOGGER: Final = logging.getLogger("aiomqtt.broker")
 
 # The seconds that clients have to close their side when the broker stops.
 SHUTDOWN_GRACE: Final = 0.5
-# The maximum number of connections that wait in the system to be accepted.
-BACKLOG: Final = 1024
 
 _numbers = itertools.count(1)
 
@@ -145,8 +138,6 @@ class Broker(BrokerAttributes):
             self._storing = _storing(store, self._logger)
         # Valid while it runs.
         self._sys_timer: Timer | None = None
-        self._servers: list[asyncio.Server | TlsListener | UnixListener] = []
-        self._memory: memory.MemoryServer | None = None
 
     @property
     def _observer(self) -> Callable[[ApplicationMessage], None] | None:
@@ -197,9 +188,7 @@ class Broker(BrokerAttributes):
         if storing is not None:
             storing.begin(self._connection_set)
         try:
-            self._memory = memory.listen(
-                self.name, partial(ConnectionProtocol, self._connection_set)
-            )
+            self._listeners.listen_in_memory(self._connection_set, self.name)
             if self._host is not None:
                 first = await self.listen(
                     self._host, self._port, ssl_context=self._ssl_context
@@ -246,19 +235,7 @@ class Broker(BrokerAttributes):
             RuntimeError: The broker is not running.
         """
         running = self._running()
-        sockets = await open_sockets(host, port, BACKLOG)
-        port = sockets[0].getsockname()[1]
-        self._servers += await start_servers(
-            running, sockets, BACKLOG, ssl_context, websocket
-        )
-        scheme = "ws" if websocket else "mqtt"
-        if ssl_context is not None:
-            scheme += "s"
-        shown = f"[{host}]" if ":" in host else host
-        path = "/mqtt" if websocket else ""
-        listener = Listener(host, port, f"{scheme}://{shown}:{port}{path}")
-        self._listeners.append(listener)
-        return listener
+        return await self._listeners.listen(running, host, port, ssl_context, websocket)
 
     async def listen_unix(self, path: str) -> Listener:
         """Listen on a Unix socket too, until the broker stops.
@@ -276,14 +253,7 @@ class Broker(BrokerAttributes):
             OSError: It is impossible to listen on the path.
             RuntimeError: The broker is not running.
         """
-        self._servers.append(await start_unix_server(self._running(), path, BACKLOG))
-        # Most programs need it never.
-        from urllib.parse import quote
-
-        slashes = "//" if path.startswith("/") else ""
-        listener = Listener(path, 0, f"unix:{slashes}{quote(path)}")
-        self._listeners.append(listener)
-        return listener
+        return await self._listeners.listen_unix(self._running(), path)
 
     async def stop(self) -> None:
         """Disconnect all clients (0x8B) and stop; return when everything is closed.
@@ -297,7 +267,7 @@ class Broker(BrokerAttributes):
                 # After `kill`, it may not be closed yet.
                 await self._storing.settled()
             return
-        listening = self._close()
+        closing = self._close()
         for connection in [*connection_set.state.connections.values()]:
             connection.end(
                 SERVER_SHUTTING_DOWN, "the broker is being stopped", connection_set.now
@@ -315,8 +285,8 @@ class Broker(BrokerAttributes):
             connection_set.abort()
             if self._storing is not None:
                 await self._storing.close()
-        for one in listening:
-            await one.wait_closed()
+        for server in closing:
+            await server.wait_closed()
 
     def kill(self) -> None:
         """Stop as in a crash: without a DISCONNECT to clients, and without wills.
@@ -341,20 +311,14 @@ class Broker(BrokerAttributes):
         connection_set.flush()
         connection_set.end()
 
-    def _close(self) -> list[asyncio.Server | TlsListener | UnixListener]:
-        """Accept no more connections; return the listeners."""
+    def _close(self) -> list[Server]:
+        """Accept no more connections; return the servers, which are closing."""
         connection_set, self._connection_set = self._connection_set, None
         assert connection_set is not None
         connection_set.state.timers.cancel(self._sys_timer)
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
-        listening, self._servers = self._servers, []
-        self._listeners.clear()
-        for one in listening:
-            one.close()
+        closing = self._listeners.close()
         connection_set.pause(False)
-        return listening
+        return closing
 
     def clear(self) -> None:
         """Forget the sessions without a connection, and all retained messages.
