@@ -2,22 +2,17 @@
 
 import os
 import pwd
-import shutil
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.certificates import Certificates
 from tests.ports import free_port
-
-START_TIMEOUT = 10.0  # seconds
-STOP_TIMEOUT = 20.0  # seconds
+from tests.server_process import ServerProcess, find
 
 
-class Broker:
+class Broker(ServerProcess):
     """One mosquitto process. It keeps its ports when it is started again.
 
     `port` takes anyone, or only `username` with `password` when `passwords` is
@@ -26,7 +21,7 @@ class Broker:
     certificate).
     """
 
-    host = "127.0.0.1"
+    program = "mosquitto"
     username = "u"
     password = "p"
     # How clients of the tests reach it.
@@ -43,7 +38,7 @@ class Broker:
         rules: dict[str, str] | None = None,
         settings: str = "",
     ) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.passwords = passwords
         self.certificates = certificates
         self.persistence = persistence
@@ -52,11 +47,8 @@ class Broker:
         # "read" or "readwrite" by topic filter; with any, all others are denied.
         self.rules = rules or {}
         self.settings = settings  # further lines of mosquitto.conf
-        self.log_file = directory / "mosquitto.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._choose_ports()
 
-    def _choose_ports(self) -> None:
+    def choose_ports(self) -> None:
         self.port = free_port()
         self.tls_port = free_port()
         self.wrong_name_port = free_port()
@@ -72,53 +64,13 @@ class Broker:
         assert self.certificates is not None, "this broker has no TLS"
         return self.certificates.ca_file
 
-    @property
-    def log(self) -> str:
-        """The whole log of the broker, including earlier runs."""
-        if not self.log_file.exists():
-            return ""
-        return self.log_file.read_text(errors="replace")
-
-    def start(self) -> None:
-        """Start it and return when it answers a CONNECT."""
-        first_start = not self.log_file.exists()
-        for _ in range(5):
-            if self._start_once():
-                return
-            # Another process may have taken a port in between; a broker that
-            # comes back has to come back to its own.
-            if not first_start or "Address already in use" not in self.log:
-                break
-            self._choose_ports()
-        raise RuntimeError(f"mosquitto did not start:\n{self.log}")
-
-    def _start_once(self) -> bool:
-        assert self._process is None, "it is running"
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        program = program or shutil.which("mosquitto")
-        if program is None:
-            raise RuntimeError("mosquitto is missing: scripts/test installs it")
+    def command(self) -> list[str | Path]:
         config = self.directory / "mosquitto.conf"
         config.write_text(self._config())
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [program, "-c", str(config)],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if answers_connect(self.host, self.port):
-                return True
-            time.sleep(0.05)
-        self.kill()
-        return False
+        return [find(self.program), "-c", config]
 
-    def stop(self) -> None:
-        """End it as an administrator does: SIGTERM, which saves and disconnects."""
-        self._end(signal.SIGTERM)
+    def answers(self) -> bool:
+        return answers_connect(self.host, self.port)
 
     def kill(self) -> None:
         """End it as a crash does: SIGKILL.
@@ -129,35 +81,12 @@ class Broker:
         """
         if self.persistence:
             answers_connect(self.host, self.port)
-        self._end(signal.SIGKILL)
+        super().kill()
 
     def restart(self) -> None:
         """Crash and start again on the same ports."""
         self.kill()
         self.start()
-
-    def pause(self) -> None:
-        """Stop it from running, with its connections open, until `resume`."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        if how is not signal.SIGKILL:  # that one needs no help
-            process.send_signal(signal.SIGCONT)  # in case it is paused
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
 
     def _config(self) -> str:
         # Listeners share their settings: with per_listener_settings, mosquitto

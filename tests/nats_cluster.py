@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.brokers import STOP_TIMEOUT, answers_connect
+from tests.brokers import answers_connect
 from tests.ports import free_port
 
 # To elect who leads a stream takes up to ten seconds, and several are elected in turn.
 ELECTION_TIMEOUT = 60.0  # seconds
+STOP_TIMEOUT = 20.0  # seconds
 
 CONFIG = """\
 server_name: "node-{number}"

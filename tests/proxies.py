@@ -3,41 +3,38 @@
 import contextlib
 import getpass
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 from aiomqtt import ProxySettings
 from tests.ports import free_port
+from tests.server_process import ServerProcess, find
 
-START_TIMEOUT = 10.0  # seconds
-STOP_TIMEOUT = 5.0  # seconds
 MODULES = "/usr/lib/apache2/modules"
 
 
-class RealProxy:
+class RealProxy(ServerProcess):
     """One process; with `passwords` it takes only `username` with `password`.
 
     `refuses` is the port of a host that its rules forbid, where it has rules.
     """
 
-    host = "127.0.0.1"
+    stop_timeout = 5.0
     username = "u"
     password = "p"
-    program: ClassVar[str]
     # The values of `proxy_type` that it takes.
     types: ClassVar[tuple[int, ...]]
 
     def __init__(self, directory: Path, *, passwords: bool = False) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.passwords = passwords
-        self.port = free_port()
+
+    def choose_ports(self) -> None:
+        super().choose_ports()
         self.refuses = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
     def settings(self, kind: int, **options: Any) -> ProxySettings:
         if self.passwords:
@@ -46,42 +43,26 @@ class RealProxy:
         options.setdefault("proxy_addr", self.host)
         return ProxySettings(proxy_type=kind, proxy_port=self.port, **options)
 
-    @property
-    def log(self) -> str:
-        return (self.directory / "log").read_text(errors="replace")
+    def command(self) -> list[str | Path]:
+        return [find(self.program), *self.arguments()]
 
-    def start(self) -> None:
-        program = shutil.which(self.program, path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            raise RuntimeError(f"{self.program} is missing: scripts/test installs it")
-        with (self.directory / "log").open("wb") as log:
-            # It has processes of its own: they form a group.
-            self._process = subprocess.Popen(
-                [program, *self.arguments()],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if listens(self.host, self.port):
-                return
-            time.sleep(0.05)
-        self.stop()
-        raise RuntimeError(f"{self.program} did not start:\n{self.log}")
+    def options(self) -> dict[str, Any]:
+        # It has processes of its own: they form a group.
+        return {"start_new_session": True}
 
-    def stop(self) -> None:
+    def answers(self) -> bool:
+        return listens(self.host, self.port)
+
+    def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is None:
             return
-        for how in (signal.SIGTERM, signal.SIGKILL):
+        for each in (how, signal.SIGKILL):
             # All of its processes may have ended.
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, how)
+                os.killpg(process.pid, each)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT)
+                process.wait(self.stop_timeout)
 
     def arguments(self) -> list[str]:
         raise NotImplementedError
