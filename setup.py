@@ -100,6 +100,7 @@ HOT_IN_BROKER = (
     "aiomqtt/broker/core/session.py",
     "aiomqtt/broker/core/client_timeout.py",
     "aiomqtt/broker/statistics.py",
+    "aiomqtt/broker/core/subscription.py",
     "aiomqtt/broker/core/subscriptions.py",
     "aiomqtt/broker/core/timers.py",
     "aiomqtt/broker/core/turn.py",

@@ -4,14 +4,7 @@ from typing import Final
 
 from aiomqtt.broker.limits import Limits
 from aiomqtt.broker.statistics import Statistics
-from aiomqtt.properties import SubscribeOptions
-from aiomqtt.protocol.changes import (
-    Change,
-    ChangeKind,
-    SessionState,
-    StoredSubscription,
-    take,
-)
+from aiomqtt.protocol.changes import Change, ChangeKind, SessionState, take
 from aiomqtt.protocol.delivery import Delivery, Origin
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Outbound
@@ -32,6 +25,7 @@ from .message import ApplicationMessage, MessagePool, message_of
 from .pending_retained import PendingRetained
 from .retained import RetainedMessages
 from .send_buffer import ALIAS_SIZE, SUBSCRIPTION_IDENTIFIER_SIZE, SendBuffer
+from .subscription import Subscription
 from .timers import Timer
 from .turn import NODES_PER_UNIT, WORK_PER_TURN, Turn
 
@@ -47,41 +41,6 @@ UNSENT_HIGH: Final = 64 * 1024
 # This many bytes of retained messages count as one unit of work: with `WORK_PER_TURN`,
 # about as much as may wait to be written.
 BYTES_PER_UNIT: Final = 32
-
-
-class Subscription:
-    """One subscription of a session (§3.8.3.1)."""
-
-    __slots__ = (
-        "identifier",
-        "no_local",
-        "qos",
-        "retain_as_published",
-        "session",
-        "topic_filter",
-    )
-
-    def __init__(
-        self,
-        session: "Session",
-        topic_filter: str,
-        qos: int,
-        no_local: bool,
-        retain_as_published: bool,
-        identifier: int,
-    ) -> None:
-        """Create a subscription; an identifier of 0 means none."""
-        self.session: Session = session
-        self.topic_filter: str = topic_filter
-        self.qos: int = qos
-        self.no_local: bool = no_local
-        self.retain_as_published: bool = retain_as_published
-        self.identifier: int = identifier
-
-    def stored(self) -> StoredSubscription:
-        """Convert it for a store."""
-        options = SubscribeOptions(self.qos, self.no_local, self.retain_as_published)
-        return StoredSubscription(options, self.identifier)
 
 
 class Session:

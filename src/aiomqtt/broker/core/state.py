@@ -21,7 +21,8 @@ from .memory_account import MemoryAccount
 from .message import ApplicationMessage, MessagePool, for_others
 from .retained import RetainedMessages
 from .send_buffer import SendBuffer
-from .session import FOREVER, Session, Subscription
+from .session import FOREVER, Session
+from .subscription import Subscription
 from .subscriptions import Matches, Subscriptions
 from .timers import Timers
 from .turn import PORTION_INTERVAL, Turn

@@ -25,8 +25,9 @@ from .connack import code_within
 from .events import SubscribePermission
 from .memory_account import PACKET_SIZE
 from .packet_in_progress import PacketInProgress
-from .session import Session, Subscription
+from .session import Session
 from .state import BrokerState
+from .subscription import Subscription
 from .turn import FILTER_COST
 
 if TYPE_CHECKING:

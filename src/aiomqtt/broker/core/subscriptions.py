@@ -12,7 +12,8 @@ from .memory_account import (
     SUBSCRIPTION_SIZE,
     MemoryAccount,
 )
-from .session import Session, Subscription
+from .session import Session
+from .subscription import Subscription
 from .turn import FILTER_COST, NODES_PER_UNIT, WORK_PER_TURN, Turn
 
 # Topics repeat, so the results of searches are cached: the maximum number, and bytes.
