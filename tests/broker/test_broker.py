@@ -183,6 +183,19 @@ async def test_it_listens_on_more_than_one_address():
         await broker.listen()
 
 
+async def test_nothing_listens_for_a_broker_that_was_stopped_meanwhile():
+    broker = Broker()
+    await broker.start()
+    listening = asyncio.create_task(broker.listen("localhost"))
+    await asyncio.sleep(0)
+    assert not listening.done()
+    await broker.stop()
+    with pytest.raises(RuntimeError, match="not running"):
+        await listening
+    async with broker:
+        assert broker.host == "127.0.0.1"
+
+
 # --- what can be seen and done --------------------------------------------------------
 
 

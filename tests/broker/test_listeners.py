@@ -35,6 +35,7 @@ async def close(listeners):
 
 async def test_addresses_are_named_in_the_order_in_which_they_were_opened(running):
     listeners = Listeners()
+    listeners.begin(running, "name")
     # The directories of pytest may be too long for it.
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         path = Path(directory, "a b.sock")
@@ -60,6 +61,7 @@ async def test_addresses_are_named_in_the_order_in_which_they_were_opened(runnin
 
 async def test_ipv6_is_in_brackets(running):
     listeners = Listeners()
+    listeners.begin(running, "name")
     listener = await listeners.listen(running, "::1", 0, None, False)
     assert listener.url == f"mqtt://[::1]:{listener.port}"
     await close(listeners)
@@ -67,11 +69,11 @@ async def test_ipv6_is_in_brackets(running):
 
 async def test_a_name_is_free_again_when_it_was_closed(running):
     listeners, others = Listeners(), Listeners()
-    listeners.listen_in_memory(running, "name")
+    listeners.begin(running, "name")
     with pytest.raises(ValueError, match="name is taken"):
-        others.listen_in_memory(running, "name")
+        others.begin(running, "name")
     await close(listeners)
-    others.listen_in_memory(running, "name")
+    others.begin(running, "name")
     await close(others)
     # Nothing is open any more.
     assert others.close() == []

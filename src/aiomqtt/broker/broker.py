@@ -41,7 +41,7 @@ from .hooks import (
 from .io.connection_set import ConnectionSet
 from .io.hook_runner import Hooks
 from .limits import Limits
-from .listeners import Listener, Server
+from .listeners import NOT_RUNNING, Listener, Server
 
 if TYPE_CHECKING:
     from aiomqtt.stores.broker import BrokerStore
@@ -188,7 +188,7 @@ class Broker(BrokerAttributes):
         if storing is not None:
             storing.begin(self._connection_set)
         try:
-            self._listeners.listen_in_memory(self._connection_set, self.name)
+            self._listeners.begin(self._connection_set, self.name)
             if self._host is not None:
                 first = await self.listen(
                     self._host, self._port, ssl_context=self._ssl_context
@@ -232,7 +232,7 @@ class Broker(BrokerAttributes):
         Raises:
             OSError: It is impossible to listen on the address.
             ImportError: WebSocket needs ``pip install "aiomqtt[websockets]"``.
-            RuntimeError: The broker is not running.
+            RuntimeError: The broker is not running, or was stopped meanwhile.
         """
         running = self._running()
         return await self._listeners.listen(running, host, port, ssl_context, websocket)
@@ -349,8 +349,7 @@ class Broker(BrokerAttributes):
 
     def _running(self) -> ConnectionSet:
         if self._connection_set is None:
-            msg = "The broker is not running."
-            raise RuntimeError(msg)
+            raise RuntimeError(NOT_RUNNING)
         return self._connection_set
 
     # --- actions ----------------------------------------------------------------------
