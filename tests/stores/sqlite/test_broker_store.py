@@ -1,6 +1,7 @@
 """The store of a broker in a SQLite file."""
 
 import asyncio
+import random
 import sqlite3
 from pathlib import Path
 
@@ -9,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties
-from aiomqtt.protocol.changes import Change, ChangeKind, StoredDelivery
+from aiomqtt.protocol.changes import (
+    Change,
+    ChangeKind,
+    SessionState,
+    StoredDelivery,
+)
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT
 from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.standard.names import V5, V311
@@ -148,6 +154,56 @@ async def test_released_messages_are_in_the_order_of_their_pubrecs(store):
     assert [one.sequence for one in others] == [2, 4]
     assert [(one.reason_code, one.payload) for one in released] == [(0, b""), (16, b"")]
     assert {one.state for one in released} == {RELEASED}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_many_messages_of_several_sessions_are_stored_in_one_group(store, seed):
+    choose = random.Random(seed)
+    await store.open()
+    states = [SessionState(name) for name in ("a", "b", "c")]
+    for _ in range(4):
+        records: list[Record] = []
+        for state in states:
+            changes: list[Change] = []
+            for _ in range(400):
+                change = next_change(choose, state)
+                state.apply(change)
+                changes.append(change)
+            records.append(changed(state.client_id, *changes))
+        await store.commit(records)
+        found = (await again(store)).sessions
+        for state, session in zip(states, found, strict=True):
+            assert session.state.in_order == state.in_order
+            assert session.state.received == state.received
+            assert session.state.blocked == state.blocked
+
+
+def next_change(choose: random.Random, state: SessionState) -> Change:
+    """A change of a session, as a broker makes them and in any order."""
+    sequence = state.last_sequence + 1
+    packet_id = state.last_packet_id + 1
+    deliveries = [*state.deliveries.values()]
+    roll, one = choose.random(), choose.choice(deliveries or [message(0)])
+    if roll < 0.4 or not deliveries:
+        is_sent = choose.random() < 0.5
+        change = added(sequence, *(SENT, packet_id) if is_sent else ())
+        if choose.random() < 0.2:
+            assert isinstance(change.value, StoredDelivery)
+            change.value.expires = 5.5
+        return change
+    if roll < 0.6 and one.state == QUEUED:
+        return Change(ChangeKind.SENT, one.sequence, packet_id)
+    if roll < 0.7 and one.state == SENT:
+        return Change(ChangeKind.RELEASED, one.sequence, choose.choice([0, 0, 16]))
+    if roll < 0.9:
+        return Change(ChangeKind.ENDED, one.sequence)
+    kinds = (
+        ChangeKind.RECEIVED,
+        ChangeKind.COMPLETED,
+        ChangeKind.BLOCKED,
+        ChangeKind.UNBLOCKED,
+    )
+    return Change(choose.choice(kinds), choose.randint(1, 20))
 
 
 async def test_attributes_and_wills_come_back(store):

@@ -5,8 +5,8 @@ rows each, since the interpreter's lock is released and taken for each of them.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final, TypeAlias
 
 from aiomqtt.protocol.changes import (
     ChangeKind,
@@ -27,15 +27,38 @@ from aiomqtt.stores.encoding import encode_properties
 
 from .broker_schema import OF_SESSION
 from .file import Step
-from .rows import checksum
+from .rows import checksum, chunk_statements, insert_rows, to_blob
+from .runs import paired_runs, runs
 
-# Positions in a row of `aiomqtt_outgoing`.
+# The columns of `aiomqtt_outgoing`. A row may end after the first part: the others have
+# their defaults.
+_PLAIN: Final = (
+    "session",
+    "sequence",
+    "packet_id",
+    "state",
+    "qos",
+    "retain",
+    "reason_code",
+    "topic",
+    "payload",
+    "checksum",
+)
+_SPECIAL: Final = ("expires", "properties", "identifiers", "share", "published")
+# Positions in a row.
 _PACKET_ID: Final = 2
 _STATE: Final = 3
-# A session and the sequence, packet identifier or topic filter of something in it.
-_Key = tuple[int, Any]
 
-_WHICH: Final = "WHERE session = ? AND sequence = ?"
+# The number of a session, and the sequence of a delivery or a packet identifier in its
+# last bits: consecutive ones have consecutive keys.
+_NUMBER_BITS: Final = 48
+_NUMBER_MASK: Final = (1 << _NUMBER_BITS) - 1
+# The number of a session and a topic filter.
+_FilterKey: TypeAlias = tuple[int, str]
+
+_PLAIN_COLUMNS: Final = f" ({', '.join(_PLAIN)})"
+_ALL_COLUMNS: Final = f" ({', '.join(_PLAIN + _SPECIAL)})"
+_WHICH: Final = "WHERE session = ? AND sequence BETWEEN ? AND ?"
 
 
 class SessionNumbers:
@@ -70,32 +93,65 @@ class SessionNumbers:
         return self._by_client.pop(client_id, 0)
 
 
+class Inserts:
+    """The statements that insert rows.
+
+    Args:
+        values: How many values a statement can have.
+    """
+
+    def __init__(self, values: int) -> None:
+        self._values = values
+        self._found: dict[tuple[str, int], list[tuple[int, str]]] = {}
+
+    def find(self, table: str, length: int) -> list[tuple[int, str]]:
+        """Return the statements for a table: see `chunk_statements`.
+
+        Args:
+            table: The table, with columns in parentheses if a row has not all of them.
+            length: The number of values of a row.
+        """
+        found = self._found.get((table, length))
+        if found is None:
+            insert = f"INSERT OR REPLACE INTO {table}"
+            found = chunk_statements(insert, length, self._values)
+            self._found[table, length] = found
+        return found
+
+
 class BrokerGroup:
     """Writes records within one transaction.
 
     Args:
         connection: The connection.
         numbers: The numbers of the sessions.
+        inserts: The statements that insert rows.
         step: Called before each statement.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, numbers: SessionNumbers, step: Step
+        self,
+        connection: sqlite3.Connection,
+        numbers: SessionNumbers,
+        inserts: Inserts,
+        step: Step,
     ) -> None:
         self._connection = connection
         self._numbers = numbers
+        self._inserts = inserts
         self._step = step
         # What is not written yet. The values of dictionaries: the rows; None: they are
         # deleted.
         self._sessions: dict[int, list[Any]] = {}
-        self._added: dict[_Key, list[Any]] = {}
-        self._sent: dict[_Key, int] = {}
-        self._released: dict[_Key, tuple[int, int]] = {}
-        self._ended: list[_Key] = []
-        self._blocked: dict[_Key, bool] = {}
-        self._received: dict[_Key, bool] = {}
-        self._subscriptions: dict[_Key, tuple[int, ...] | None] = {}
-        self._pending_retained: dict[_Key, tuple[int, ...] | None] = {}
+        self._added: dict[int, list[Any]] = {}
+        self._sent: dict[int, int] = {}
+        # By the reason code of the PUBREC: the number of the PUBREC.
+        self._released: dict[int, dict[int, int]] = {}
+        self._ended: list[int] = []
+        self._blocked: dict[int, bool] = {}
+        self._received: dict[int, bool] = {}
+        self._subscriptions: dict[_FilterKey, tuple[int, ...] | None] = {}
+        self._pending_retained: dict[_FilterKey, tuple[int, ...] | None] = {}
         self._retained: dict[str, StoredMessage | None] = {}
 
     def apply(self, records: Iterable[Record]) -> None:
@@ -134,24 +190,27 @@ class BrokerGroup:
     # --- outgoing messages --------------------------------------------------------
 
     def _add(self, number: int, key: int, value: StoredDelivery) -> None:
-        self._added[number, key] = _outgoing_row(number, value)
+        self._added[_key(number, key)] = _outgoing_row(number, value)
 
     def _send(self, number: int, key: int, value: int) -> None:
-        row = self._added.get((number, key))
+        row = self._added.get(_key(number, key))
         if row is None:
-            self._sent[number, key] = value
+            self._sent[_key(number, key)] = value
         else:
             row[_STATE], row[_PACKET_ID] = SENT, value
 
     def _release(self, number: int, key: int, value: int) -> None:
         self._numbers.released += 1
-        self._released[number, key] = (value, self._numbers.released)
+        by_key = self._released.setdefault(value, {})
+        by_key[_key(number, key)] = self._numbers.released
 
-    def _end(self, number: int, key: int, value: object) -> None:
-        self._sent.pop((number, key), None)
-        self._released.pop((number, key), None)
-        if self._added.pop((number, key), None) is None:
-            self._ended.append((number, key))
+    def _end(self, number: int, sequence: int, value: object) -> None:
+        key = _key(number, sequence)
+        self._sent.pop(key, None)
+        for by_key in self._released.values():
+            by_key.pop(key, None)
+        if self._added.pop(key, None) is None:
+            self._ended.append(key)
 
     def _requeue(self, number: int, key: object, value: object) -> None:
         self._write_outgoing()
@@ -173,16 +232,16 @@ class BrokerGroup:
     # --- the others ---------------------------------------------------------------
 
     def _block(self, number: int, key: int, value: object) -> None:
-        self._blocked[number, key] = True
+        self._blocked[_key(number, key)] = True
 
     def _unblock(self, number: int, key: int, value: object) -> None:
-        self._blocked[number, key] = False
+        self._blocked[_key(number, key)] = False
 
     def _receive(self, number: int, key: int, value: object) -> None:
-        self._received[number, key] = True
+        self._received[_key(number, key)] = True
 
     def _complete(self, number: int, key: int, value: object) -> None:
-        self._received[number, key] = False
+        self._received[_key(number, key)] = False
 
     def _clear_inbound(self, number: int, key: object, value: object) -> None:
         self._write_ids("aiomqtt_received", self._received)
@@ -240,45 +299,61 @@ class BrokerGroup:
         self._write_filters("aiomqtt_pending_retained", self._pending_retained)
         self._write_retained()
 
-    def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+    def _insert(
+        self, table: str, rows: Sequence[Sequence[Any]], columns: str = ""
+    ) -> None:
         if rows:
-            places = ", ".join("?" * len(rows[0]))
-            self._many(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)
+            length = len(rows[0])
+            statements = self._inserts.find(f"{table}{columns}", length)
+            values = [value for row in rows for value in row]
+            insert_rows(self._execute, statements, length, values)
+
+    def _execute(self, statement: str, values: Sequence[Any]) -> None:
+        self._step(statement)
+        self._connection.execute(statement, values)
 
     def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         self._step(statement)
         self._connection.executemany(statement, rows)
 
     def _write_outgoing(self) -> None:
-        self._insert("aiomqtt_outgoing", [*self._added.values()])
-        self._added = {}
+        added, self._added = self._added.values(), {}
+        plain = [row for row in added if len(row) == len(_PLAIN)]
+        special = [row for row in added if len(row) > len(_PLAIN)]
+        self._insert("aiomqtt_outgoing", plain, _PLAIN_COLUMNS)
+        self._insert("aiomqtt_outgoing", special, _ALL_COLUMNS)
         if self._sent:
             self._many(
-                f"UPDATE aiomqtt_outgoing SET state = {SENT}, packet_id = ? {_WHICH}",
-                [(packet_id, *key) for key, packet_id in self._sent.items()],
+                f"UPDATE aiomqtt_outgoing SET state = {SENT},"
+                f" packet_id = sequence + ? {_WHICH}",
+                _paired_ranges(self._sent),
             )
             self._sent = {}
-        if self._released:
+        for reason_code, by_key in self._released.items():
             self._many(
-                f"UPDATE aiomqtt_outgoing SET state = {RELEASED}, reason_code = ?,"
-                " released = ?, topic = '', properties = NULL, payload = x'',"
-                f" checksum = NULL {_WHICH}",
-                [(*values, *key) for key, values in self._released.items()],
+                f"UPDATE aiomqtt_outgoing SET state = {RELEASED},"
+                f" reason_code = {reason_code:d}, released = sequence + ?, topic = '',"
+                f" properties = NULL, payload = x'', checksum = NULL {_WHICH}",
+                _paired_ranges(by_key),
             )
-            self._released = {}
+        self._released = {}
         if self._ended:
-            self._many(f"DELETE FROM aiomqtt_outgoing {_WHICH}", self._ended)
+            self._many(f"DELETE FROM aiomqtt_outgoing {_WHICH}", _ranges(self._ended))
             self._ended = []
 
-    def _write_ids(self, table: str, wanted: dict[_Key, bool]) -> None:
-        self._insert(table, [key for key, is_in in wanted.items() if is_in])
+    def _write_ids(self, table: str, wanted: dict[int, bool]) -> None:
+        added = [key for key, is_in in wanted.items() if is_in]
+        self._insert(table, [(_session(key), _number(key)) for key in added])
         gone = [key for key, is_in in wanted.items() if not is_in]
         if gone:
-            self._many(f"DELETE FROM {table} WHERE session = ? AND packet_id = ?", gone)
+            self._many(
+                f"DELETE FROM {table} WHERE session = ? AND packet_id BETWEEN ? AND ?",
+                _ranges(gone),
+            )
         wanted.clear()
 
     def _write_filters(
-        self, table: str, wanted: dict[_Key, tuple[int, ...] | None]
+        self, table: str, wanted: dict[_FilterKey, tuple[int, ...] | None]
     ) -> None:
         self._insert(
             table, [(*key, *values) for key, values in wanted.items() if values]
@@ -299,6 +374,31 @@ class BrokerGroup:
         self._insert("aiomqtt_retained", rows)
         if gone:
             self._many("DELETE FROM aiomqtt_retained WHERE topic = ?", gone)
+
+
+def _key(session: int, number: int) -> int:
+    return session << _NUMBER_BITS | number
+
+
+def _session(key: int) -> int:
+    return key >> _NUMBER_BITS
+
+
+def _number(key: int) -> int:
+    return key & _NUMBER_MASK
+
+
+def _ranges(keys: Iterable[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield session, first and last number of each run of keys."""
+    for first, last in runs(keys):
+        yield _session(first), _number(first), _number(last)
+
+
+def _paired_ranges(values: dict[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the same, and before it what to add to each number for its value."""
+    for first, last, offset in paired_runs(values.items()):
+        number = _number(first)
+        yield first + offset - number, _session(first), number, _number(last)
 
 
 def _session_row(
@@ -323,28 +423,33 @@ def _session_row(
 
 
 def _outgoing_row(number: int, delivery: StoredDelivery) -> list[Any]:
+    """Return a delivery as a row, as short as it can be."""
     topic, payload = delivery.topic, delivery.payload
     properties = None
     if delivery.properties is not None:
         properties = encode_properties(delivery.properties)
-    return [
+    row: list[Any] = [
         number,
         delivery.sequence,
         delivery.packet_id,
         delivery.state,
         delivery.qos,
-        delivery.retain,
-        delivery.expires,
-        None,
+        1 if delivery.retain else 0,
         delivery.reason_code,
-        ",".join(map(str, delivery.identifiers)) or None,
-        delivery.share or None,
         topic,
-        properties,
-        payload,
+        to_blob(payload),
         checksum(topic, properties, payload),
-        delivery.published,
     ]
+    expires, identifiers = delivery.expires, delivery.identifiers
+    if properties is not None or expires is not None or identifiers or delivery.share:
+        row += (
+            expires,
+            properties,
+            ",".join(map(str, identifiers)) or None,
+            delivery.share or None,
+            delivery.published,
+        )
+    return row
 
 
 def _retained_row(message: StoredMessage) -> list[Any]:

@@ -20,7 +20,7 @@ from aiomqtt.stores.broker import (
     StoredSession,
 )
 
-from .broker_group import BrokerGroup, SessionNumbers
+from .broker_group import BrokerGroup, Inserts, SessionNumbers
 from .file import DatabaseFile, damage
 from .schema import check_message, reading, to_delivery
 
@@ -36,12 +36,16 @@ class BrokerTables:
         self._file = file
         # Valid while the file is open.
         self._numbers = SessionNumbers()
+        self._inserts = Inserts(0)
 
     def open(self) -> StoredBroker:
         """Open the file: see `BrokerStore.open`."""
         connection = self._file.open()
         try:
             self._numbers = SessionNumbers()
+            self._inserts = Inserts(
+                connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+            )
             # This fails at once if the file can't be written.
             with self._file.transaction():
                 return self._read(connection)
@@ -52,7 +56,8 @@ class BrokerTables:
     def write(self, records: Sequence[Record]) -> None:
         """Store a group of records: see `BrokerStore.commit`."""
         with self._file.group() as connection:
-            group = BrokerGroup(connection, self._numbers, self._file.step)
+            step = self._file.step
+            group = BrokerGroup(connection, self._numbers, self._inserts, step)
             group.apply(records)
             group.write()
 

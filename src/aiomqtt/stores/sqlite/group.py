@@ -21,7 +21,7 @@ from aiomqtt.stores.receipts import ended
 
 from .file import Step
 from .index import Index
-from .rows import RELEASED_AS, SIZE, to_row
+from .rows import RELEASED_AS, SIZE, insert_rows, to_row
 from .runs import paired_runs, runs
 
 # How many values of rows gather before they are inserted: compiled code lets the event
@@ -341,13 +341,11 @@ class Group:
             self._insert_rows(length, values)
 
     def _insert_rows(self, length: int, values: list[Any]) -> None:
-        start = 0
-        for count, statement in self._inserts[length]:
-            end = start + count * length
-            while end <= len(values):
-                self._step("insert deliveries")
-                self._connection.execute(statement, values[start:end])
-                start, end = end, end + count * length
+        insert_rows(self._execute_insert, self._inserts[length], length, values)
+
+    def _execute_insert(self, statement: str, values: list[Any]) -> None:
+        self._step("insert deliveries")
+        self._connection.execute(statement, values)
 
     def _update(self) -> None:
         sent, self._sent = self._sent, {}

@@ -5,6 +5,7 @@ even for None, it looks for an adapter first, which takes as long as the rest of
 """
 
 from binascii import crc32
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiomqtt.protocol.changes import StoredDelivery
@@ -64,14 +65,52 @@ def insert_statements(values: int) -> dict[int, list[tuple[int, str]]]:
     statements: dict[int, list[tuple[int, str]]] = {}
     for length in (PLAIN_LENGTH, PROPERTIES_LENGTH, RECEIPT_LENGTH, ROW_LENGTH):
         columns = ", ".join(_ALL[:length])
-        row = f"({', '.join('?' * length)})"
-        insert = f"INSERT INTO aiomqtt_deliveries ({columns}) VALUES "
-        statements[length] = [
-            (count, insert + ", ".join([row] * count))
-            for count in _CHUNKS
-            if count * length <= values
-        ]
+        insert = f"INSERT INTO aiomqtt_deliveries ({columns})"
+        statements[length] = chunk_statements(insert, length, values)
     return statements
+
+
+def chunk_statements(insert: str, length: int, values: int) -> list[tuple[int, str]]:
+    """Return how many rows a statement inserts, and it, the largest first.
+
+    Args:
+        insert: The statement up to its values.
+        length: The number of values of a row.
+        values: How many values a statement can have.
+    """
+    row = f"({', '.join('?' * length)})"
+    return [
+        (count, f"{insert} VALUES {', '.join([row] * count)}")
+        for count in _CHUNKS
+        if count * length <= values
+    ]
+
+
+def insert_rows(
+    execute: Callable[[str, list[Any]], object],
+    statements: list[tuple[int, str]],
+    length: int,
+    values: list[Any],
+) -> None:
+    """Insert rows with as few statements as possible.
+
+    Args:
+        execute: Executes a statement with its values.
+        statements: Those of `chunk_statements`.
+        length: The number of values of a row.
+        values: The values of all rows, one after the other.
+    """
+    start = 0
+    for count, statement in statements:
+        end = start + count * length
+        while end <= len(values):
+            execute(statement, values[start:end])
+            start, end = end, end + count * length
+
+
+def to_blob(payload: bytes) -> bytes | bytearray:
+    """Return a payload as sqlite3 takes it fastest."""
+    return bytearray(payload) if len(payload) <= _LONGEST_COPY else payload
 
 
 def to_row(delivery: StoredDelivery, place: int, now: float) -> list[Any]:
@@ -93,7 +132,7 @@ def to_row(delivery: StoredDelivery, place: int, now: float) -> list[Any]:
         delivery.qos,
         1 if delivery.retain else 0,
         topic,
-        bytearray(payload) if len(payload) <= _LONGEST_COPY else payload,
+        to_blob(payload),
         checksum(topic, properties, payload),
     ]
     is_special = (
