@@ -98,6 +98,7 @@ HOT_IN_BROKER = (
     "aiomqtt/broker/core/publish_handlers.py",
     "aiomqtt/broker/core/retained.py",
     "aiomqtt/broker/core/session.py",
+    "aiomqtt/broker/core/session_record.py",
     "aiomqtt/broker/core/client_timeout.py",
     "aiomqtt/broker/statistics.py",
     "aiomqtt/broker/core/subscription.py",

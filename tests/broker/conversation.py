@@ -193,4 +193,5 @@ class Conversation:
         assert self.stored == now
         if self.session.pending_retained is None:
             assert self.stored.pending_retained == {}
-        assert self.session.new_attributes() is None
+        assert self.session.record is not None
+        assert self.session.record.take() is None

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from aiomqtt.stores.broker import (
     Record,
     RetainedChanged,
-    SessionChanged,
     SessionEnded,
     StoredMessage,
 )
@@ -13,7 +12,7 @@ from aiomqtt.stores.broker import (
 from .message import ApplicationMessage
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session_record import SessionRecord
 
 
 class Journal:
@@ -28,12 +27,12 @@ class Journal:
         # Valid until the caller takes them. Only the order of changes of the same
         # session or topic matters.
         self._ended: dict[str, None] = {}
-        self._noted: dict[str, Session] = {}
+        self._noted: dict[str, SessionRecord] = {}
         self._retained: dict[str, ApplicationMessage | None] = {}
 
-    def note(self, session: "Session") -> None:
+    def note(self, client_id: str, record: "SessionRecord") -> None:
         """Note that a session has begun, or that it may have changed."""
-        self._noted[session.client_id] = session
+        self._noted[client_id] = record
 
     def end(self, client_id: str) -> None:
         """Note that a session has ended; another one of the client may begin."""
@@ -47,11 +46,10 @@ class Journal:
     def take(self) -> list[Record]:
         """Return what has changed since the last time, in the order to store it."""
         taken: list[Record] = [SessionEnded(client_id) for client_id in self._ended]
-        for client_id, session in self._noted.items():
-            attributes = session.new_attributes()
-            changes = session.take_changes()
-            if attributes is not None or changes:
-                taken.append(SessionChanged(client_id, attributes, changes))
+        for record in self._noted.values():
+            changed = record.take()
+            if changed is not None:
+                taken.append(changed)
         for topic, message in self._retained.items():
             taken.append(RetainedChanged(topic, _stored(message)))
         self._ended.clear()

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiomqtt.broker.limits import Limits
 from aiomqtt.broker.statistics import Statistics
-from aiomqtt.protocol.changes import Change, ChangeKind, SessionState, take
+from aiomqtt.protocol.changes import Change, SessionState
 from aiomqtt.protocol.delivery import Delivery, Origin
 from aiomqtt.protocol.inbound import Inbound
 from aiomqtt.protocol.outbound import Outbound
@@ -25,6 +25,7 @@ from .message import ApplicationMessage, MessagePool, message_of
 from .pending_retained import PendingRetained
 from .retained import RetainedMessages
 from .send_buffer import ALIAS_SIZE, SUBSCRIPTION_IDENTIFIER_SIZE, SendBuffer
+from .session_record import SessionRecord
 from .subscription import Subscription
 from .timers import Timer
 from .turn import NODES_PER_UNIT, WORK_PER_TURN, Turn
@@ -53,14 +54,13 @@ class Session:
         is_over: Whether it has ended.
         is_v5: Whether its client used 5.0 on its last connection.
         expiry: How long it lasts without a connection, in seconds.
+        record: Its changes for the store; None: it is not stored, or has ended.
         pending_retained: The retained messages that wait to be sent; None: none.
         will_timer: The timer of a delayed will.
         expiry_timer: The timer of the end of the session.
     """
 
     __slots__ = (
-        "_attributes",
-        "_changes",
         "_counted",
         "_will",
         "client_id",
@@ -69,11 +69,11 @@ class Session:
         "inbound",
         "is_over",
         "is_v5",
-        "journal",
         "limits",
         "memory",
         "outbound",
         "pending_retained",
+        "record",
         "retained",
         "send_buffer",
         "statistics",
@@ -99,15 +99,14 @@ class Session:
         self.statistics: Statistics = statistics
         self.retained: RetainedMessages = retained
         self.turn: Turn = turn
-        # None: the session is not stored, or it has ended.
-        self.journal: Journal | None = journal
-        # The attributes that the journal has taken last; None: it has taken none.
-        self._attributes: SessionAttributes | None = None
-        # Valid until the journal takes them.
-        self._changes: list[Change] | None = None if journal is None else []
         # Valid for the session.
-        self.outbound: Outbound = Outbound(Role.SERVER, self._changes)
-        self.inbound: Inbound = Inbound(self._changes)
+        self.record: SessionRecord | None = None
+        changes: list[Change] | None = None
+        if journal is not None:
+            self.record = SessionRecord(self, journal)
+            changes = self.record.changes
+        self.outbound: Outbound = Outbound(Role.SERVER, changes)
+        self.inbound: Inbound = Inbound(changes)
         self.subscriptions: dict[str, Subscription] = {}
         self.pending_retained: PendingRetained | None = None
         self.expiry: int = 0
@@ -142,47 +141,14 @@ class Session:
         for topic_filter, numbers in state.pending_retained.items():
             self._begin_retained().load(topic_filter, numbers)
         self.count()
-        # All of that is in the store already.
-        self.take_changes()
-        self._attributes = attributes
-
-    def take_changes(self) -> list[Change]:
-        """Return the changes since the last time."""
-        return take(self._changes)
-
-    def new_attributes(self) -> SessionAttributes | None:
-        """Return its attributes; None: they are as the last time."""
-        attributes = SessionAttributes(
-            self.is_v5,
-            self.expiry,
-            _time_of(self.expiry_timer),
-            self.will,
-            _time_of(self.will_timer),
-        )
-        if attributes == self._attributes:
-            return None
-        self._attributes = attributes
-        return attributes
-
-    def on_subscribed(self, subscription: Subscription) -> None:
-        """Record a new subscription, if the session is durable."""
-        if self._changes is not None:
-            stored = subscription.stored()
-            change = Change(ChangeKind.SUBSCRIBED, subscription.topic_filter, stored)
-            self._changes.append(change)
-            self.note_changes()
-
-    def on_unsubscribed(self, topic_filter: str) -> None:
-        """Record the end of a subscription, if the session is durable."""
-        if self._changes is not None:
-            self._changes.append(Change(ChangeKind.UNSUBSCRIBED, topic_filter))
-            self.note_changes()
+        if self.record is not None:
+            self.record.on_loaded(attributes)
 
     def note_changes(self) -> None:
-        """Tell the journal that changes may have been recorded, if there is one."""
-        journal = self.journal
-        if journal is not None:
-            journal.note(self)
+        """Note that something may have changed, if the session is stored."""
+        record = self.record
+        if record is not None:
+            record.note()
 
     # --- memory -------------------------------------------------------------------
 
@@ -216,9 +182,9 @@ class Session:
             self.pending_retained.end()
         self.memory.used -= self._counted
         self._counted = 0
-        journal, self.journal = self.journal, None
-        if journal is not None:
-            journal.end(self.client_id)
+        record, self.record = self.record, None
+        if record is not None:
+            record.end()
 
     def _forget(self, delivery: Delivery) -> None:
         """Count it no more: it has left the session."""
@@ -466,8 +432,10 @@ class Session:
     def _begin_retained(self) -> PendingRetained:
         pending_retained = self.pending_retained
         if pending_retained is None:
+            changes: list[Change] | None = None
             # A session that ends with its connection goes on with none of them.
-            changes = self._changes if self.expiry else None
+            if self.record is not None and self.expiry:
+                changes = self.record.changes
             pending_retained = self.pending_retained = PendingRetained(
                 self.retained, self.memory, changes
             )
@@ -541,10 +509,6 @@ class Session:
                     None,
                 )
                 pending_retained.note_sent()
-
-
-def _time_of(timer: Timer | None) -> float | None:
-    return None if timer is None or timer.action is None else timer.when
 
 
 def _extra(send_buffer: SendBuffer, identifiers: tuple[int, ...]) -> int:

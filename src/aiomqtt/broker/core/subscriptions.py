@@ -166,7 +166,8 @@ class Subscriptions:
         if is_new:
             self._memory.used += _size_of(subscription.topic_filter)
         session.subscriptions[subscription.topic_filter] = subscription
-        session.on_subscribed(subscription)
+        if session.record is not None:
+            session.record.on_subscribed(subscription)
         self._count += is_new
         if not name:
             found.subscriptions[session] = subscription
@@ -188,7 +189,8 @@ class Subscriptions:
         subscription = session.subscriptions.pop(full_filter, None)
         if subscription is None:
             return False
-        session.on_unsubscribed(full_filter)
+        if session.record is not None:
+            session.record.on_unsubscribed(full_filter)
         self._forget_found()
         self._count -= 1
         self._remove(subscription)
