@@ -79,6 +79,7 @@ HOT = (
     "aiomqtt/streams/router.py",
     "aiomqtt/streams/shared_ack.py",
     "aiomqtt/streams/stream.py",
+    "aiomqtt/streams/turns.py",
 )
 # The same for the broker, in a separate library, as most programs never load it.
 HOT_IN_BROKER = (

@@ -14,9 +14,9 @@ from aiomqtt.streams.iterator import MessagesIterator
 from aiomqtt.streams.stream import (
     MAXIMUM_MESSAGES,
     PORTION,
-    TURN,
     MessageStream,
 )
+from aiomqtt.streams.turns import TURN
 from tests.raw_scripts import cancelled_after, turns, within
 
 LOGGER = SafeLogger(logging.getLogger("mqtt"))

@@ -111,7 +111,7 @@ class DiscardingStream(MessageStream):
         if self._uninterrupted < PORTION:
             return False
         self._uninterrupted = 0
-        return self._clock() >= self._turn_ends
+        return self._turns.is_over()
 
     def waiter(self) -> asyncio.Future[None]:
         """Return a future for a message or the end; to give it up, call `forget`."""

@@ -45,8 +45,11 @@ class Arrival(Generator[Any, Any, Message]):
 
 async def _next(stream: MessageStream) -> Message:
     if stream.is_turn_over():
-        await asyncio.sleep(0)
-        stream.begin_turn()
+        stream.end_turn()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            stream.begin_turn()
     while (message := stream.pop()) is None:
         if stream.is_closed:
             raise stream.end()
@@ -56,4 +59,5 @@ async def _next(stream: MessageStream) -> Message:
         except BaseException:
             stream.forget(waiter)
             raise
+        stream.go_on()
     return message

@@ -13,6 +13,8 @@ from aiomqtt.properties import ReasonCode
 from aiomqtt.protocol.codec.size import message_size
 from aiomqtt.standard.names import QUOTA_EXCEEDED
 
+from .turns import Turns
+
 # Looking up a member of an enumeration is slow.
 ENOUGH: Final = Room.ENOUGH
 # Above either bound, reading from the broker pauses, and it resumes at half of it. TCP
@@ -29,12 +31,9 @@ PING_FACTOR: Final = 5
 ANSWER_SPARE: Final = 8 * 1024 * 1024
 PING_SPARE: Final = 10 * 1024 * 1024
 # Iterators take messages in portions of about this many messages or bytes. Between two
-# portions, the room is checked, and an iterator that always finds a message and has run
-# for TURN seconds lets other tasks run. The limit is a time, not a number: an iterator
-# limited to fewer messages than a read brings would leave a queue that only grows.
+# portions, the room and the turn are checked.
 PORTION: Final = 256
 PORTION_BYTES: Final = 1024 * 1024
-TURN: Final = 0.002
 
 
 class MessageStream:
@@ -46,11 +45,7 @@ class MessageStream:
         Args:
             clock: Returns the time in seconds, from any starting point.
         """
-        self._own_clock = clock
-        # Valid until the client is entered again: the clock of the turns.
-        self._clock = clock
-        # 0.0: none has begun.
-        self._turn_ends = 0.0
+        self._turns = Turns(clock)
         self.maximum_messages = MAXIMUM_MESSAGES
         self.maximum_bytes = MAXIMUM_BYTES
         # Whether the program acknowledges the messages; whether by coming back for the
@@ -99,8 +94,7 @@ class MessageStream:
         self.is_closed = False
         self.error = None
         self._loop = asyncio.get_running_loop()
-        # In a simulation, real time must not decide which task runs.
-        self._clock = getattr(self._loop, "turn_clock", self._own_clock)
+        self._turns.expect(self._loop)
 
     def abandon(self) -> None:
         """End the connection, and forget all waiters, whose event loop is closed."""
@@ -115,6 +109,7 @@ class MessageStream:
             resume: Called when there is room again after `deliver` reported too little.
         """
         self._resume = resume
+        self._turns.reset()
         if not self._refusal:
             self.is_closed = False
             self.error = None
@@ -145,6 +140,7 @@ class MessageStream:
             messages: The messages, in order.
             size: An estimate of the memory that they use, in bytes.
         """
+        is_due = self._turns.is_due
         count = len(messages)
         if count <= PORTION:
             self._backlog.append((messages, size))
@@ -159,6 +155,8 @@ class MessageStream:
         if not self.ready:
             self._refill()
         self._wake(count)
+        if is_due:
+            self._turns.let_catch_up(len(self), self._bytes)
         return self.room()
 
     def deliver_one(self, message: Message, size: int) -> Room:
@@ -177,8 +175,11 @@ class MessageStream:
         length = len(self.ready) + self._backlog_length
         if length > self.maximum_messages or self._bytes > self.maximum_bytes:
             return self.room()
+        turns = self._turns
+        if turns.is_due:
+            turns.let_catch_up(length, self._bytes)
         # If it is full, it says so until there is much more room.
-        return self.room() if self._is_full else ENOUGH
+        return self.room() if self._is_full or turns.must_catch_up else ENOUGH
 
     def _refill(self) -> None:
         """Make the next portion ready; the last one has been taken completely."""
@@ -203,7 +204,7 @@ class MessageStream:
             self._is_full = True
         # Once it is full, it stays so until `_check_room` resets it.
         if not self._is_full:
-            return Room.ENOUGH
+            return Room.LITTLE if self._turns.must_catch_up else Room.ENOUGH
         # The memory above the bound, if all messages are of the same size.
         above = self._bytes * (1 - 1 / excess) if excess > 1 else 0.0
         if excess <= ANSWER_FACTOR or above <= ANSWER_SPARE:
@@ -225,6 +226,7 @@ class MessageStream:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
+                self._turns.is_due = True
                 count -= 1
 
     # --- taking messages ----------------------------------------------------------
@@ -232,21 +234,26 @@ class MessageStream:
     def is_turn_over(self) -> bool:
         """Return whether other tasks should run before the next message is taken.
 
-        Call it between portions, when nothing is ready. After other tasks have run,
-        call `begin_turn`.
+        Call it between portions, when nothing is ready. If they should, call
+        `end_turn`, and `begin_turn` after they have run.
         """
         # If there are none, the iterator waits in any case.
-        if not len(self):
-            return False
-        if not self._turn_ends:
-            # Others ran while it waited, or it has not begun to iterate before.
-            self.begin_turn()
-            return False
-        return self._clock() >= self._turn_ends
+        return len(self) > 0 and self._turns.is_over()
+
+    def end_turn(self) -> None:
+        """Note that an iterator lets other tasks run."""
+        self._turns.end()
 
     def begin_turn(self) -> None:
         """Let an iterator take messages for a while; other tasks have just run."""
-        self._turn_ends = self._clock() + TURN
+        self._turns.begin()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Note that an iterator goes on that was due."""
+        self._turns.is_due = False
+        if self._turns.must_catch_up:
+            self._turns.catch_up(len(self), self._bytes, self._read_on)
 
     def pop(self) -> Message | None:
         """Remove and return the next message; None if there is none."""
@@ -300,8 +307,12 @@ class MessageStream:
             and self._bytes <= self.maximum_bytes // 2
         ):
             self._is_full = False
-            if self._resume is not None:
-                self._resume()
+            self._turns.reset()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._is_full and self._resume is not None:
+            self._resume()
 
     def end(self) -> MqttError:
         """Return the error that an iterator raises when no message will come."""
@@ -326,7 +337,7 @@ class MessageStream:
         if loop is not self._loop and self._loop is not None and self._loop.is_closed():
             self.abandon()
             raise self.end()
-        self._turn_ends = 0.0
+        self._turns.wait()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
         return waiter
@@ -337,6 +348,7 @@ class MessageStream:
             self._waiters.remove(waiter)
         elif not waiter.cancelled():
             # It was woken for a message that it will not take: wake another.
+            self.go_on()
             self._wake(1)
 
 
