@@ -192,8 +192,9 @@ ROUTES: Final = bytes(
     else TABLE
     for first in range(256)
 )
-# By the type in the first byte, less 4.
-_ACK_KINDS: Final = (
+# By the type in the first byte, less 4. Without its length in the type: otherwise mypyc
+# makes a new tuple each time.
+_ACK_KINDS: Final[tuple[PacketType, ...]] = (
     PacketType.PUBACK,
     PacketType.PUBREC,
     PacketType.PUBREL,
