@@ -8,7 +8,7 @@ latest. No method blocks, sleeps or calls back.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.properties import Properties, ReasonCode
@@ -328,6 +328,10 @@ class Engine(EngineCalls):
         self._received_at = now
         packets = self._decoder.feed(data)
         self._pending.size += self._decoder.kept
+        if self._is_connected and not self._decoder.has_others:
+            # A fast path: they are only to be delivered.
+            self._pending.messages.extend(cast("list[Publish]", packets))
+            packets = []
         self._handle(packets, now, data)
 
     def _handle(self, packets: list[Packet], now: float, data: bytes) -> None:

@@ -77,6 +77,26 @@ def test_acknowledgements_go_in_the_order_of_the_messages(version):
     assert client.payloads() == [b"a", b"b", b"c", b"d", b"e", b"f"]
 
 
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_what_only_has_to_be_delivered_keeps_its_place(version, count):
+    """A chunk of QoS 0 takes a shorter way than one with anything else in it."""
+    client, broker = connected(version)
+    plain = [PUBLISH("t", b"%d" % number) for number in range(count)]
+    broker.sends(*plain)
+    broker.sends(*plain, PUBLISH("t", b"last", 1, 7))
+    broker.sends(PUBLISH("u", b"first", 2, 8), *plain)
+    broker.gets(PUBACK(7), PUBREC(8))
+    numbers = [b"%d" % number for number in range(count)]
+    assert client.payloads() == [*numbers, *numbers, b"last", b"first", *numbers]
+
+
+def test_what_came_before_a_wrong_packet_in_its_chunk_is_delivered(version):
+    client, broker = connected(version)
+    broker.sends(PUBLISH("t", b"1"), PUBLISH("t", b"2"), octets("f1 00"))
+    assert client.payloads() == [b"1", b"2"]
+    assert client.engine.is_closed
+
+
 @pytest.mark.parametrize(
     "release", ["62 02 00 07", "62 03 00 07 00", "62 04 00 07 00 00", "62 03 00 07 92"]
 )

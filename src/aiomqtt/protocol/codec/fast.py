@@ -214,6 +214,8 @@ class PacketDecoder:
     Attributes:
         version: The version of the connection.
         kept: An estimate of the memory that packets use, in bytes; its user resets it.
+        has_others: Whether there may be others than PUBLISH with QoS 0 and without a
+            topic alias, which need nothing but to be delivered; its user resets it.
     """
 
     __slots__ = (
@@ -223,6 +225,7 @@ class PacketDecoder:
         "_last_topic",
         "_maximum_items",
         "_sender",
+        "has_others",
         "kept",
         "version",
     )
@@ -232,6 +235,7 @@ class PacketDecoder:
     ) -> None:
         self.version: ProtocolVersion = version
         self.kept: int = 0
+        self.has_others: bool = False
         self._is_v5 = version >= V5
         # A client hands properties to a program, which may not read them. A broker has
         # to look at them, and passes them on.
@@ -244,8 +248,7 @@ class PacketDecoder:
 
     def decode(self, first: int, data: bytes, start: int, stop: int) -> Packet:
         """Decode one packet: the usual ones by the fast path, others by the table."""
-        route = ROUTES[first]
-        if route == PUBLISH and stop - start >= 2:
+        if ROUTES[first] == PUBLISH and stop - start >= 2:
             body = start + 2 + (data[start] << 8 | data[start + 1])
             # It is often that of the last one. Else look it up in the cache; check it
             # if it is not there.
@@ -263,6 +266,7 @@ class PacketDecoder:
             qos = first >> 1 & 3
             packet_id = 0
             if qos and body + 2 <= stop:
+                self.has_others = True
                 packet_id = data[body] << 8 | data[body + 1]
                 body += 2
             # The table decodes the unusual packets and reports the wrong ones.
@@ -279,6 +283,7 @@ class PacketDecoder:
                     body += encoded.size
                     self.kept += encoded.memory
                 elif self._is_v5 and properties is None:
+                    self.has_others = True
                     reader = Reader(data, body, stop, self._maximum_items)
                     properties = self._decode_properties(reader)
                     body = reader.position
@@ -292,7 +297,12 @@ class PacketDecoder:
                     first & 8 == 8,
                     encoded,
                 )
-        elif route == ACK and stop - start == 2:
+        return self._decode_other(first, data, start, stop)
+
+    def _decode_other(self, first: int, data: bytes, start: int, stop: int) -> Packet:
+        """Decode a packet that is not a usual PUBLISH."""
+        self.has_others = True
+        if ROUTES[first] == ACK and stop - start == 2:
             packet_id = data[start] << 8 | data[start + 1]
             if packet_id:
                 return Ack(_ACK_KINDS[(first >> 4) - 4], packet_id)

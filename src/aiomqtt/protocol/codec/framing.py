@@ -97,6 +97,14 @@ class Decoder:
         return self._packets.kept
 
     @property
+    def has_others(self) -> bool:
+        """Whether the engine has to look at a packet of the last call.
+
+        That is not so if all are PUBLISH with QoS 0 and without a topic alias.
+        """
+        return self._packets.has_others
+
+    @property
     def is_partial(self) -> bool:
         """Whether it holds the beginning of an incomplete packet."""
         return len(self._held) > 0
@@ -123,6 +131,7 @@ class Decoder:
         """
         packets: list[Packet] = []
         self._packets.kept = 0
+        self._packets.has_others = False
         if self.error is not None:
             return packets
         start = 0
