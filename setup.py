@@ -26,6 +26,7 @@ HOT = (
     "aiomqtt/client/calls.py",
     "aiomqtt/client/deadlines.py",
     "aiomqtt/client/publication.py",
+    "aiomqtt/client/receipt.py",
     "aiomqtt/client/waiters.py",
     "aiomqtt/client/waiting.py",
     "aiomqtt/client/window.py",

@@ -11,7 +11,7 @@ from .client import (
     TLSParameters,
     Will,
 )
-from .client.receipt_async import Receipt
+from .client.receipt import Receipt
 from .exceptions import (
     MqttCodeError,
     MqttConnectError,

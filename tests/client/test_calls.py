@@ -4,13 +4,11 @@ import asyncio
 import gc
 import socket
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from aiomqtt import MqttError
-from aiomqtt.client.window import ReceiptWaiters
-from aiomqtt.protocol.delivery import LOST
 from tests.driving import calls_of, connect, driver_of, new_calls, record
 from tests.peer import (
     DISCONNECT,
@@ -228,7 +226,7 @@ async def test_what_leaves_accepts_nothing_on_the_next_connection_either(version
     with pytest.raises(MqttError, match="being left"):
         calls.queue(1, 10)
     with pytest.raises(MqttError, match="being left"):
-        calls.publish_observed("t", b"", 1, False, None, ReceiptWaiters())
+        calls.publish_nowait("t", b"", 1, False, None, "wait", None, cast("Any", None))
     calls.driver.connection_lost(None)
 
 
@@ -286,16 +284,13 @@ async def test_who_watches_a_delivery_is_told_that_its_session_has_ended(end, qo
         await gone(peer)
 
     async with serve(script) as server, new_client(server) as client:
-        observer = ReceiptWaiters()
-        delivery = calls_of(client).publish_observed(
-            "t", b"", qos, False, None, observer
-        )
+        receipt = client.publish_nowait("t", b"", qos)
         told = asyncio.get_running_loop().create_future()
-        observer.waiters.append(told)
+        receipt._waiters.waiters.append(told)
         await turns(20)
         await end(client, peers[0])
         await within(told)
-        assert delivery.state == LOST
+        assert receipt.outcome == "session lost"
 
 
 # --- what stays behind ---------------------------------------------------------

@@ -7,14 +7,13 @@ import asyncio
 import logging
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiomqtt.escaping import escape
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.log import SafeLogger
 from aiomqtt.net.driver import Driver
 from aiomqtt.net.sink import Room, Sink
-from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import Change
 from aiomqtt.protocol.delivery import DELIVERY_SIZE, Delivery, Origin
 from aiomqtt.protocol.engine import Engine
@@ -30,6 +29,8 @@ from aiomqtt.protocol.packets import Connack
 from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.names import KEEP_ALIVE_TIMEOUT
 
+from .publication import to_publication
+from .receipt import Receipt, ReceiptClient, ReceiptWaiters
 from .waiters import DeliveryObserver, Waiter, copy_error, resolve
 from .waiting import WaitingCalls
 
@@ -46,6 +47,8 @@ WARNING: Final = logging.WARNING
 # The unfinished messages and bytes at which `publish_nowait` refuses another message.
 MAXIMUM_UNFINISHED: Final = 65_536
 MAXIMUM_UNSENT: Final = 64 * 1024 * 1024
+# Stands for a message that was not published, since publishers have to wait.
+CONGESTED: Final = Delivery("", b"", 0, False, None, 0)
 
 
 class Calls(WaitingCalls):
@@ -303,24 +306,29 @@ class Calls(WaitingCalls):
             return None
         return self._loop.time() - self._connected_at
 
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int,
-        retain: bool,
-        properties: Properties | None,
+    def publish_unless_congested(
+        self, topic: Any, payload: Any, qos: Any, retain: Any, properties: Any
     ) -> Delivery | None:
-        """Publish a message; see `Engine.publish`, whose errors it raises."""
+        """Publish as `publish` does, or return CONGESTED if publishers have to wait."""
+        if self.is_congested:
+            return CONGESTED
+        return self.publish(topic, payload, qos, retain, properties)
+
+    def publish(
+        self, topic: Any, payload: Any, qos: Any, retain: Any, properties: Any
+    ) -> Delivery | None:
+        """Publish a message; the arguments are those of `Client.publish`.
+
+        Returns and raises as `Engine.publish`, and as `to_publication`.
+        """
+        name, data, level, given = to_publication(topic, payload, qos, properties)
         # Packets that follow in the same turn of the loop need no check.
         if not self.driver.coalescer.is_gathering:
             self.check_loop()
         # Only properties depend on the time.
-        now = 0.0 if properties is None else self._loop.time()
+        now = 0.0 if given is None else self._loop.time()
         try:
-            delivery = self._engine.publish(
-                topic, payload, qos, retain, properties, now
-            )
+            delivery = self._engine.publish(name, data, level, bool(retain), given, now)
         except MqttCodeError as error:
             # Compiled code ignores `from`.
             error.__cause__ = self.error
@@ -372,33 +380,59 @@ class Calls(WaitingCalls):
         self._engine.fail(reason_code, text, cause)
         self.driver.process()
 
-    def publish_observed(
+    def publish_nowait(
         self,
-        topic: str,
-        payload: bytes,
-        qos: int,
-        retain: bool,
-        properties: Properties | None,
-        observer: DeliveryObserver,
-        origin: Origin | None = None,
-    ) -> Delivery | None:
+        topic: Any,
+        payload: Any,
+        qos: Any,
+        retain: Any,
+        properties: Any,
+        mode: str,
+        origin: Origin | None,
+        client: ReceiptClient,
+    ) -> Receipt:
         """Publish a message at once, even if publishers have to wait.
 
+        Args:
+            topic: As for `Client.publish_nowait`, like the following ones.
+            payload: See there.
+            qos: See there.
+            retain: See there.
+            properties: See there.
+            mode: What to do while the client waits for a connection: "queue" it, or
+                raise.
+            origin: What the store has to know of it besides the message, or None.
+            client: The client, for the receipt.
+
         Raises:
-            MqttCodeError: Too much is waiting to be sent, or the client is left.
+            MqttCodeError: Too much is waiting to be sent, there is no connection, or
+                the client is left.
+            Exception: As `publish`.
         """
+        waiters = ReceiptWaiters()
+        delivery: Delivery | None
+        if self.is_waiting_for_connection and self.offline is not None:
+            name, data, level, given = to_publication(topic, payload, qos, properties)
+            self.check_loop()
+            if mode != "queue":
+                raise self.offline.refuse()
+            delivery = self.offline.publish(
+                name, data, level, bool(retain), given, waiters, origin
+            )
+            return Receipt(delivery, waiters, client)
         if self._is_leaving:
             raise not_connected("The client is being left.")
         self.check_unsent()
         if origin is None:
             delivery = self.publish(topic, payload, qos, retain, properties)
         else:
-            prepared = self._engine.prepare(topic, payload, qos, retain, properties)
+            name, data, level, given = to_publication(topic, payload, qos, properties)
+            prepared = self._engine.prepare(name, data, level, bool(retain), given)
             prepared.origin = origin
             delivery = self.send(prepared)
         if delivery is not None:
-            self.observe(delivery, observer)
-        return delivery
+            self.observe(delivery, waiters)
+        return Receipt(delivery, waiters, client)
 
     def check_unsent(self, count: int = 0, size: int = 0) -> None:
         """Check that not too much waits to be sent.

@@ -1,4 +1,4 @@
-"""Observers of deliveries: the callers of a receipt, and a window of messages."""
+"""Publishing many messages, with a limited number unfinished at a time."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -20,25 +20,6 @@ _END: Final = object()
 
 
 _DEFAULTS: Final[tuple[Any, ...]] = tuple(Publication(""))
-
-
-class ReceiptWaiters(DeliveryObserver):
-    """The callers that await one delivery."""
-
-    def __init__(self) -> None:
-        self.waiters: list[Waiter] = []
-
-    def settle(self, delivery: Delivery) -> bool:
-        """Wake all waiters; return whether there were any."""
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        return len(waiters) > 0
-
-    def abandon(self) -> None:
-        """Forget all waiters."""
-        self.waiters = []
 
 
 class Batch(DeliveryObserver):
@@ -140,11 +121,11 @@ class Batch(DeliveryObserver):
         if len(message) < len(_DEFAULTS):
             message += _DEFAULTS[len(message) :]
         topic, payload, qos, retain, properties = message
-        name, data, qos, given = to_publication(topic, payload, qos, properties)
         if offline is not None:
+            name, data, qos, given = to_publication(topic, payload, qos, properties)
             offline.publish(name, data, qos, bool(retain), given, UNWATCHED)
             return None
-        delivery = self.calls.publish(name, data, qos, bool(retain), given)
+        delivery = self.calls.publish(topic, payload, qos, retain, properties)
         if delivery is not None:
             delivery.observer = self
         return delivery
