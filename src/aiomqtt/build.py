@@ -19,8 +19,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from mypy_extensions import i64 as i64
     from mypy_extensions import mypyc_attr as mypyc_attr
 else:
+    # An int that is below 2**63, which mypyc keeps in a register.
+    i64 = int
 
     def mypyc_attr(**_):
         """Replace mypyc's decorator of that name, which only its compiler reads."""

@@ -7,6 +7,7 @@ and measured before it takes an identifier.
 
 from typing import Final
 
+from aiomqtt.build import i64
 from aiomqtt.message import NO_PROPERTIES
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.packets import Ack, Connect, Packet, Publish
@@ -246,10 +247,12 @@ class PacketDecoder:
         self._last_name = b""
         self._last_topic: Topic | None = None
 
-    def decode(self, first: int, data: bytes, start: int, stop: int) -> Packet:
+    def decode(self, first: i64, data: bytes, start: i64, stop: i64) -> Packet:
         """Decode one packet: the usual ones by the fast path, others by the table."""
         if ROUTES[first] == PUBLISH and stop - start >= 2:
-            body = start + 2 + (data[start] << 8 | data[start + 1])
+            high: i64 = data[start]
+            low: i64 = data[start + 1]
+            body = start + 2 + (high << 8 | low)
             # It is often that of the last one. Else look it up in the cache; check it
             # if it is not there.
             name = data[start + 2 : body]
@@ -264,10 +267,12 @@ class PacketDecoder:
                     self._last_name = name
                     self._last_topic = topic
             qos = first >> 1 & 3
-            packet_id = 0
+            packet_id: i64 = 0
             if qos and body + 2 <= stop:
                 self.has_others = True
-                packet_id = data[body] << 8 | data[body + 1]
+                high = data[body]
+                low = data[body + 1]
+                packet_id = high << 8 | low
                 body += 2
             # The table decodes the unusual packets and reports the wrong ones.
             if topic is not None and body <= stop and (packet_id or not qos):
@@ -299,11 +304,13 @@ class PacketDecoder:
                 )
         return self._decode_other(first, data, start, stop)
 
-    def _decode_other(self, first: int, data: bytes, start: int, stop: int) -> Packet:
+    def _decode_other(self, first: i64, data: bytes, start: i64, stop: i64) -> Packet:
         """Decode a packet that is not a usual PUBLISH."""
         self.has_others = True
         if ROUTES[first] == ACK and stop - start == 2:
-            packet_id = data[start] << 8 | data[start + 1]
+            high: i64 = data[start]
+            low: i64 = data[start + 1]
+            packet_id = high << 8 | low
             if packet_id:
                 return Ack(_ACK_KINDS[(first >> 4) - 4], packet_id)
         packet = decode(

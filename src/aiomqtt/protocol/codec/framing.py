@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from aiomqtt.build import i64
 from aiomqtt.protocol.packets import Packet, Publish
 from aiomqtt.protocol.wire import MAXIMUM_ITEMS, PacketError
 from aiomqtt.standard.names import MALFORMED_PACKET, PACKET_TOO_LARGE
@@ -204,26 +205,28 @@ class Decoder:
             return closing, cut
         return bytes(closing[cut:]), 0
 
-    def _decode_all(self, data: bytes, position: int, packets: list[Packet]) -> None:
+    def _decode_all(self, data: bytes, position: i64, packets: list[Packet]) -> None:
         """Decode all complete packets, at most a portion, and keep the rest."""
-        maximum = self.maximum_packet_size
-        portion = self._portion
-        end = len(data)
-        begin = position
+        maximum: i64 = NO_LIMIT
+        if self.maximum_packet_size is not None:
+            maximum = self.maximum_packet_size
+        portion: i64 = self._portion
+        end: i64 = len(data)
+        begin: i64 = position
         while end - position >= 2:
             if len(packets) >= portion:
                 self._rest = data
                 self._rest_start = position
                 break
-            first = data[position]
+            first: i64 = data[position]
             if ROUTES[first] == TABLE:
                 # Report the first fault now: the rest of the packet may take long to
                 # come.
                 check_first_byte(first, self._packets.version, self._sender)
-            length = data[position + 1]
+            length: i64 = data[position + 1]
             start = position + 2
             if length >= 0x80:
-                second = data[start] if start < end else 0x80
+                second: i64 = data[start] if start < end else 0x80
                 if 0 < second < 0x80:
                     length = (length & 0x7F) | second << 7
                     start += 1
@@ -233,7 +236,7 @@ class Decoder:
                     self._hold(data, position, end + 1)
                     break
             stop = start + length
-            if maximum is not None and stop - position > maximum:
+            if stop - position > maximum:
                 raise PacketError(
                     PACKET_TOO_LARGE,
                     f"a packet of {stop - position} bytes exceeds the Maximum Packet"
