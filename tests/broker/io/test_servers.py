@@ -14,7 +14,9 @@ import pytest
 
 from aiomqtt import Broker, Client, TLSParameters
 from aiomqtt.broker import Limits
-from tests.raw_scripts import within
+from aiomqtt.broker.io.listening import open_sockets
+from aiomqtt.broker.io.servers import start_servers
+from tests.raw_scripts import cancelled_after, turns, within
 
 
 @pytest.fixture
@@ -195,3 +197,37 @@ async def test_a_socket_of_another_broker_stays(path):
         await broker.stop()
         async with Client(path, transport="unix"):
             pass
+
+
+async def test_when_starting_is_cancelled_nothing_listens():
+    async with Broker(host=None) as broker:
+        assert broker._connection_set is not None
+        steps = 1
+        while True:
+            sockets = await open_sockets("localhost", 0, 10)
+            addresses = [sock.getsockname()[:2] for sock in sockets]
+            task = await cancelled_after(
+                steps, start_servers(broker._connection_set, sockets, 10, None, False)
+            )
+            if not task.cancelled():
+                break
+            await turns()
+            for address in addresses:
+                with pytest.raises(OSError, match="[Cc]onnect"):
+                    await asyncio.open_connection(*address)
+            steps += 1
+        for server in task.result():
+            server.close()
+            await server.wait_closed()
+
+
+@unix
+async def test_when_starting_is_cancelled_no_unix_socket_is_left(path):
+    async with Broker(host=None) as broker:
+        task = await cancelled_after(1, broker.listen_unix(path))
+        # On uvloop it is a single step.
+        if task.cancelled():
+            await turns()
+            with pytest.raises(FileNotFoundError):
+                await asyncio.open_unix_connection(path)
+            await broker.listen_unix(path)

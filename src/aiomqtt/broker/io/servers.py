@@ -25,7 +25,7 @@ async def start_servers(
     ssl_context: ssl.SSLContext | None,
     websocket: bool,
 ) -> list["asyncio.Server | TlsListener"]:
-    """Accept the connections of sockets that listen.
+    """Accept the connections of sockets that listen; if cancelled, close all of them.
 
     Raises:
         ImportError: The package for WebSocket is missing.
@@ -41,12 +41,24 @@ async def start_servers(
             TlsListener(connection_set, ssl_context, sock, factory) for sock in sockets
         ]
     loop = asyncio.get_running_loop()
-    return [
+    # It returns at once, and then there is a server to close.
+    servers = [
         await loop.create_server(
-            lambda: factory(loop.time()), sock=sock, backlog=backlog
+            lambda: factory(loop.time()),
+            sock=sock,
+            backlog=backlog,
+            start_serving=False,
         )
         for sock in sockets
     ]
+    try:
+        for server in servers:
+            await server.start_serving()
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise
+    return [*servers]
 
 
 def make_factory(connection_set: ConnectionSet, websocket: bool) -> Factory:
@@ -118,7 +130,8 @@ async def start_unix_server(
 ) -> UnixListener:
     """Accept the connections of a Unix socket, which is made.
 
-    A socket that another process has left behind at the path is replaced.
+    A socket that another process has left behind at the path is replaced. If cancelled,
+    the socket is closed and its path removed.
 
     Raises:
         OSError: It is impossible to listen on the path.
@@ -127,9 +140,15 @@ async def start_unix_server(
     factory = make_factory(connection_set, websocket=False)
     sock = _open_unix(path, backlog)
     server = await loop.create_unix_server(
-        lambda: factory(loop.time()), sock=sock, backlog=backlog
+        lambda: factory(loop.time()), sock=sock, backlog=backlog, start_serving=False
     )
-    return UnixListener(server, Path(path))
+    listener = UnixListener(server, Path(path))
+    try:
+        await server.start_serving()
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _open_unix(path: str, backlog: int) -> socket.socket:
