@@ -1,6 +1,7 @@
 """The command `session`, as a program and with its texts."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,29 @@ def test_wrong_arguments_are_named(capsys):
             main(arguments)
         assert caught.value.code == 2
         assert "Try 'aiomqtt session" in capsys.readouterr().err
+
+
+def export_to(path: str, output: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "aiomqtt", "session", "export", path],
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such device")
+async def test_output_that_can_not_be_written_is_an_error_without_a_traceback(path):
+    full, (reader, writer) = os.open("/dev/full", os.O_WRONLY), os.pipe()
+    os.close(reader)
+    done = export_to(path, full)
+    assert done.returncode == 1
+    assert done.stderr.endswith("can't write the output: No space left on device\n")
+    assert done.stderr.count("\n") == 1
+    # As with `head`, which has enough.
+    done = export_to(path, writer)
+    assert (done.returncode, done.stderr) == (1, "")
+    os.close(full)
+    os.close(writer)

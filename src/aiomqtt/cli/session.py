@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -58,10 +59,19 @@ def _run(
     options: argparse.Namespace,
 ) -> int:
     try:
-        return run(options)
+        code = run(options)
+        sys.stdout.flush()
     except SessionStoreError as error:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
+    except OSError as error:
+        # Else Python tries again to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader such as `head` has enough.
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"{program}: can't write the output: {error.strerror}\n")
+        return 1
+    return code
 
 
 def _inspect(options: argparse.Namespace) -> int:
