@@ -170,6 +170,11 @@ def test_there_is_nothing_to_move(tmp_path):
     with pytest.raises(SessionStoreError, match="no such file"):
         quarantine(str(tmp_path / "session.db"))
     assert not [*tmp_path.iterdir()]
+    directory = tmp_path / "sessions"
+    directory.mkdir()
+    with pytest.raises(SessionStoreError, match="no such file"):
+        quarantine(str(directory))
+    assert [*tmp_path.iterdir()] == [directory]
 
 
 async def test_damage_is_found(store):

@@ -138,7 +138,7 @@ def quarantine(path: str) -> Path:
         path: The file; no client may be using it.
     """
     path = os.path.realpath(path)
-    if not Path(path).exists():
+    if not Path(path).is_file():
         raise refusal(path, "there is no such file")
     with explained(path):
         lease = Lease(path)
