@@ -168,12 +168,14 @@ async def test_a_transaction_waits_for_its_turn_and_not_for_itself(session):
     script = begins().expect(DISCONNECT)
     with pytest.raises(SessionStoreError, match="not open"):
         session.transaction()
-    async with script, client_of(script, session):
+    async with script, client_of(script, session) as client:
         async with session.transaction():
             with pytest.raises(MqttError, match="in a transaction"):
                 await session.transaction().__aenter__()
             with pytest.raises(MqttError, match="in a transaction"):
                 await session.receipts()
+            with pytest.raises(MqttError, match="in a transaction"):
+                await client.disconnect()
             other = asyncio.create_task(values(session))
             await asyncio.sleep(0.02)
             assert not other.done()

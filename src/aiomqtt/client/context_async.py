@@ -245,11 +245,14 @@ class ClientContext(ClientFields):
             ValueError: An argument violates a rule, or this version does not have it;
                 the connection goes on.
             TypeError: An argument has a wrong type; the connection goes on.
+            MqttError: This task is in a transaction of the session; the same.
         """
         check_type("reason_code", reason_code, int)
         properties = to_properties("properties", properties)
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         self._engine.check_disconnect(reason_code, properties)
+        if self._keeper is not None:
+            self._keeper.check_not_in_transaction()
         self._forget_closed_loop()
         if self._calls is not None:
             self._calls.set_timeout(seconds)

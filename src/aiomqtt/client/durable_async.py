@@ -249,7 +249,7 @@ class SessionKeeper:
             SessionStoreError: The session is not open.
             MqttError: This task is in a transaction already.
         """
-        self._session._check_not_in_transaction()  # noqa: SLF001
+        self.check_not_in_transaction()
         lock = self._turn
         await lock.acquire()
         calls = self._calls
@@ -258,6 +258,10 @@ class SessionKeeper:
             raise not_open()
         self.transaction_task = asyncio.current_task()
         return Turn(self, lock, calls)
+
+    def check_not_in_transaction(self) -> None:
+        """Raise MqttError if this task is in a transaction, which it would wait for."""
+        self._session._check_not_in_transaction()  # noqa: SLF001
 
     def end_transaction(self, lock: asyncio.Lock) -> None:
         """Let others have their turn."""
