@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sqlite3
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -332,3 +333,25 @@ async def test_a_clock_that_is_set_loses_no_message(open_store, jump):
     found = {one.id: one.state for one in await store.list_receipts()}
     assert found.pop("done", "acknowledged") == "acknowledged"
     assert found == {"waits": "queued", "later": "queued"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file in use can't be deleted")
+async def test_of_two_that_have_it_the_first_stores_no_more(path, open_store):
+    """Somebody has deleted the file of the lease."""
+    first, second = open_store(), open_store()
+    await first.open("me", 10)
+    lease = path.with_name(f"{path.name}-lease")
+    lease.unlink()
+    await second.open("me", 10)
+    await second.commit([added(1)])
+    for call in (first.commit([added(1)]), first.begin(), first.commit([added(2)])):
+        with pytest.raises(SessionStoreError):
+            await call
+    with pytest.raises(SessionStoreError, match="another client has opened it since"):
+        await first.begin()
+    await first.close()
+    # That was not its lease any more.
+    assert lease.exists()
+    await second.commit([added(2)])
+    await second.close()
+    assert [*(await read(second)).deliveries] == [1, 2]

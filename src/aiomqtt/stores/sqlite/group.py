@@ -86,16 +86,21 @@ class Group:
             else:
                 _APPLY[change.kind](self, key, value)
 
-    def write(self) -> None:
-        """Write what is collected, and the values of the session."""
+    def write(self) -> bool:
+        """Write what is collected, and the values of the session.
+
+        Returns:
+            Whether the session was not opened again since.
+        """
         self.write_rows()
         self._step("write session")
-        self._connection.execute(
+        written = self._connection.execute(
             "UPDATE aiomqtt_session SET client_id = ?, is_existing = ?,"
             " connected_before = ?, last_packet_id = ?, last_sequence = ?,"
-            " waiting = ?, waiting_size = ?, in_flight = ?",
-            self._index.values(),
+            " waiting = ?, waiting_size = ?, in_flight = ? WHERE generation = ?",
+            (*self._index.values(), self._index.generation),
         )
+        return written.rowcount == 1
 
     # --- deliveries -------------------------------------------------------------
 

@@ -9,6 +9,7 @@ class Index:
     It has entries for the deliveries in flight, not for those that wait.
 
     Attributes:
+        generation: The number of times that the session was opened, with this one.
         client_id: The client identifier.
         is_existing: Whether there is a session to resume.
         connected_before: Whether a connection has ever been accepted.
@@ -26,6 +27,7 @@ class Index:
     """
 
     def __init__(self) -> None:
+        self.generation: int = 0
         self.client_id: str = ""
         self.is_existing: bool = False
         self.connected_before: bool = False

@@ -82,9 +82,11 @@ class Lease:
         """Give the lease back; harmless if it is not held."""
         if self._descriptor < 0:
             return
-        # Before the lock ends: the next holder creates its own.
+        # Before the lock ends: the next holder creates its own. If somebody has deleted
+        # ours, it has done so already.
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            if self._is_current(self._descriptor):
+                self._path.unlink()
         self.forget()
 
     def forget(self) -> None:

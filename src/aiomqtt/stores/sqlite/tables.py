@@ -88,6 +88,7 @@ class SessionTables:
             with self._file.transaction() as connection:
                 generation = self._begin(connection, client_id)
                 in_flight = self._read_index(connection)
+                self.index.generation = generation
                 self._move_staged(connection)
                 rows = self._first_rows(connection, window, in_flight)
                 state = self._read_state(connection)
@@ -289,7 +290,8 @@ class SessionTables:
             group = Group(connection, self.index, self._inserts, now, step)
             for start in range(0, len(changes), _STRETCH):
                 group.apply(list(changes[start : start + _STRETCH]))
-            group.write()
+            if not group.write():
+                raise self._opened_again()
 
     def begin(self) -> Guard:
         """Begin a transaction; return what executes the statements of the program."""
@@ -298,7 +300,17 @@ class SessionTables:
             self._guard = Guard(connection)
         self._file.step("begin")
         connection.execute("BEGIN IMMEDIATE")
+        found = connection.execute("SELECT generation FROM aiomqtt_session").fetchone()
+        if found != (self.index.generation,):
+            raise self._opened_again()
         return self._guard
+
+    def _opened_again(self) -> Exception:
+        reason = (
+            "another client has opened it since, because somebody has deleted the file"
+            " of the lease: end one of both"
+        )
+        return refusal(self._file.path, reason)
 
     def load_queued(self, after: int, count: int) -> list[tuple[int, StoredDelivery]]:
         """Return deliveries that wait: see `SessionStore.load_queued`."""
