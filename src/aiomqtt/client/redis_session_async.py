@@ -41,6 +41,7 @@ class RedisSession(DurableSession):
 
     Raises:
         ValueError: An argument has no such value.
+        TypeError: An argument has a wrong type.
         ImportError: redis-py is not installed.
     """
 

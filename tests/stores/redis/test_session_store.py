@@ -43,8 +43,8 @@ async def test_it_keeps_the_rules_of_stores(server, open_store):
         ({"durability": "always"}, "durability must be"),
         ({"name": ""}, "name must not be empty"),
         ({"wait_replicas": -1}, "wait_replicas must be 0 or more"),
-        ({"timeout": 0}, "timeout must be more than 0 seconds"),
-        ({"lease": float("inf")}, "lease must be more than 0 seconds"),
+        ({"timeout": 0}, "timeout must be a finite number, 0.01 or more"),
+        ({"lease": float("inf")}, "lease must be a finite number, 0.01 or more"),
         ({"keep_receipts": float("nan")}, "keep_receipts must be 0 or more"),
         ({"url": "http://localhost"}, "Redis URL must specify"),
     ],
@@ -52,6 +52,15 @@ async def test_it_keeps_the_rules_of_stores(server, open_store):
 def test_arguments_are_checked(arguments, text):
     with pytest.raises(ValueError, match=text):
         RedisSessionStore(**{"url": "redis://localhost", **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"name": 5}, {"wait_replicas": 1.5}, {"lease": "1"}]
+)
+def test_types_of_arguments_are_checked(arguments):
+    (name,) = arguments
+    with pytest.raises(TypeError, match=f"{name} must be"):
+        RedisSessionStore("redis://localhost", **arguments)
 
 
 # --- where it is kept -----------------------------------------------------------------
@@ -267,6 +276,8 @@ async def test_a_server_that_has_lost_everything(server, open_store):
     await store.open("me", ALL)
     await store.commit([added(1)])
     server.send("FLUSHALL")
+    with pytest.raises(SessionStoreError, match="or the server has lost it"):
+        await store.list_receipts()
     with pytest.raises(SessionStoreError, match="lost what was stored last"):
         await store.commit([added(2)])
     await store.close()

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import logging
-import math
 import secrets
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from aiomqtt.argument_checks import check_finite, check_type
 from aiomqtt.protocol.changes import Change, StoredDelivery
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT
 from aiomqtt.protocol.wire import PacketError
@@ -32,6 +32,8 @@ _LOG: Final = logging.getLogger("aiomqtt")
 _PAGE: Final = 1000
 _PAGE_SIZE: Final = 4 * 1024 * 1024
 _MS: Final = 1000  # milliseconds per second
+# The server counts in milliseconds, and takes 0 of them for ever.
+_SHORTEST: Final = 0.01  # seconds
 
 
 class _Known(NamedTuple):
@@ -85,6 +87,7 @@ class RedisSessionStore:
 
     Raises:
         ValueError: An argument has no such value.
+        TypeError: An argument has a wrong type.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class RedisSessionStore:
         if durability not in ("none", "normal", "full"):
             msg = f'durability must be "none", "normal" or "full", not {durability!r}'
             raise ValueError(msg)
+        check_type("name", name, str, type(None))
+        check_type("wait_replicas", wait_replicas, int)
         if name == "":
             msg = "name must not be empty; None stands for the client identifier"
             raise ValueError(msg)
@@ -109,9 +114,7 @@ class RedisSessionStore:
             msg = f"wait_replicas must be 0 or more, not {wait_replicas!r}"
             raise ValueError(msg)
         for what, seconds in (("timeout", timeout), ("lease", lease)):
-            if not 0 < seconds < math.inf:
-                msg = f"{what} must be more than 0 seconds, not {seconds!r}"
-                raise ValueError(msg)
+            check_finite(what, seconds, _SHORTEST)
         if not keep_receipts >= 0:
             msg = f"keep_receipts must be 0 or more seconds, not {keep_receipts!r}"
             raise ValueError(msg)
@@ -385,8 +388,8 @@ def _reading(place: str) -> Iterator[None]:
 
 def _lost(server: RedisServer) -> SessionStoreError:
     reason = (
-        "another client has opened it, since its lease had expired: enter the client"
-        " again when that one has ended"
+        "another client has opened it, since its lease had expired, or the server has"
+        " lost it: enter the client again when no other has it"
     )
     return refusal(server.place, reason)
 
