@@ -37,6 +37,8 @@ async def main(host: str, port: str, file: str, seconds: str = "1") -> None:
         identifier="sensor-1",
         session=session,
         reconnect=aiomqtt.Reconnect(initial=True),
+        # Without a connection, only the disk limits how much is logged.
+        offline=aiomqtt.OfflineQueue(max_messages=None, max_bytes=None),
     )
     async with client:
         async with session.transaction() as tx:

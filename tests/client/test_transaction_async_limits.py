@@ -1,6 +1,7 @@
 """How many messages transactions publish, how long, and by which ids."""
 
 import asyncio
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from aiomqtt import (
 )
 from aiomqtt.testing import CONNACK, CONNECT, DISCONNECT, PUBLISH, Script
 from tests.raw_scripts import turns, within
+
+
+class UndoError(Exception):
+    pass
+
 
 NEVER = Reconnect(min_delay=1000, max_delay=1000)
 
@@ -116,6 +122,27 @@ async def test_too_much_that_is_unfinished_is_refused(session):
             await publish(session, "1", "2", "3")
         assert not client.statistics.unfinished_messages
         await publish(session, "1", "2")
+
+
+@pytest.mark.parametrize("maximum", [None, 1000])
+async def test_with_a_connection_what_the_queue_allows_is_allowed(session, maximum):
+    """There may be many from the time without one."""
+    script = Script().expect(CONNECT).reply(CONNACK).expect(DISCONNECT)
+    limits = OfflineQueue(max_bytes=maximum)
+    client = client_of(script, session, reconnect=NEVER, offline=limits)
+    async with script, client:
+        with contextlib.suppress(MqttCodeError, UndoError):
+            async with session.transaction() as tx:
+                # As much as `publish_nowait` lets wait.
+                tx.publish("readings", bytes(64 * 1024 * 1024))
+                try:
+                    tx.publish("readings", "2")
+                except MqttCodeError:
+                    assert maximum is not None
+                    raise
+                assert maximum is None
+                raise UndoError
+        assert not client.statistics.unfinished_messages
 
 
 async def test_an_id_is_used_once(session):

@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiomqtt.argument_checks import check_type
-from aiomqtt.exceptions import MqttError
+from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.driver import Driver
 from aiomqtt.protocol.changes import Change, StoredDelivery, shift_expiry
@@ -313,11 +313,17 @@ class Turn:
             MqttCodeError: There is no room for it.
         """
         self._keeper.engine.check_unfinished(message.qos, count)
-        calls = self.calls
-        if calls.offline is not None and calls.is_waiting_for_connection:
-            calls.offline.check_room(count + 1, size + message.size)
-        else:
-            calls.check_unsent(count, size)
+        calls, offline = self.calls, self.calls.offline
+        if offline is None or not calls.is_waiting_for_connection:
+            try:
+                calls.check_unsent(count, size)
+            except MqttCodeError:
+                # There may be many from the time without a connection.
+                if offline is None:
+                    raise
+            else:
+                return
+        offline.check_room(count + 1, size + message.size)
 
     def hold(self) -> Driver:
         """Let everything wait for a commit that begins; return the connection."""
