@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiomqtt.properties import Properties
+from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.changes import (
     Change,
     ChangeKind,
     SessionState,
     StoredDelivery,
+    StoredSubscription,
 )
 from aiomqtt.protocol.delivery import QUEUED, RELEASED, SENT
 from aiomqtt.protocol.packets import WillMessage
@@ -373,7 +374,22 @@ async def test_a_file_that_is_not_open_takes_nothing(store):
         "UPDATE aiomqtt_outgoing SET payload = x'00'",
         "UPDATE aiomqtt_outgoing SET properties = x'ff'",
         "UPDATE aiomqtt_outgoing SET session = 77",
+        "UPDATE aiomqtt_outgoing SET qos = 3",
+        "UPDATE aiomqtt_outgoing SET qos = 'x'",
+        "UPDATE aiomqtt_outgoing SET state = -1",
+        "UPDATE aiomqtt_outgoing SET state = 1",
+        "UPDATE aiomqtt_outgoing SET packet_id = 70000",
+        "UPDATE aiomqtt_outgoing SET published = 99",
+        "UPDATE aiomqtt_outgoing SET expires = x'00'",
         "UPDATE aiomqtt_pending_retained SET session = 77",
+        "UPDATE aiomqtt_pending_retained SET newest = 0",
+        "UPDATE aiomqtt_pending_retained SET sent = 'x'",
+        "UPDATE aiomqtt_subscriptions SET qos = 3",
+        "UPDATE aiomqtt_subscriptions SET identifier = -1",
+        "UPDATE aiomqtt_retained SET qos = 3",
+        "UPDATE aiomqtt_sessions SET expiry = -1",
+        "UPDATE aiomqtt_sessions SET ends = 'x'",
+        "UPDATE aiomqtt_sessions SET will_qos = 3",
         "UPDATE aiomqtt_retained SET payload = x'00'",
         "UPDATE aiomqtt_sessions SET will_payload = x'00'",
     ],
@@ -381,9 +397,13 @@ async def test_a_file_that_is_not_open_takes_nothing(store):
 async def test_what_has_changed_in_the_file_is_refused(path, store, statement):
     await store.open()
     attributes = PLAIN._replace(will=WillMessage("w", b"x"))
+    subscription = StoredSubscription(SubscribeOptions(1), 1)
+    subscribed = Change(ChangeKind.SUBSCRIBED, "t", subscription)
     await store.commit(
         [
-            SessionChanged("me", attributes, [added(1), pending("t", 1, 2)]),
+            SessionChanged(
+                "me", attributes, [added(1), pending("t", 1, 2), subscribed]
+            ),
             RetainedChanged("t", StoredMessage("t", b"x", 1, None, None, 1)),
         ]
     )

@@ -24,6 +24,11 @@ def failing(code: int) -> sqlite3.Error:
             "f.db: the system can't .*check the disk",
         ),
         (failing(sqlite3.SQLITE_CORRUPT), "f.db: it is damaged: .*quarantine"),
+        # From a text of SQLite that quotes what is damaged.
+        (
+            UnicodeDecodeError("utf-8", b"\xcf", 0, 1, "invalid"),
+            "f.db: it is damaged: .*quarantine",
+        ),
         (failing(sqlite3.SQLITE_READONLY), "f.db: it can't be written: give this user"),
         (failing(sqlite3.SQLITE_ERROR), "f.db: SQLite reports: its text"),
         (sqlite3.ProgrammingError("closed"), "f.db: SQLite reports: closed"),

@@ -4,13 +4,15 @@ All methods block: call them in the thread of the file.
 """
 
 import sqlite3
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiomqtt.properties import SubscribeOptions
 from aiomqtt.protocol.changes import SessionState, StoredDelivery, StoredSubscription
-from aiomqtt.protocol.delivery import RELEASED
+from aiomqtt.protocol.delivery import QUEUED, RELEASED
 from aiomqtt.protocol.packets import WillMessage
+from aiomqtt.standard.names import MAXIMUM_REMAINING_LENGTH
 from aiomqtt.standard.tables import PacketType
 from aiomqtt.stores.broker import (
     Record,
@@ -22,7 +24,10 @@ from aiomqtt.stores.broker import (
 
 from .broker_group import BrokerGroup, Inserts, SessionNumbers
 from .file import DatabaseFile, damage
-from .schema import check_message, reading, to_delivery
+from .schema import check_message, check_number, check_time, reading, to_delivery
+
+# A Session Expiry Interval that means never (MQTT 5.0 §3.1.2.11.2).
+_LONGEST_EXPIRY: Final = 0xFFFF_FFFF
 
 
 class BrokerTables:
@@ -72,6 +77,7 @@ class BrokerTables:
             " FROM aiomqtt_sessions ORDER BY number"
         ):
             with reading(self._file.path, number):
+                check_number("a number", number, sys.maxsize)
                 attributes = _read_attributes(values)
             state = SessionState(client_id)
             state.exists = state.connected_before = True
@@ -123,14 +129,18 @@ class BrokerTables:
             " FROM aiomqtt_subscriptions"
         ):
             qos, no_local, retain_as_published = options
-            states[number].subscriptions[name] = StoredSubscription(
-                SubscribeOptions(qos, bool(no_local), bool(retain_as_published)),
-                identifier,
-            )
+            with reading(self._file.path, number):
+                check_number("an identifier", identifier, MAXIMUM_REMAINING_LENGTH)
+                states[number].subscriptions[name] = StoredSubscription(
+                    SubscribeOptions(qos, bool(no_local), bool(retain_as_published)),
+                    identifier,
+                )
         for number, name, sent, newest in connection.execute(
             "SELECT session, filter, sent, newest FROM aiomqtt_pending_retained"
         ):
-            states[number].pending_retained[name] = (sent, newest)
+            with reading(self._file.path, number):
+                check_number("a number", sent, newest)
+                states[number].pending_retained[name] = (sent, newest)
         for number, packet_id in connection.execute(
             "SELECT session, packet_id FROM aiomqtt_blocked"
         ):
@@ -156,6 +166,9 @@ class BrokerTables:
             " FROM aiomqtt_retained ORDER BY number"
         ):
             with reading(self._file.path, number):
+                check_number("a number", number, sys.maxsize)
+                check_number("a QoS", qos, 2)
+                check_time(expires)
                 decoded = check_message(topic, properties, payload, sum_)
             retained.append(
                 StoredMessage(topic, payload, qos, decoded, expires, number)
@@ -168,7 +181,11 @@ def _read_attributes(values: Sequence[Any]) -> SessionAttributes:
         values
     )
     will = None
+    check_number("an expiry", expiry, _LONGEST_EXPIRY)
+    check_time(ends)
+    check_time(will_due)
     if topic is not None:
+        check_number("a QoS", qos, 2)
         decoded = check_message(topic, properties, payload, sum_, PacketType.WILL)
         will = WillMessage(topic, payload, qos, bool(retain), decoded)
     return SessionAttributes(bool(is_v5), expiry, ends, will, will_due)
@@ -182,5 +199,10 @@ def _read_delivery(values: Sequence[Any]) -> StoredDelivery:
         (topic, properties, payload, sum_),
         (qos, retain, expires, identifiers, share, None),
     )
+    if (delivery.packet_id > 0) != (delivery.state != QUEUED):
+        msg = "only what waits has no packet identifier"
+        raise ValueError(msg)
+    # QoS and RETAIN.
+    check_number("a flag", published, 5)
     delivery.published = published
     return delivery

@@ -65,6 +65,9 @@ def explain(path: str, error: Exception) -> SessionStoreError:
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return refusal(path, f"{reason}: check the path, its directory and the disk")
+    if isinstance(error, UnicodeDecodeError):
+        # SQLite's text of an error quotes what is damaged.
+        return refusal(path, f"it is damaged: {_QUARANTINE} ({error})")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     reason = _REASONS.get(code, "")
     if not reason:
@@ -81,5 +84,5 @@ def explained(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise explain(path, error) from error

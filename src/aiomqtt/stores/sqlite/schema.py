@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import StoredDelivery
+from aiomqtt.protocol.delivery import RELEASED
 from aiomqtt.protocol.wire import PacketError
+from aiomqtt.standard.names import MAXIMUM_PACKET_ID
 from aiomqtt.standard.tables import PacketType
 from aiomqtt.stores.encoding import decode_properties
 
@@ -180,6 +182,10 @@ def to_delivery(
     sequence, packet_id, state, reason_code = flow
     topic, _, payload, _ = message
     qos, retain, expires, identifiers, share, receipt_id = options
+    check_number("a state", state, RELEASED)
+    check_number("a packet identifier", packet_id, MAXIMUM_PACKET_ID)
+    check_number("a QoS", qos, 2)
+    check_time(expires)
     return StoredDelivery(
         sequence,
         topic,
@@ -195,6 +201,20 @@ def to_delivery(
         reason_code,
         receipt_id or "",
     )
+
+
+def check_number(what: str, value: object, most: int) -> None:
+    """Raise ValueError if a value that was stored is no number from 0 to this one."""
+    if not isinstance(value, int) or not 0 <= value <= most:
+        msg = f"{value!r} is not {what}"
+        raise ValueError(msg)
+
+
+def check_time(value: object) -> None:
+    """Raise ValueError if a value that was stored is no time, nor None."""
+    if value is not None and not isinstance(value, int | float):
+        msg = f"{value!r} is not a time"
+        raise ValueError(msg)
 
 
 def check_message(
