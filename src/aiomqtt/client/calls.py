@@ -306,29 +306,34 @@ class Calls(WaitingCalls):
             return None
         return self._loop.time() - self._connected_at
 
-    def publish_unless_congested(
-        self, topic: Any, payload: Any, qos: Any, retain: Any, properties: Any
-    ) -> Delivery | None:
-        """Publish as `publish` does, or return CONGESTED if publishers have to wait."""
-        if self.is_congested:
-            return CONGESTED
-        return self.publish(topic, payload, qos, retain, properties)
-
     def publish(
-        self, topic: Any, payload: Any, qos: Any, retain: Any, properties: Any
+        self,
+        topic: Any,
+        payload: Any,
+        qos: Any,
+        retain: Any,
+        properties: Any,
+        may_wait: bool = False,
     ) -> Delivery | None:
-        """Publish a message; the arguments are those of `Client.publish`.
+        """Publish a message; the first arguments are those of `Client.publish`.
 
-        Returns and raises as `Engine.publish`, and as `to_publication`.
+        If publishers have to wait and `may_wait`, it is not published, and CONGESTED is
+        returned. Otherwise it returns and raises as `Engine.publish`, and as
+        `to_publication`.
         """
+        if may_wait and self.is_congested:
+            return CONGESTED
         name, data, level, given = to_publication(topic, payload, qos, properties)
         # Packets that follow in the same turn of the loop need no check.
         if not self.driver.coalescer.is_gathering:
             self.check_loop()
         # Only properties depend on the time.
         now = 0.0 if given is None else self._loop.time()
+        if retain is not False:
+            # Uncompiled, a call for nothing would cost 1 %.
+            retain = bool(retain)
         try:
-            delivery = self._engine.publish(name, data, level, bool(retain), given, now)
+            delivery = self._engine.publish(name, data, level, retain, given, now)
         except MqttCodeError as error:
             # Compiled code ignores `from`.
             error.__cause__ = self.error

@@ -132,9 +132,7 @@ class Publisher(ClientFields):
             delivery: Delivery | None = CONGESTED
             if id is None:
                 # A single call of compiled code: each costs 3 %.
-                delivery = calls.publish_unless_congested(
-                    topic, payload, qos, retain, properties
-                )
+                delivery = calls.publish(topic, payload, qos, retain, properties, True)
             if delivery is CONGESTED:
                 prepared = self._prepare(topic, payload, qos, retain, properties, id)
                 delivery = await self._send_later(calls, prepared, mode, timeout)

@@ -250,9 +250,7 @@ class PacketDecoder:
     def decode(self, first: i64, data: bytes, start: i64, stop: i64) -> Packet:
         """Decode one packet: the usual ones by the fast path, others by the table."""
         if ROUTES[first] == PUBLISH and stop - start >= 2:
-            high: i64 = data[start]
-            low: i64 = data[start + 1]
-            body = start + 2 + (high << 8 | low)
+            body: i64 = start + 2 + (data[start] << 8 | data[start + 1])
             # It is often that of the last one. Else look it up in the cache; check it
             # if it is not there.
             name = data[start + 2 : body]
@@ -270,9 +268,7 @@ class PacketDecoder:
             packet_id: i64 = 0
             if qos and body + 2 <= stop:
                 self.has_others = True
-                high = data[body]
-                low = data[body + 1]
-                packet_id = high << 8 | low
+                packet_id = data[body] << 8 | data[body + 1]
                 body += 2
             # The table decodes the unusual packets and reports the wrong ones.
             if topic is not None and body <= stop and (packet_id or not qos):
@@ -302,20 +298,15 @@ class PacketDecoder:
                     first & 8 == 8,
                     encoded,
                 )
-        return self._decode_other(first, data, start, stop)
-
-    def _decode_other(self, first: i64, data: bytes, start: i64, stop: i64) -> Packet:
-        """Decode a packet that is not a usual PUBLISH."""
         self.has_others = True
         if ROUTES[first] == ACK and stop - start == 2:
-            high: i64 = data[start]
-            low: i64 = data[start + 1]
-            packet_id = high << 8 | low
+            packet_id = data[start] << 8 | data[start + 1]
             if packet_id:
                 return Ack(_ACK_KINDS[(first >> 4) - 4], packet_id)
-        packet = decode(
-            first, data[start:stop], self.version, self._sender, self._maximum_items
-        )
+        return self._decode_by_table(first, data[start:stop])
+
+    def _decode_by_table(self, first: int, body: bytes) -> Packet:
+        packet = decode(first, body, self.version, self._sender, self._maximum_items)
         if isinstance(packet, Connect):
             self.version = packet.version
             self._is_v5 = packet.version >= V5

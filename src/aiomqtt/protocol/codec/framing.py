@@ -11,8 +11,9 @@ from aiomqtt.standard.tables import ProtocolVersion, Role
 from .decode import check_first_byte
 from .fast import PUBLISH, ROUTES, TABLE, PacketDecoder
 
-# More packets than any chunk has.
-NO_LIMIT: Final = 1 << 30
+# More packets than any chunk has, and more bytes than any packet. Below 2**30: CPython
+# compares larger numbers in a slower way.
+NO_LIMIT: Final = (1 << 30) - 1
 
 # Smaller chunks of an incomplete packet are joined: as separate objects they would use
 # many times their size.
