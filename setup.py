@@ -59,6 +59,7 @@ HOT = (
     "aiomqtt/protocol/dropped.py",
     "aiomqtt/protocol/engine.py",
     "aiomqtt/protocol/engine_calls.py",
+    "aiomqtt/protocol/identifiers.py",
     "aiomqtt/protocol/inbound.py",
     "aiomqtt/protocol/keepalive.py",
     "aiomqtt/protocol/outbound.py",

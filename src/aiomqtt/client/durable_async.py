@@ -220,7 +220,26 @@ class SessionKeeper:
         """Close the session; harmless if it is not open."""
         if self._is_open:
             self._is_open = False
-            await self._close()
+            try:
+                await self._free_reserved()
+            finally:
+                await self._close()
+
+    async def _free_reserved(self) -> None:
+        """Store that no packet identifier is in use that the store does not know."""
+        session = self.engine.session
+        session.outbound.free_reserved()
+        # In a transaction of the program nothing can be stored, and after a failure
+        # nothing must be. Then the identifiers are in doubt when it is opened again.
+        if session.has_changes and self._generation > 0 and not self._turn.locked():
+            changes = session.take_changes()
+            shift_expiry(changes, epoch_offset())
+            try:
+                await self._session.store.commit(changes)
+            except BaseException as error:
+                self._generation = -1
+                if not isinstance(error, SessionStoreError):
+                    raise
 
     async def _close(self) -> None:
         try:

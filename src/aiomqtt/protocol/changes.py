@@ -133,6 +133,9 @@ class ChangeKind:
     OUTBOUND_CLEARED: Final = "outbound cleared"
     # Key: a packet identifier.
     COUNTED: Final = "counted"  # A SUBSCRIBE or UNSUBSCRIBE has it.
+    # QoS 2 may use those from the value to this one before the store knows it, until
+    # the next such change; 0: none. It must not be undone: see `SessionStore.commit`.
+    RESERVED: Final = "reserved"
     BLOCKED: Final = "blocked"  # No packet may have it: its message was dropped.
     UNBLOCKED: Final = "unblocked"
     # Key: a packet identifier of the peer at QoS 2.
@@ -182,6 +185,9 @@ class SessionState(Shape):
         exists: Whether there is a session to resume.
         connected_before: Whether a connection has ever been accepted.
         last_packet_id: The packet identifier that was assigned last.
+        reserved_first: The first of the packet identifiers that QoS 2 may have used
+            although the state does not know it, in the order of their use; 0: none.
+        reserved_last: The last of them.
         last_sequence: The sequence of the last delivery.
         deliveries: The deliveries by sequence: those that the peer has not received in
             the order in which they are sent, the others in the order of the PUBRECs.
@@ -205,6 +211,8 @@ class SessionState(Shape):
         "last_sequence",
         "pending_retained",
         "received",
+        "reserved_first",
+        "reserved_last",
         "subscriptions",
     )
 
@@ -213,6 +221,8 @@ class SessionState(Shape):
         "exists",
         "connected_before",
         "last_packet_id",
+        "reserved_first",
+        "reserved_last",
         "last_sequence",
         "in_order",
         "blocked",
@@ -227,6 +237,8 @@ class SessionState(Shape):
         self.exists: bool = False
         self.connected_before: bool = False
         self.last_packet_id: int = 0
+        self.reserved_first: int = 0
+        self.reserved_last: int = 0
         self.last_sequence: int = 0
         self.deliveries: dict[int, StoredDelivery] = {}
         self.blocked: set[int] = set()
@@ -362,18 +374,25 @@ def _requeue(state: SessionState, key: object, value: object) -> None:
     for sequence, delivery in state.deliveries.items():
         if delivery.state == SENT:
             state.deliveries[sequence] = changed(delivery, state=QUEUED, packet_id=0)
-    state.last_packet_id = 0
+    _forget_packet_ids(state)
+
+
+def _forget_packet_ids(state: SessionState) -> None:
+    state.last_packet_id = state.reserved_first = state.reserved_last = 0
     state.blocked.clear()
 
 
 def _clear_outbound(state: SessionState, key: object, value: object) -> None:
     state.deliveries.clear()
-    state.last_packet_id = 0
-    state.blocked.clear()
+    _forget_packet_ids(state)
 
 
 def _count(state: SessionState, key: int, value: object) -> None:
     state.last_packet_id = key
+
+
+def _reserve(state: SessionState, key: int, value: int) -> None:
+    state.reserved_first, state.reserved_last = value, key
 
 
 def _block(state: SessionState, key: int, value: object) -> None:
@@ -451,6 +470,7 @@ _APPLY: Final[dict[str, Callable[[SessionState, Any, Any], None]]] = {
     ChangeKind.REQUEUED: _requeue,
     ChangeKind.OUTBOUND_CLEARED: _clear_outbound,
     ChangeKind.COUNTED: _count,
+    ChangeKind.RESERVED: _reserve,
     ChangeKind.BLOCKED: _block,
     ChangeKind.UNBLOCKED: _unblock,
     ChangeKind.RECEIVED: _receive,

@@ -66,6 +66,9 @@ class Deliveries:
         # How many of them may have QoS 0; these are part of `queued_qos0`.
         self._behind_qos0 = 0
         self._last_id: int = 0
+        # The identifiers that QoS 2 may use before the store knows it; 0: none.
+        self._reserved_first: int = 0
+        self._reserved_last: int = 0
         self._last_sequence: int = 0
         self.size: int = 0
         self.queued_size: int = 0
@@ -137,12 +140,16 @@ class Deliveries:
         self._sent.clear()
         self._released.clear()
         self._queued.clear()
-        self._dropped.clear()
+        self._forget_packet_ids()
         self.receipt_ids.clear()
-        self._last_id = 0
         if self._changes is not None:
             self._changes.append(Change(ChangeKind.OUTBOUND_CLEARED))
         return lost
+
+    def _forget_packet_ids(self) -> None:
+        """Begin again: no packet identifier is in use."""
+        self._dropped.clear()
+        self._last_id = self._reserved_first = self._reserved_last = 0
 
     def _add(self, delivery: Delivery) -> None:
         self._last_sequence = delivery.sequence = self._last_sequence + 1
@@ -183,6 +190,8 @@ class Deliveries:
             state.deliveries[delivery.sequence] = store(delivery)
         state.blocked.update(self._dropped.lasting())
         state.last_packet_id = self._last_id
+        state.reserved_first = self._reserved_first
+        state.reserved_last = self._reserved_last
         state.last_sequence = self._last_sequence
 
     def load(self, state: SessionState) -> list[Delivery]:
@@ -203,6 +212,8 @@ class Deliveries:
         for packet_id in state.blocked:
             self._dropped.add(packet_id, 2, False)
         self._last_id = state.last_packet_id
+        self._reserved_first = state.reserved_first
+        self._reserved_last = state.reserved_last
         self._last_sequence = state.last_sequence
         return self.unfinished()
 

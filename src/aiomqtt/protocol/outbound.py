@@ -14,7 +14,6 @@ from aiomqtt.properties import SUCCESS, ReasonCode
 from aiomqtt.standard.names import (
     DEFAULT_RECEIVE_MAXIMUM,
     FIRST_FAILURE,
-    MAXIMUM_PACKET_ID,
     PROTOCOL_ERROR,
     PUBREL_FIRST_BYTE,
     UNSPECIFIED_ERROR,
@@ -24,7 +23,6 @@ from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 
 from .changes import Change, ChangeKind, store
 from .codec.fast import encode_ack, encode_not_found, with_dup
-from .deliveries import Deliveries
 from .delivery import (
     DONE,
     DROPPED,
@@ -36,6 +34,7 @@ from .delivery import (
     Delivery,
     Encode,
 )
+from .identifiers import PacketIds
 from .packets import Ack
 from .wire import PacketError
 
@@ -52,7 +51,7 @@ def _encode_nothing(delivery: Delivery, now: float) -> tuple[bytes, bytes]:
     raise AssertionError
 
 
-class Outbound(Deliveries):
+class Outbound(PacketIds):
     """Sends the deliveries of a session.
 
     Args:
@@ -68,14 +67,12 @@ class Outbound(Deliveries):
     def __init__(
         self, role: Role = Role.CLIENT, changes: list[Change] | None = None
     ) -> None:
-        super().__init__(changes)
+        super().__init__(role, changes)
         # Valid until the caller changes it.
         self.drops_expired: bool = role is Role.SERVER
         # Valid for the connection.
         # The sent deliveries that have not been written on this connection yet.
         self._resend: OrderedDict[Delivery, None] = OrderedDict()
-        # Identifiers that SUBSCRIBE and UNSUBSCRIBE hold.
-        self._reserved: set[int] = set()
         self._version: int = V5
         self._limit = 0
         self._encode: Encode = _encode_nothing
@@ -103,7 +100,10 @@ class Outbound(Deliveries):
         self._encode = _encode_nothing
         self._resend.clear()
         self._reserved.clear()
+        was_in_doubt = len(self._dropped.doubtful) > 0
         self._dropped.close()
+        if was_in_doubt:
+            self._settle_doubt()
         # Topic aliases end with the connection, and the next may have another version.
         for delivery in self.unreceived():
             delivery.alias = 0
@@ -113,44 +113,6 @@ class Outbound(Deliveries):
         """Forget all state of the session; return the unfinished deliveries."""
         self._resend.clear()
         return super().clear()
-
-    # --- packet identifiers -----------------------------------------------------
-
-    def reserve(self) -> int:
-        """Take a free packet identifier for a SUBSCRIBE or UNSUBSCRIBE; 0: none."""
-        packet_id = self._allocate()
-        if packet_id:
-            self._reserved.add(packet_id)
-            if self._changes is not None:
-                self._changes.append(Change(ChangeKind.COUNTED, packet_id))
-        return packet_id
-
-    def unreserve(self, packet_id: int) -> None:
-        """Free an identifier that `reserve` returned."""
-        self._reserved.discard(packet_id)
-
-    def is_used(self, packet_id: int) -> bool:
-        """Return whether a delivery in flight has this identifier."""
-        return (
-            packet_id in self._sent
-            or packet_id in self._released
-            or self._dropped.has(packet_id)
-        )
-
-    def _allocate(self) -> int:
-        """Return the next free identifier after the last; 0: there is none."""
-        packet_id = first = self._last_id % MAXIMUM_PACKET_ID + 1
-        while (
-            packet_id in self._sent
-            or (self._released and packet_id in self._released)
-            or (self._reserved and packet_id in self._reserved)
-            or (len(self._dropped) and self._dropped.has(packet_id))
-        ):
-            packet_id = packet_id % MAXIMUM_PACKET_ID + 1
-            if packet_id == first:
-                return 0
-        self._last_id = packet_id
-        return packet_id
 
     # --- sending ----------------------------------------------------------------
 
@@ -181,6 +143,8 @@ class Outbound(Deliveries):
         if self._changes is not None:
             change = Change(ChangeKind.ADDED, delivery.sequence, store(delivery))
             self._changes.append(change)
+            if delivery.packet_id and (delivery.qos == 2 or self._reserved_last):
+                self._reserve_block(delivery.packet_id, delivery.qos)
             if delivery.origin is not None and delivery.origin.staged:
                 staged = delivery.origin.staged
                 self._changes.append(Change(ChangeKind.UNSTAGED, staged))
@@ -276,6 +240,8 @@ class Outbound(Deliveries):
             if self._changes is not None:
                 sequence = delivery.sequence
                 self._changes.append(Change(ChangeKind.SENT, sequence, packet_id))
+                if delivery.qos == 2 or self._reserved_last:
+                    self._reserve_block(packet_id, delivery.qos)
 
     def _send_qos0(self, delivery: Delivery, out: list[bytes], now: float) -> None:
         """Write a delivery with QoS 0 from the queue: it is done."""
@@ -330,6 +296,7 @@ class Outbound(Deliveries):
             The deliveries that ended because the peer no longer accepts them.
         """
         refused = self.check(self.unreceived(), refusal, now)
+        self._dropped.release(out)
         out.extend(
             encode_ack(PUBREL_FIRST_BYTE, packet_id) for packet_id in self._released
         )
@@ -377,8 +344,7 @@ class Outbound(Deliveries):
             delivery.packet_id = 0
             self._queue_first(delivery)
         self._sent.clear()
-        self._dropped.clear()
-        self._last_id = 0
+        self._forget_packet_ids()
         if self._changes is not None and has_changed:
             self._changes.append(Change(ChangeKind.REQUEUED))
         return ended
@@ -454,9 +420,12 @@ class Outbound(Deliveries):
         """Handle an acknowledgement of a dropped delivery; False: it is not one."""
         if not len(self._dropped):
             return False
+        was_doubtful = ack.packet_id in self._dropped.doubtful
         if not self._dropped.acknowledge(ack, self._version, out):
             return False
-        if self._changes is not None and not self._dropped.has(ack.packet_id):
+        if was_doubtful:
+            self._settle_doubt()
+        elif self._changes is not None and not self._dropped.has(ack.packet_id):
             self._changes.append(Change(ChangeKind.UNBLOCKED, ack.packet_id))
         # It may have made room in the quota.
         self.pump(out, now)

@@ -57,6 +57,7 @@ class Session:
         self.subscriptions = {**state.subscriptions}
         # What was forgotten is no change.
         take(self._changes)
+        self.outbound.doubt_reserved()
 
     def forget_unstored(self, changes: list[Change]) -> None:
         """Note that changes could not be stored: messages that they added are lost.

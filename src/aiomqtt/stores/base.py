@@ -128,6 +128,11 @@ class SessionStore(Protocol):
     async def commit(self, changes: Sequence[Change]) -> None:
         """Store changes, in order, as a whole; returns when they are durable.
 
+        If one of them is a reservation (`ChangeKind.RESERVED`), they and all before
+        them also survive what may undo others, such as a loss of power, as far as the
+        store is able to make sure of that. Otherwise packet identifiers might be used
+        again that the broker still has.
+
         Args:
             changes: The changes: see `ChangeKind`.
         """

@@ -66,7 +66,14 @@ class MemoryStore:
 
     def _read(self, state: SessionState, window: int) -> OpenedSession:
         read = SessionState(state.client_id)
-        for name in ("exists", "connected_before", "last_packet_id", "last_sequence"):
+        for name in (
+            "exists",
+            "connected_before",
+            "last_packet_id",
+            "reserved_first",
+            "reserved_last",
+            "last_sequence",
+        ):
             setattr(read, name, getattr(state, name))
         read.blocked.update(state.blocked)
         read.received.update(state.received)

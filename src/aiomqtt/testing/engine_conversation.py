@@ -102,6 +102,8 @@ class EngineConversation:
                 self._take_step()
         if is_last:
             self._lose_connection()
+            self._engine.session.outbound.free_reserved()
+            self._take()
         changes, self._changes = self._changes, []
         return changes
 

@@ -76,6 +76,11 @@ class Conversation:
             self._take_step()
         return self.changes
 
+    def reserve(self) -> None:
+        """Reserve packet identifiers, by one more of the last changes."""
+        first = self._next_packet_id()
+        self._do(ChangeKind.RESERVED, first + 1023, first)
+
     def _do(
         self, kind: str, key: int | str | None = None, value: object = None
     ) -> None:
@@ -106,7 +111,7 @@ class Conversation:
         elif roll < 0.88:
             self._do(ChangeKind.COUNTED, self._next_packet_id())
         elif roll < 0.98:
-            self._take_other_step(choose.randint(0, 8))
+            self._take_other_step(choose.randint(0, 9))
         elif roll < 0.985:
             self._do(ChangeKind.OUTBOUND_CLEARED)
         elif roll < 0.99:
@@ -169,6 +174,8 @@ class Conversation:
             self._do(ChangeKind.RECEIVED, number)
         elif which == 4:
             self._do(ChangeKind.COMPLETED, number)
+        elif which == 9:
+            self._do(ChangeKind.RESERVED, number - 1, min(number - 1, 1))
         elif which == 8:
             self._do(ChangeKind.NAMED, number, f"flow {self._random.randint(0, 99)}")
         elif which == 5 or name not in self.state.subscriptions:

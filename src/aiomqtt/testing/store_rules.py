@@ -140,12 +140,15 @@ async def _check_identifiers(make: Make) -> None:
     changes += [Change(ChangeKind.BLOCKED, number) for number in (7, 8)]
     changes.append(Change(ChangeKind.UNBLOCKED, 8))
     changes += [added(1, 9), Change(ChangeKind.ENDED, 1)]
+    changes.append(Change(ChangeKind.RESERVED, 12, 9))
     await _store(make, *changes)
     state = await _read(make)
     require(state.received == {1, 3}, f"received are {state.received}")
     require(state.flows == {1: "flow 1", 4: "flow 4"}, f"flows are {state.flows}")
     require(state.blocked == {7}, f"blocked are {state.blocked}")
     require(state.last_packet_id == 9, f"the last one is {state.last_packet_id}")
+    reserved = state.reserved_first, state.reserved_last
+    require(reserved == (9, 12), f"reserved are {reserved}")
 
 
 async def _check_sizes(make: Make) -> None:

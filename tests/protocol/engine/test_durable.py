@@ -38,8 +38,15 @@ from .client_and_broker import (
 from .test_totality import STEPS, Watched
 
 
+def leave(client: Client) -> None:
+    """The program leaves the client: nobody will use what is reserved."""
+    client.engine.session.outbound.free_reserved()
+    client.handed_over()
+
+
 def restart(client: Client, **settings: Any) -> None:
     """Another process goes on, with what is stored and nothing else."""
+    leave(client)
     engine = client.engine
     session = Session.restore(client.stored, is_durable=True)
     client.engine = Engine(engine.settings._replace(**settings), session)
@@ -119,6 +126,7 @@ def test_at_every_step_a_stored_session_goes_on_as_the_one_that_was(version, ste
             for step in steps[:cut]:
                 watched.step(*step)
             watched.step("vanish", 0)
+        leave(same.client)
         restart(other.client)
         for watched in (same, other):
             for step in [*steps[cut:], ("connect", 0)]:

@@ -47,11 +47,21 @@ def read(path: Path) -> SessionState:
     return opened.state
 
 
-def groups(seed: int, count: int) -> tuple[list[list[Change]], list[SessionState]]:
-    """Return groups of changes, and the states before and after each of them."""
+def groups(
+    seed: int, count: int, reserving: int = 0
+) -> tuple[list[list[Change]], list[SessionState]]:
+    """Return groups of changes, and the states before and after each of them.
+
+    Args:
+        seed: The seed of all choices.
+        count: How many groups.
+        reserving: The number of one that reserves packet identifiers, from 1; 0: none.
+    """
     conversation, made, states = Conversation(seed), [], [SessionState("me")]
     for number in range(count):
         made.append(conversation.go_on(1 + 7 * (number % 3)))
+        if number + 1 == reserving:
+            conversation.reserve()
         state = SessionState("me")
         for change in (change for group in made for change in group):
             state.apply(change)

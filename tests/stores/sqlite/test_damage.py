@@ -38,7 +38,7 @@ def test_at_each_step_a_kill_loses_nothing_that_was_told(tmp_path):
 
 def test_a_disk_that_is_full_at_any_write_loses_nothing_that_was_told(tmp_path):
     made, states = groups(seed=3, count=8)
-    limits = range(0, 150_000, 2000)
+    limits = range(0, 200_000, 2500)
     counts = []
     for limit in limits:
         directory = tmp_path / str(limit)

@@ -73,7 +73,7 @@ async def test_a_file_in_use_is_inspected(store):
     assert found.pop("size") > 4096
     assert found == {
         "file": store.path,
-        "version": 2,
+        "version": 3,
         "client_id": "me",
         "has_session": True,
         "opened": 1,

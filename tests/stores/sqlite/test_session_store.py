@@ -70,6 +70,48 @@ async def test_a_file_of_the_first_version_is_migrated(path, open_store):
     assert (await read(store)).flows == {7: "flow"}
 
 
+async def test_a_file_without_reservations_is_migrated(path, open_store):
+    second = SESSION_SCHEMA._replace(migrations=SESSION_SCHEMA.migrations[:2])
+    file = DatabaseFile(path, second)
+    file.open()
+    with file.transaction() as connection:
+        connection.execute(
+            "INSERT INTO aiomqtt_session (client_id, last_packet_id) VALUES ('me', 7)"
+        )
+    file.close()
+    state = await read(open_store())
+    assert state.last_packet_id == 7
+    assert (state.reserved_first, state.reserved_last) == (0, 0)
+    store = open_store()
+    await store.open("me", 10)
+    await store.commit([Change(ChangeKind.RESERVED, 1031, 8)])
+    await store.close()
+    state = await read(open_store())
+    assert (state.reserved_first, state.reserved_last) == (8, 1031)
+
+
+@pytest.mark.parametrize(("durability", "usual"), [("normal", 1), ("full", 2)])
+async def test_a_group_that_reserves_is_written_to_the_disk(
+    open_store, durability, usual
+):
+    store = open_store(durability=durability)
+    seen = []
+
+    def see(name: str) -> None:
+        connection = store._file.connection
+        if name == "commit" and connection is not None:
+            seen.extend(connection.execute("PRAGMA synchronous").fetchone())
+
+    await store.open("me", 10)
+    store.on_step(see)
+    # The second one is none.
+    for last, first in ((1024, 1), (0, 0), (2048, 1025)):
+        await store.commit([added(last + 1, 1)])
+        await store.commit([Change(ChangeKind.RESERVED, last, first)])
+    await store.close()
+    assert seen == [usual, 2, usual, usual, usual, 2]
+
+
 async def test_the_session_is_there_when_it_is_opened_again(path, open_store):
     store = open_store()
     assert isinstance(store, SessionStore)

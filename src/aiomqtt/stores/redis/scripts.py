@@ -257,6 +257,11 @@ local function place_first(sequence)
     return first - 1
 end
 
+local function forget_packet_ids()
+    last_packet_id = 0
+    call('HSET', session, 'reserved_last', 0, 'reserved_first', 0)
+end
+
 local kinds = {}
 
 kinds['identified'] = function()
@@ -319,7 +324,7 @@ kinds['requeued'] = function()
         call('ZADD', queued, in_flight[index + 1], sequence)
     end
     call('UNLINK', sent, blocked)
-    last_packet_id = 0
+    forget_packet_ids()
 end
 kinds['outbound cleared'] = function()
     local word = take()
@@ -329,10 +334,13 @@ kinds['outbound cleared'] = function()
     end
     call('UNLINK', deliveries, messages, queued, sent, released, blocked)
     waiting_size = 0
-    last_packet_id = 0
+    forget_packet_ids()
 end
 kinds['counted'] = function()
     last_packet_id = take()
+end
+kinds['reserved'] = function()
+    call('HSET', session, 'reserved_last', take(), 'reserved_first', take())
 end
 kinds['blocked'] = function()
     call('SADD', blocked, take())

@@ -138,6 +138,7 @@ _FIELDS: Final[Mapping[str, Callable[[str, Any, Any], Sequence[Field]]]] = {
     ChangeKind.REQUEUED: _alone,
     ChangeKind.OUTBOUND_CLEARED: _clear_outbound,
     ChangeKind.COUNTED: _with_key,
+    ChangeKind.RESERVED: _with_number,
     ChangeKind.BLOCKED: _with_key,
     ChangeKind.UNBLOCKED: _with_key,
     ChangeKind.RECEIVED: _with_key,
@@ -174,6 +175,8 @@ def to_state(
     state.exists = values.get(b"exists") == b"1"
     state.connected_before = values.get(b"connected_before") == b"1"
     state.last_packet_id = int(values.get(b"last_packet_id", 0))
+    state.reserved_first = int(values.get(b"reserved_first", 0))
+    state.reserved_last = int(values.get(b"reserved_last", 0))
     state.last_sequence = int(values.get(b"last_sequence", 0))
     state.blocked.update(map(int, blocked))
     state.received.update(map(int, received))

@@ -158,17 +158,25 @@ class DatabaseFile:
         self.step("committed")
 
     @contextlib.contextmanager
-    def group(self) -> Iterator[sqlite3.Connection]:
+    def group(self, is_synchronized: bool = False) -> Iterator[sqlite3.Connection]:
         """The same for a group of changes: after a failure it refuses any others.
 
         What is known of the tables might not fit them any more, until they are opened
         again.
+
+        Args:
+            is_synchronized: Whether it, and what was committed before it, survives the
+                loss of power, whatever the durability.
         """
         if self._has_failed:
             raise refusal(self.path, "it could not be written: start again")
         self._has_failed = True
+        if is_synchronized:
+            _synchronize(self.connected(), "full")
         with self.transaction() as connection:
             yield connection
+        if is_synchronized:
+            _synchronize(connection, self._durability)
         self._has_failed = False
 
     def check_place(self) -> None:
@@ -274,9 +282,7 @@ class DatabaseFile:
         )
         try:
             self._set_log(connection)
-            connection.execute(f"PRAGMA synchronous = {self._durability}")
-            # On macOS nothing less reaches the disk.
-            connection.execute(f"PRAGMA fullfsync = {self._durability == 'full'}")
+            _synchronize(connection, self._durability)
             connection.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
         except BaseException:
             connection.close()
@@ -427,6 +433,13 @@ def damage(path: str, what: str) -> Exception:
         f" FILE`, or restore a copy ({' '.join(what.split())})"
     )
     return refusal(path, reason)
+
+
+def _synchronize(connection: sqlite3.Connection, durability: str) -> None:
+    """Have the transactions that follow written to the disk as a durability says."""
+    connection.execute(f"PRAGMA synchronous = {durability}")
+    # On macOS nothing less reaches the disk.
+    connection.execute(f"PRAGMA fullfsync = {durability == 'full'}")
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

@@ -30,6 +30,11 @@ _MOST_VALUES: Final = 2048
 _REPLACE_RECEIPT: Final = "INSERT OR REPLACE INTO aiomqtt_receipts VALUES (?, ?, ?, ?)"
 
 
+def reserves(changes: list[Change]) -> bool:
+    """Return whether there are changes that reserve packet identifiers."""
+    return any(change.kind == ChangeKind.RESERVED and change.key for change in changes)
+
+
 class Group:
     """Collects the changes of one group; `write` writes what is left of them.
 
@@ -96,8 +101,9 @@ class Group:
         self._step("write session")
         written = self._connection.execute(
             "UPDATE aiomqtt_session SET client_id = ?, is_existing = ?,"
-            " connected_before = ?, last_packet_id = ?, last_sequence = ?,"
-            " waiting = ?, waiting_size = ?, in_flight = ? WHERE generation = ?",
+            " connected_before = ?, last_packet_id = ?, reserved_first = ?,"
+            " reserved_last = ?, last_sequence = ?, waiting = ?, waiting_size = ?,"
+            " in_flight = ? WHERE generation = ?",
             (*self._index.values(), self._index.generation),
         )
         return written.rowcount == 1
@@ -211,7 +217,6 @@ class Group:
     def _requeue(self, key: object, value: object) -> None:
         self.write_rows()
         index = self._index
-        index.last_packet_id = 0
         places = [index.place(sequence) for sequence in index.in_flight]
         for first, last in runs(places):
             self._count_waiting(first, last, SENT, 1)
@@ -227,7 +232,7 @@ class Group:
             if self._has_state(index.place(sequence), RELEASED)
         }
         self._clear("aiomqtt_blocked")
-        index.blocked.clear()
+        index.forget_packet_ids()
 
     def _has_state(self, place: int, state: int) -> bool:
         found = self._connection.execute(
@@ -257,6 +262,9 @@ class Group:
 
     def _count(self, key: int, value: object) -> None:
         self._index.last_packet_id = key
+
+    def _reserve(self, key: int, value: int) -> None:
+        self._index.reserved_first, self._index.reserved_last = value, key
 
     def _block(self, key: int, value: object) -> None:
         self._blocked[key] = True
@@ -493,6 +501,7 @@ _APPLY: Final[dict[str, Callable[[Group, Any, Any], None]]] = {
     ChangeKind.REQUEUED: Group._requeue,
     ChangeKind.OUTBOUND_CLEARED: Group._clear_outbound,
     ChangeKind.COUNTED: Group._count,
+    ChangeKind.RESERVED: Group._reserve,
     ChangeKind.BLOCKED: Group._block,
     ChangeKind.UNBLOCKED: Group._unblock,
     ChangeKind.RECEIVED: Group._receive,

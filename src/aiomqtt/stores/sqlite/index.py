@@ -14,6 +14,8 @@ class Index:
         is_existing: Whether there is a session to resume.
         connected_before: Whether a connection has ever been accepted.
         last_packet_id: The packet identifier that was assigned last.
+        reserved_first: The first packet identifier that is reserved; 0: none is.
+        reserved_last: The last one.
         last_sequence: The sequence of the last delivery.
         waiting: How many deliveries are QUEUED.
         waiting_size: The sum of the sizes of their topics and payloads, in bytes.
@@ -32,6 +34,8 @@ class Index:
         self.is_existing: bool = False
         self.connected_before: bool = False
         self.last_packet_id: int = 0
+        self.reserved_first: int = 0
+        self.reserved_last: int = 0
         self.last_sequence: int = 0
         self.waiting: int = 0
         self.waiting_size: int = 0
@@ -60,9 +64,14 @@ class Index:
 
     def clear(self) -> None:
         """There are no deliveries any more."""
-        self.waiting = self.waiting_size = self.last_packet_id = 0
+        self.waiting = self.waiting_size = 0
         self.in_flight.clear()
         self.moved.clear()
+        self.forget_packet_ids()
+
+    def forget_packet_ids(self) -> None:
+        """No packet identifier is in use any more."""
+        self.last_packet_id = self.reserved_first = self.reserved_last = 0
         self.blocked.clear()
 
     def values(self) -> tuple[Any, ...]:
@@ -72,6 +81,8 @@ class Index:
             int(self.is_existing),
             int(self.connected_before),
             self.last_packet_id,
+            self.reserved_first,
+            self.reserved_last,
             self.last_sequence,
             self.waiting,
             self.waiting_size,

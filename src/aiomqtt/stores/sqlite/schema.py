@@ -118,8 +118,18 @@ _ADD_FLOWS: Final = (
     "CREATE TABLE aiomqtt_flows (packet_id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
 )
 
+_ADD_RESERVED: Final = (
+    # The packet identifiers that QoS 2 may use before the rest of the file knows it.
+    """
+    ALTER TABLE aiomqtt_session ADD COLUMN reserved_first INTEGER NOT NULL DEFAULT 0
+    """,
+    """
+    ALTER TABLE aiomqtt_session ADD COLUMN reserved_last INTEGER NOT NULL DEFAULT 0
+    """,
+)
+
 SESSION_SCHEMA: Final = Schema(
-    0x4D515453, "the session of a client", (_CREATE, _ADD_FLOWS)
+    0x4D515453, "the session of a client", (_CREATE, _ADD_FLOWS, _ADD_RESERVED)
 )
 
 

@@ -21,7 +21,7 @@ from aiomqtt.stores.receipts import word_of_unfinished
 
 from .errors import refusal
 from .file import DatabaseFile, damage
-from .group import Group
+from .group import Group, reserves
 from .guard import Guard
 from .index import Index
 from .rows import (
@@ -132,13 +132,16 @@ class SessionTables:
             is_existing,
             connected_before,
             index.last_packet_id,
+            index.reserved_first,
+            index.reserved_last,
             index.last_sequence,
             index.waiting,
             index.waiting_size,
             in_flight,
         ) = connection.execute(
             "SELECT client_id, is_existing, connected_before, last_packet_id,"
-            " last_sequence, waiting, waiting_size, in_flight FROM aiomqtt_session"
+            " reserved_first, reserved_last, last_sequence, waiting, waiting_size,"
+            " in_flight FROM aiomqtt_session"
         ).fetchone()
         index.is_existing = bool(is_existing)
         index.connected_before = bool(connected_before)
@@ -198,6 +201,8 @@ class SessionTables:
         state.exists = index.is_existing
         state.connected_before = index.connected_before
         state.last_packet_id = index.last_packet_id
+        state.reserved_first = index.reserved_first
+        state.reserved_last = index.reserved_last
         state.last_sequence = index.last_sequence
         state.blocked.update(index.blocked)
         state.received.update(index.received)
@@ -285,11 +290,12 @@ class SessionTables:
 
     def write(self, changes: Sequence[Change]) -> None:
         """Store a group of changes: see `SessionStore.commit`."""
-        with self._file.group() as connection:
+        listed = [*changes]
+        with self._file.group(is_synchronized=reserves(listed)) as connection:
             now, step = self._clock(), self._file.step
             group = Group(connection, self.index, self._inserts, now, step)
-            for start in range(0, len(changes), _STRETCH):
-                group.apply(list(changes[start : start + _STRETCH]))
+            for start in range(0, len(listed), _STRETCH):
+                group.apply(listed[start : start + _STRETCH])
             if not group.write():
                 raise self._opened_again()
 
