@@ -156,9 +156,9 @@ as a whole. No file was damaged.
 Programs with `"full"` lose nothing, and nothing comes twice at QoS 2, as if they had
 been killed. With `"normal"`, {forgotten:,} messages or rows were undone that a program
 had been told of; the publisher publishes them anew, so they may come twice and late,
-and the worker does not get them again. All that is published later has arrived. But the
-client's part of the session is then older than the broker's: {reused:,} packet
-identifiers were used again that the broker might have held.
+and the worker does not get them again. All that is published later has arrived. The
+client's part of the session is then older than the broker's, but no packet identifier
+was used again that the broker might have held.
 """
 
 
@@ -236,7 +236,6 @@ def describe_power(counts: Counter[str], which: str) -> str:
         normal=counts["losses of power with normal"],
         undone=counts["undone with normal"],
         forgotten=counts["undone"],
-        reused=counts["reused after undoing"],
     ).strip()
 
 

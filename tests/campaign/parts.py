@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 from aiomqtt.stores.sqlite.file import Durability
-from tests.chaos.peer import drop_session
 from tests.chaos.running import running
 from tests.rights import NOBODY
 from tests.until import becomes_so
@@ -318,9 +317,6 @@ async def lose_power(
 ) -> None:
     """Lose the power at any moment: files have what was synchronized, and perhaps more.
 
-    With "normal" the broker is told to forget some of the sessions then, so that no
-    packet identifier is used again that it holds.
-
     Args:
         durability: That of the sessions.
         count: How many sessions lose it LOSSES_OF_SESSION times.
@@ -329,17 +325,12 @@ async def lose_power(
     async def lose(number: int) -> None:
         async with world.session(ROLES[number % 2]) as session:
             session.durability, session.is_recorded = durability, True
-            session.is_begun_anew = session.may_undo and not number % 4
             for _ in range(LOSSES_OF_SESSION):
                 session.send(MESSAGES)
                 seconds = world.random.uniform(0, KILLED_WITHIN)
                 is_connected = world.random.random() < 0.75
                 await session.run_killed(session.order(ENDLESS), seconds, is_connected)
                 session.lose_power()
-                if session.is_begun_anew:
-                    await drop_session(
-                        *world.broker.address, session.name, world.version
-                    )
                 if time.monotonic() > deadline:
                     return
 

@@ -18,6 +18,8 @@ from .disk import Disk, read_log, replace_files
 
 DURABILITIES: Final[tuple[Durability, ...]] = ("normal", "full")
 GROUPS: Final = 8
+# The one of them that reserves packet identifiers.
+RESERVING: Final = 4
 # The log is written to the file when it has so many pages, instead of a thousand.
 PAGES: Final = 25
 
@@ -45,7 +47,7 @@ def lose_power(seed: int, step: int, result: Path) -> None:
 def lose_power_at_each(seed: int, step: int, durability: str) -> Counter[str]:
     """Do this with one durability; "off": the store synchronizes nothing."""
     counts: Counter[str] = Counter()
-    made, states = groups(seed, GROUPS)
+    made, states = groups(seed, GROUPS, RESERVING)
     choose = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:
         directory = Path(name).resolve()
@@ -57,6 +59,9 @@ def lose_power_at_each(seed: int, step: int, durability: str) -> Counter[str]:
                 for files in disk.states(choose):
                     replace_files(place, files)
                     undone = count_undone(place, states, disk.marks)
+                    # What is reserved is kept, and so is all that came before.
+                    least = RESERVING if disk.marks >= RESERVING else 0
+                    assert disk.marks - undone >= least, "a reservation was undone"
                     what = f"{durability}, write {number}: {undone} groups undone"
                     assert not undone or durability != "full", what
                     counts[f"losses of power with {durability}"] += 1

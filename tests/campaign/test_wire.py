@@ -40,6 +40,18 @@ def test_what_is_sent_again_is_the_same_message():
     assert watch.published == 2
 
 
+def test_at_qos_1_the_broker_holds_nothing_when_the_connection_has_ended():
+    watch = IdentifierWatch(5)
+    watch.see_program(PUBLISH, 2, publish(b"1", 1))
+    watch.see_program(PUBLISH, 4, publish(b"2", 2))
+    watch.forget_qos_1()
+    assert [watch.holds(one.to_bytes(2)) for one in (1, 2)] == [False, True]
+    watch.see_program(PUBLISH, 2, publish(b"3", 1))
+    assert watch.reused == []
+    watch.see_program(PUBLISH, 2, publish(b"4", 2))
+    assert len(watch.reused) == 1
+
+
 def test_the_longest_expiry_is_known():
     watch = IdentifierWatch(5)
     for seconds in (9, 300, 20):

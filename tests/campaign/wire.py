@@ -45,6 +45,8 @@ class IdentifierWatch:
         self._version = version
         # Valid for the session.
         self._held: dict[bytes, Published] = {}
+        # The identifiers of these at QoS 1.
+        self._at_qos_1: set[bytes] = set()
         self.published = 0
         self.reused: list[str] = []
         # The identifiers of PUBRELs: the program knows that the broker has these.
@@ -74,8 +76,23 @@ class IdentifierWatch:
             self.reused.append(f"identifier {number} of {held} for {message}")
         self.published += 1
         self._held[packet_id] = message
+        (self._at_qos_1.add if qos == 1 else self._at_qos_1.discard)(packet_id)
         if self._version == 5:
             self.longest_expiry = max(self.longest_expiry, read_expiry(body, end + 2))
+
+    def holds(self, packet_id: bytes) -> bool:
+        """Whether the broker may hold a message with this identifier."""
+        return packet_id in self._held
+
+    def forget_qos_1(self) -> None:
+        """The connection has ended: the broker holds only what came with QoS 2.
+
+        A program that the store has forgotten messages of can't know the identifiers
+        that these had at QoS 1, and need not (MQTT 5.0 §4.1).
+        """
+        for packet_id in self._at_qos_1:
+            self._held.pop(packet_id, None)
+        self._at_qos_1.clear()
 
     def see_broker(self, kind: int, _: int, body: bytes) -> None:
         """Look at a packet from the broker."""
@@ -178,7 +195,9 @@ class Wire:
         return True
 
     def _see_broker(self, kind: int, flags: int, body: bytes) -> bool:
-        if kind in self.withheld:
+        # The program also asks to release identifiers that no message had.
+        is_of_message = kind != PUBCOMP or self.watch.holds(body[:2])
+        if kind in self.withheld and is_of_message:
             self._withheld_count += 1
             if self._withheld_count >= ENOUGH:
                 self.has_withheld.set()

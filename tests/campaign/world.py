@@ -152,8 +152,6 @@ class Session:
         # Whether the power is lost, and what the disk had then.
         self.is_recorded = False
         self._files: dict[str, bytes] = {}
-        # Whether the broker forgets its part after each loss of power.
-        self.is_begun_anew = False
         # To the worker.
         self._sent = 0
         self._sending: list[asyncio.Task[None]] = []
@@ -210,6 +208,7 @@ class Session:
         self._files = choose.choice([*disk.states(choose)])
         replace_files(self.directory, self._files)
         log.unlink(missing_ok=True)
+        self.wire.watch.forget_qos_1()
         self.world.counts["losses of power"] += 1
 
     @property
@@ -273,9 +272,6 @@ class Session:
         )
         watch = self.wire.watch
         self.world.counts["packet identifiers"] += watch.published
-        if self.may_undo and not self.is_begun_anew:
-            self.world.counts["reused after undoing"] += len(watch.reused)
-            return found
         self.world.counts["identifiers reused"] += len(watch.reused)
         return found + [f"reused: {text}" for text in watch.reused[:MOST_SHOWN]]
 
