@@ -8,7 +8,7 @@ import pytest
 from aiomqtt.net.commits import CommitQueue
 from aiomqtt.net.held import HELD_LIMIT, HeldBytes, HeldOutputs
 from aiomqtt.protocol.changes import Change, ChangeKind
-from aiomqtt.protocol.output import Arrived, Output
+from aiomqtt.protocol.output import Arrived, Challenge, Output
 from tests.raw_scripts import turns
 
 # --- bytes -------------------------------------------------------------------------
@@ -114,7 +114,7 @@ async def test_nothing_leaves_whose_changes_are_not_stored(is_known):
         await turns(4)
         assert held.failures == [held.store.error]
         held.released.clear()
-    other = object()
+    other = Challenge(None, False)
     must_pause = held.outputs.add(output(HELD_LIMIT + 1, [Arrived([], 1), other]))
     # What was released at once does not have to go on later.
     assert must_pause is not is_known

@@ -5,7 +5,7 @@ Like all coroutines that wait, these are not compiled.
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiomqtt.exceptions import MqttError
 from aiomqtt.net.target import ServiceTarget, TcpTarget
@@ -20,6 +20,10 @@ from .waiters import TIMED_OUT
 if TYPE_CHECKING:
     from .authentication import Authenticator
     from .renewal import Renewal
+
+# With fewer seconds left nothing is tried. The timers of an event loop may be early by
+# the resolution of its clock.
+LEAST_TIME: Final = 0.002
 
 
 async def connect_to_first(
@@ -63,7 +67,7 @@ async def connect_to_first(
         )
     while route.untried:
         remaining = end - loop.time() if failures.count else timeout
-        if remaining <= 0 and failures.count:
+        if remaining < LEAST_TIME and failures.count:
             break
         attempts = len(route.untried)
         seconds = time_for_attempt(remaining, attempts, addresses.attempt_timeout)
