@@ -119,6 +119,19 @@ async def expect_publish(peer: RawPeer, version: int = 4) -> Published:
     return take_apart(first, body, version)
 
 
+def acknowledging(go_on: asyncio.Event) -> Any:
+    """A script that acknowledges one PUBLISH of QoS 1 when it may."""
+
+    async def script(peer: RawPeer) -> None:
+        await accept(peer)
+        published = await expect_publish(peer)
+        await within(go_on.wait())
+        peer.send(ack_bytes(PUBACK, published.packet_id))
+        await goodbye(peer)
+
+    return script
+
+
 async def goodbye(peer: RawPeer) -> None:
     """See the client leave cleanly."""
     first, body = await peer.expect(DISCONNECT)

@@ -6,12 +6,9 @@ from collections.abc import Awaitable
 
 import pytest
 
-from tests.peer import PUBACK, serve
+from tests.peer import serve
 from tests.raw_scripts import (
-    accept,
-    ack_bytes,
-    expect_publish,
-    goodbye,
+    acknowledging,
     new_client,
     polite,
     turns,
@@ -42,14 +39,7 @@ async def test_when_it_is_done_it_needs_no_client(version, qos):
 async def test_a_call_that_no_longer_waits_leaves_nothing_behind():
     go_on = asyncio.Event()
 
-    async def script(peer):
-        await accept(peer)
-        published = await expect_publish(peer)
-        await within(go_on.wait())
-        peer.send(ack_bytes(PUBACK, published.packet_id))
-        await goodbye(peer)
-
-    async with serve(script) as server, new_client(server) as client:
+    async with serve(acknowledging(go_on)) as server, new_client(server) as client:
         receipt = client.publish_nowait("a", "b", 1)
         waiters = receipt._waiters
         waiting = asyncio.ensure_future(receipt)
@@ -68,17 +58,10 @@ async def test_a_call_that_no_longer_waits_leaves_nothing_behind():
 async def test_another_event_loop_is_refused():
     go_on = asyncio.Event()
 
-    async def script(peer):
-        await accept(peer)
-        published = await expect_publish(peer)
-        await within(go_on.wait())
-        peer.send(ack_bytes(PUBACK, published.packet_id))
-        await goodbye(peer)
-
     async def wait(receipt):
         await receipt
 
-    async with serve(script) as server, new_client(server) as client:
+    async with serve(acknowledging(go_on)) as server, new_client(server) as client:
         receipt = client.publish_nowait("a", "b", 1)
         with pytest.raises(RuntimeError, match="another event loop"):
             await asyncio.to_thread(asyncio.run, wait(receipt))

@@ -11,6 +11,7 @@ from tests.peer import PUBACK, PUBLISH, serve
 from tests.raw_scripts import (
     accept,
     ack_bytes,
+    acknowledging,
     expect_publish,
     goodbye,
     lasting,
@@ -42,17 +43,10 @@ async def test_a_receipt_is_done_when_the_flow_is(version, qos):
 async def test_several_wait_at_once_and_cancelling_takes_nothing_back():
     go_on = asyncio.Event()
 
-    async def script(peer):
-        await accept(peer)
-        published = await expect_publish(peer)
-        await within(go_on.wait())
-        peer.send(ack_bytes(PUBACK, published.packet_id))
-        await goodbye(peer)
-
     async def wait(receipt):
         await receipt
 
-    async with serve(script) as server, new_client(server) as client:
+    async with serve(acknowledging(go_on)) as server, new_client(server) as client:
         receipt = client.publish_nowait("a", "b", 1)
         tasks = [asyncio.create_task(wait(receipt)) for _ in range(4)]
         await turns()

@@ -31,7 +31,7 @@ class PacketIds(Deliveries):
         super().__init__(changes)
         # Valid as long as this object: whether identifiers are reserved in the store.
         self._reserves: bool = changes is not None and role is Role.CLIENT
-        # Valid for the connection: what SUBSCRIBE and UNSUBSCRIBE hold.
+        # Valid for the connection: those that SUBSCRIBE and UNSUBSCRIBE have.
         self._reserved: set[int] = set()
 
     def reserve(self) -> int:
