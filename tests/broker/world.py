@@ -5,6 +5,7 @@ from typing import Any
 from aiomqtt.broker.core.connection import ClientConnection
 from aiomqtt.broker.core.events import Accepted, Ended
 from aiomqtt.broker.core.state import BrokerState
+from aiomqtt.broker.core.turn import WORK_PER_TURN
 from aiomqtt.broker.limits import Limits
 from aiomqtt.properties import Properties, SubscribeOptions
 from aiomqtt.protocol.codec.encode import encode
@@ -31,14 +32,21 @@ class World:
 
     now: The time, which the test moves by `pass_time`.
     notes: What it logged.
+
+    A turn of the broker with less work is over with fewer messages or filters, and a
+    test that needs several turns takes less time.
     """
 
-    def __init__(self, **limits: Any) -> None:
+    def __init__(self, *, work_per_turn: int = WORK_PER_TURN, **limits: Any) -> None:
         self.now = 1000.0
         self.notes: list[str] = []
         self.names = iter(f"assigned-{number}" for number in range(1000))
         self.state = BrokerState(
-            Limits(**limits), lambda: next(self.names), self.notes.append, self.now
+            Limits(**limits),
+            lambda: next(self.names),
+            self.notes.append,
+            self.now,
+            work_per_turn,
         )
 
     def client(self, version: int = V5, **connect: Any) -> "Wire":

@@ -47,7 +47,6 @@ from .send_buffer import BufferOwner, SendBuffer
 from .session import Session
 from .state import BrokerState
 from .subscribe_handlers import subscribe
-from .turn import WORK_PER_TURN
 
 SERVER: Final = Role.SERVER
 
@@ -267,7 +266,7 @@ class ClientConnection:
                 if (
                     self._permission is not None
                     or self.in_progress is not None
-                    or turn.work >= WORK_PER_TURN
+                    or turn.work >= turn.limit
                 ):
                     waiting = self._packets.waiting = decoded[index + 1 :]
                     if waiting or self._is_busy:

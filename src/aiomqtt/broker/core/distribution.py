@@ -6,7 +6,6 @@ same topic or of the same publisher, so that each subscriber gets them in order.
 """
 
 from collections import deque
-from typing import Final
 
 from .memory_account import RECIPIENT_SIZE, MemoryAccount
 from .message import ApplicationMessage
@@ -14,11 +13,7 @@ from .send_buffer import SendBuffer
 from .session import Session
 from .subscriptions import Matches, Recipient, ShareGroup
 from .timers import Timers
-from .turn import PORTION_INTERVAL, WORK_PER_TURN, Turn
-
-# A message with up to this many subscribers is not divided, even if it exceeds the
-# turn.
-UNDIVIDED: Final = 1000
+from .turn import PORTION_INTERVAL, Turn
 
 
 class Distribution:
@@ -99,7 +94,7 @@ class Distributor:
         publisher = None if sender is None else sender.send_buffer
         is_first = not self._unfinished
         if (
-            turn.work + matches.count <= WORK_PER_TURN + UNDIVIDED
+            turn.work + matches.count <= turn.limit_undivided
             and (is_first or not self._has_to_wait(message, sender))
         ):  # fmt: skip
             turn.work += matches.count
@@ -147,7 +142,7 @@ class Distributor:
     def _send_portion(self, distribution: Distribution) -> None:
         turn, matches = self._turn, distribution.matches
         first = distribution.position
-        last = min(first + max(WORK_PER_TURN - turn.work, 0), matches.count)
+        last = min(first + max(turn.limit - turn.work, 0), matches.count)
         distribution.position = last
         turn.work += last - first
         message, publisher = distribution.message, distribution.publisher

@@ -28,7 +28,7 @@ from .send_buffer import ALIAS_SIZE, SUBSCRIPTION_IDENTIFIER_SIZE, SendBuffer
 from .session_record import SessionRecord
 from .subscription import Subscription
 from .timers import Timer
-from .turn import NODES_PER_UNIT, WORK_PER_TURN, Turn
+from .turn import NODES_PER_UNIT, Turn
 
 # A Session Expiry Interval that means never.
 FOREVER: Final = 0xFFFF_FFFF
@@ -491,7 +491,7 @@ class Session:
                     pending_retained.end()
                     self.pending_retained = None
                 else:
-                    most = (WORK_PER_TURN - turn.work) * NODES_PER_UNIT
+                    most = (turn.limit - turn.work) * NODES_PER_UNIT
                     turn.work += (
                         pending_retained.search(most, turn.now) // NODES_PER_UNIT + 1
                     )

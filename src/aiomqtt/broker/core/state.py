@@ -25,7 +25,7 @@ from .session import FOREVER, Session
 from .subscription import Subscription
 from .subscriptions import Matches, Subscriptions
 from .timers import Timers
-from .turn import PORTION_INTERVAL, Turn
+from .turn import PORTION_INTERVAL, WORK_PER_TURN, Turn
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -39,6 +39,7 @@ class BrokerState:
         new_identifier: Generates a unique client identifier.
         note: Logs a message.
         now: The time, in seconds of the clock that all calls share.
+        work_per_turn: The work that is done for one client in one turn.
 
     Attributes:
         sessions: The sessions by client identifier, connected or not.
@@ -57,6 +58,7 @@ class BrokerState:
         new_identifier: Callable[[], str],
         note: Callable[[str], None],
         now: float,
+        work_per_turn: int = WORK_PER_TURN,
     ) -> None:
         # Valid for the broker, also when it is stopped and started again.
         self._note = note
@@ -82,7 +84,7 @@ class BrokerState:
         self._paused_at: float | None = None
         self._paused_for = 0.0
         # Valid for one call: its time and work; the buffers to write afterwards.
-        self.turn: Turn = Turn(now)
+        self.turn: Turn = Turn(now, work_per_turn)
         self.ready: list[SendBuffer] = []
         # Valid until all subscribers have the messages in it.
         self._distributor = Distributor(self.turn, self.timers, self.memory)

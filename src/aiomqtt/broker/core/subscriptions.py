@@ -14,7 +14,7 @@ from .memory_account import (
 )
 from .session import Session
 from .subscription import Subscription
-from .turn import FILTER_COST, NODES_PER_UNIT, WORK_PER_TURN, Turn
+from .turn import FILTER_COST, NODES_PER_UNIT, Turn
 
 # Topics repeat, so the results of searches are cached: the maximum number, and bytes.
 CACHED: Final = 4096
@@ -301,7 +301,7 @@ class SubscriberSearch:
     def go_on(self, turn: Turn) -> Matches | None:
         """Search on; None: there is more to do in another turn."""
         search = self._search
-        looked = search.go_on((WORK_PER_TURN - turn.work) * NODES_PER_UNIT)
+        looked = search.go_on((turn.limit - turn.work) * NODES_PER_UNIT)
         turn.work += looked // NODES_PER_UNIT
         if not search.is_done:
             return None

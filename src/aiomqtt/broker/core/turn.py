@@ -8,6 +8,8 @@ from typing import Final
 
 # The work that is done for one client in one turn.
 WORK_PER_TURN: Final = 10_000
+# A message to up to this part of so many is not divided, even if it exceeds the turn.
+UNDIVIDED_PART: Final = 10
 # Adding or removing a topic filter costs this much, and 1 for each of its levels.
 FILTER_COST: Final = 10
 # The seconds after which work that is too much for one turn goes on.
@@ -19,16 +21,23 @@ NODES_PER_UNIT: Final = 4
 class Turn:
     """The call that is being handled.
 
-    Attributes:
+    Args:
         now: Its time, in seconds of the broker's clock.
+        limit: The work after which the rest has to wait for another turn.
+
+    Attributes:
         work: The work that has been done in it.
+        limit_undivided: The work up to which a message is sent to all of its
+            subscribers in it.
     """
 
-    __slots__ = ("now", "work")
+    __slots__ = ("limit", "limit_undivided", "now", "work")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, limit: int = WORK_PER_TURN) -> None:
         self.now: float = now
         self.work: int = 0
+        self.limit: int = limit
+        self.limit_undivided: int = limit + limit // UNDIVIDED_PART
 
     def begin(self, now: float) -> None:
         """Begin with a call: nothing has been done yet."""
@@ -38,4 +47,4 @@ class Turn:
     @property
     def is_over(self) -> bool:
         """Whether the rest has to wait for another turn."""
-        return self.work >= WORK_PER_TURN
+        return self.work >= self.limit
