@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties, SubscribeOptions
+from aiomqtt.protocol.codec import fast
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Ack, Ping, Publish, Subscribe
@@ -302,10 +303,11 @@ def test_nothing_is_held_after_an_error():
 
 def test_nothing_grows_with_the_packets_that_passed():
     decoder = Decoder(V311, SERVER)
-    chunk = (LONG + PUBLISH) * 100 + LONG[:50]
+    chunk = (LONG + PUBLISH) * 20 + LONG[:50]
     rest = LONG[50:]
-    assert held_while(decoder, (part for _ in range(200) for part in (chunk, rest))) < (
-        1 << 20
+    # 400 KB, and as much again for the objects.
+    assert held_while(decoder, (part for _ in range(100) for part in (chunk, rest))) < (
+        1 << 17
     )
 
 
@@ -317,8 +319,8 @@ def test_an_announced_length_takes_no_memory():
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_a_packet_in_tiny_chunks_takes_little_more_than_its_size(size):
     # A peer that sends a few bytes at a time must not make us hold many for each.
-    length = 200_000
-    data = b"\x30\xc0\x9a\x0c\0\1a" + bytes(length - 3)
+    length = 20_000
+    data = b"\x30\xa0\x9c\x01\0\1a" + bytes(length - 3)
     decoder = Decoder(V311, SERVER)
     chunks = (data[i : i + size] for i in range(0, len(data) - 1, size))
     assert held_while(decoder, chunks) < 4 * length
@@ -329,12 +331,13 @@ def test_topics_that_a_peer_invents_are_not_all_kept():
     decoder = Decoder(V311, SERVER)
 
     def invented():
-        for number in range(40_000):
+        for number in range(3 * fast.CACHED_TOPICS // 2):
             topic = f"{number:0100}".encode()
             yield bytes((0x30, 102, 0, 100)) + topic
 
-    # 16,384 of 100 bytes in two forms, with what Python needs for them.
-    assert held_while(decoder, invented()) < 16 << 20
+    fast.decoded_topics.clear()
+    # As many as may be kept take 6.5 MB, with what Python needs for them.
+    assert held_while(decoder, invented()) < 8 << 20
 
 
 def seconds_to_feed(size, chunk):
@@ -357,10 +360,10 @@ def seconds_to_feed(size, chunk):
 
 
 def test_a_packet_of_megabytes_in_many_chunks_is_linear():
-    # A quadratic decoder takes 64 times as long for 8 times as much; at 32 MB it
-    # copies half a terabyte.
-    small = seconds_to_feed(4_000_000, 1000)
-    large = seconds_to_feed(32_000_000, 1000)
+    # A quadratic decoder takes 64 times as long for 8 times as much; at 16 MB it
+    # copies 128 GB.
+    small = seconds_to_feed(2_000_000, 1000)
+    large = seconds_to_feed(16_000_000, 1000)
     assert large < 32 * max(small, 0.005)
 
 

@@ -41,8 +41,9 @@ CARRIED = [
     for packet, senders in row.packets.items()
     for sender in sorted(senders, key=lambda role: role.value)
 ]
+# Hundreds: one test for each property.
 NOT_CARRIED = [
-    pytest.param(row, packet, sender, id=f"{row.name}-{packet.name}-{sender.value}")
+    (row, packet, sender)
     for row in PROPERTIES
     for packet in PacketType
     for sender in Role
@@ -91,18 +92,21 @@ def test_a_property_that_the_packet_carries(row, packet, sender):
     assert decoded(data, packet, sender) == properties
 
 
-@pytest.mark.parametrize(("row", "packet", "sender"), NOT_CARRIED)
-def test_a_property_that_the_packet_does_not_carry(row, packet, sender):
-    number, encoded = one(row)
-    properties = Properties()
-    setattr(properties, row.name, [number] if row.repeats else number)
-    rule = f"^{row.name} is not allowed in the {packet.name} of a {sender.value}"
-    with pytest.raises(ValueError, match=rule):
-        encode_properties(properties, packet, V5, sender)
-    # A packet that never has it is malformed; one that only the other side gives
-    # it is a protocol error.
-    with answered_with(0x82 if packet in row.packets else 0x81):
-        decoded(section(encoded), packet, sender)
+@pytest.mark.parametrize("name", [row.name for row in PROPERTIES])
+def test_a_property_that_the_packet_does_not_carry(name):
+    for row, packet, sender in NOT_CARRIED:
+        if row.name != name:
+            continue
+        number, encoded = one(row)
+        properties = Properties()
+        setattr(properties, row.name, [number] if row.repeats else number)
+        rule = f"^{row.name} is not allowed in the {packet.name} of a {sender.value}"
+        with pytest.raises(ValueError, match=rule):
+            encode_properties(properties, packet, V5, sender)
+        # A packet that never has it is malformed; one that only the other side gives
+        # it is a protocol error.
+        with answered_with(0x82 if packet in row.packets else 0x81):
+            decoded(section(encoded), packet, sender)
 
 
 @pytest.mark.parametrize(("row", "packet", "sender"), CARRIED)
@@ -245,10 +249,10 @@ def test_properties_that_are_cut_short_are_malformed(data):
         decoded(data)
 
 
-@pytest.mark.parametrize("identifier", sorted(set(range(128)) - set(PROPERTY)))
-def test_an_identifier_that_no_property_has_is_malformed(identifier):
-    with answered_with(0x81):
-        decoded(bytes((3, identifier, 0, 0)))
+def test_an_identifier_that_no_property_has_is_malformed():
+    for identifier in set(range(128)) - set(PROPERTY):
+        with answered_with(0x81):
+            decoded(bytes((3, identifier, 0, 0)))
 
 
 def test_identifiers_of_several_bytes_are_malformed():

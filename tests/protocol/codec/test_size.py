@@ -27,19 +27,19 @@ def pair(name: str, value: str) -> bytes:
         pytest.param("t" * 40_000, b"", b"", id="a large topic"),
         pytest.param("t" * 40_000 + "\U0001f600", b"", b"", id="a wide topic"),
         pytest.param("t", b"", b"\x03\x00\x0atext/plain", id="a content type"),
-        pytest.param("t", b"", pair("", "") * 2000, id="empty user properties"),
-        pytest.param("t", b"", pair("a", "b") * 2000, id="short user properties"),
+        pytest.param("t", b"", pair("", "") * 500, id="empty user properties"),
+        pytest.param("t", b"", pair("a", "b") * 500, id="short user properties"),
         pytest.param("t", b"", pair("a" * 8, "b" * 8) * 500, id="user properties"),
         pytest.param("t", b"", pair("n", "v" * 20_000), id="a large user property"),
         pytest.param("t", b"", pair("n", "v" * 9999 + "\U0001f600"), id="a wide one"),
-        pytest.param("t", b"", b"\x0b\x7f" * 1000, id="small subscription identifiers"),
-        pytest.param("t", b"", b"\x0b\xff\x7f" * 1000, id="subscription identifiers"),
+        pytest.param("t", b"", b"\x0b\x7f" * 500, id="small subscription identifiers"),
+        pytest.param("t", b"", b"\x0b\xff\x7f" * 500, id="subscription identifiers"),
     ],
 )
 def test_no_message_takes_more_than_it_counts(topic, payload, properties):
     data = publish_bytes(topic, payload, 1, 1000, 5, properties=properties)
     # To trace the memory of large ones takes long.
-    count = 50 if len(data) < 1000 else 10
+    count = 50 if len(data) < 1000 else 3
     decoder = Decoder(ProtocolVersion.V5, Role.SERVER)
     decoder.feed(data)
     kept: list[Packet] = []

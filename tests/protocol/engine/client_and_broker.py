@@ -18,6 +18,7 @@ import pytest
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
 from aiomqtt.properties import Properties, ReasonCode, SubscribeOptions
+from aiomqtt.protocol.changes import Change, ChangeKind
 from aiomqtt.protocol.codec.encode import encode
 from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.delivery import Delivery
@@ -197,6 +198,11 @@ class Client:
     def disconnect(self, reason_code: int = 0, **properties: Any) -> None:
         self.engine.disconnect(reason_code, _properties(properties))
         self.handed_over()
+
+    def have_used_identifiers(self, last: int) -> None:
+        """Go on as after so many packets, the last one with this packet identifier."""
+        self.engine.session.outbound._last_id = last
+        self.stored.apply(Change(ChangeKind.COUNTED, last))
 
     def tick(self, now: float) -> None:
         """Time goes on."""

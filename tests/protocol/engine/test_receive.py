@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from aiomqtt.properties import Properties
+from aiomqtt.protocol.codec.encode import encode
+from aiomqtt.standard.tables import Role
 
 from .client_and_broker import (
     PUBACK,
@@ -246,7 +248,14 @@ def test_qos_1_never_exceeds_the_receive_maximum():
 
 def test_without_a_receive_maximum_every_identifier_may_be_in_use(version):
     client, broker = connected(version)
-    broker.sends(*[PUBLISH("t", b"", 2, n) for n in range(1, 65_536)])
+    one = encode(PUBLISH("t", b"", 2, 1), client.version, Role.SERVER)
+    start = one.index(b"t\0\1") + 1
+    broker.sends(
+        b"".join(
+            one[:start] + packet_id.to_bytes(2) + one[start + 2 :]
+            for packet_id in range(1, 65_536)
+        )
+    )
     assert not client.is_closed
     assert len(client.messages()) == 65_535
 

@@ -320,8 +320,10 @@ def test_a_request_ends_with_its_connection(version):
 
 def test_when_every_identifier_is_in_use_nothing_is_written(version):
     client, broker = connected(version)
-    for _ in range(65_535):
-        client.engine.subscribe([("a", SubscribeOptions())], None)
+    client.have_used_identifiers(76)
+    client.subscribe("a")
+    for _ in range(65_534):
+        client.engine.session.outbound.reserve()
     client.handed_over()
     client.written = b""
     for call in (client.subscribe, client.unsubscribe):
@@ -341,7 +343,8 @@ def test_portions_fill_packets_and_never_exceed_them(version, identifier, most_b
     properties = None
     if version == 5 and identifier:
         properties = Properties(subscription_identifier=[identifier])
-    names = [f"{number:05}" for number in range(2100)]
+    # Each takes 8 bytes: at least two portions.
+    names = [f"{number:05}" for number in range(most_bytes // 7 + 50)]
 
     def size_of(portion):
         subscriptions = [(name, SubscribeOptions()) for name in portion]
