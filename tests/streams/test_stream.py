@@ -66,12 +66,14 @@ def test_first_in_first_out(any_inbox):
 
 
 MEGABYTE = 1024 * 1024
+FEW = 16 * PORTION
 
 
 @pytest.mark.parametrize(
     ("bound", "size"),
-    # With the topic and the first byte of the payload that makes a megabyte.
-    [(MAXIMUM_MESSAGES, 0), (MAXIMUM_BYTES // MEGABYTE, MEGABYTE - MESSAGE_SIZE - 2)],
+    # With the topic and the first byte of the payload that makes a megabyte. Four times
+    # the first bound takes more than the memory that may be used above any.
+    [(FEW, 1000), (MAXIMUM_BYTES // MEGABYTE, MEGABYTE - MESSAGE_SIZE - 2)],
     ids=["messages", "bytes"],
 )
 @pytest.mark.parametrize("kind", ["own", "asyncio.Queue"])
@@ -84,6 +86,8 @@ def test_above_a_bound_there_is_no_room_and_at_half_there_is_again(kind, bound, 
     )
     resumed = []
     stream.open(lambda: resumed.append(len(stream)))
+    assert stream.maximum_messages == MAXIMUM_MESSAGES
+    stream.maximum_messages = FEW
     one = message(1, size)
     assert deliver(stream, [one] * bound) is Room.ENOUGH
     assert deliver(stream, [one]) is Room.LITTLE
