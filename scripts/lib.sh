@@ -113,21 +113,22 @@ choose_python() {
     fail "needs one of Python ${VERSIONS[*]}; name another one with PYTHON="
 }
 
-# make_venv DIRECTORY PYTHON [REQUIREMENTS]: makes a virtual environment with the
-# packages and, in editable mode (so from its source), this checkout. Fast if there is
-# nothing to do.
+# make_venv DIRECTORY PYTHON REQUIREMENTS: makes a virtual environment with the packages,
+# which have to include what a build needs, and, in editable mode (so from its source),
+# this checkout. Fast if there is nothing to do.
 make_venv() {
-    local venv=$1 requirements=${3:-/dev/null} holds
+    local venv=$1 requirements=$3 holds
     empty_venv "$venv" "$2"
     # The installed metadata has the version, so a new version installs again.
     holds=$(grep -h '^__version__' src/aiomqtt/__init__.py |
         cat - "$requirements" pyproject.toml | sha256sum)
     if [ "$(cat "$venv/.holds" 2>/dev/null)" != "$holds" ]; then
         echo "Installing packages in $venv" >&2
-        [ "$requirements" = /dev/null ] || pip_of "$venv" -r "$requirements" >&2
+        # Bytecode is made of what is imported, when it is.
+        pip_of "$venv" --no-compile -r "$requirements" >&2
         (
             lock .venv-checkout.lock # it writes the metadata beside the source
-            AIOMQTT_PURE=1 pip_of "$venv" --no-deps -e . >&2
+            AIOMQTT_PURE=1 pip_of "$venv" --no-deps --no-build-isolation -e . >&2
         )
         echo "$holds" >"$venv/.holds"
     fi
@@ -135,16 +136,16 @@ make_venv() {
 
 # make_compiled_venv DIRECTORY PYTHON PURE REQUIREMENTS [fast]: the same, but the package
 # is compiled and installed as by a user, and recompiled when a source file changes. With
-# "fast" it need not be optimized, which takes most of the time. The other packages are
-# those of PURE, which `make_venv` makes.
+# "fast" it need not be optimized, which takes most of the time, and uses the packages that
+# are there to build. The other packages are those of PURE, which `make_venv` makes.
 make_compiled_venv() {
-    local venv=$1 requirements=$4 fast=${5:-} holds has copy
+    local venv=$1 requirements=$4 fast=${5:-} holds has copy how=()
     empty_venv "$venv" "$2" --without-pip
     holds=$(find src -name '*.py' -print0 | sort -z |
         xargs -0 cat "$requirements" pyproject.toml setup.py | sha256sum)
     has=$(cat "$venv/.holds" 2>/dev/null || true)
     if [ "$has" != "$holds" ] && [ "$has" != "$holds $fast" ]; then
-        copy_packages "$venv" "$2" "$3" "$requirements"
+        share_packages "$venv" "$2" "$3" "$requirements"
         echo "Compiling for $venv" >&2
         # setuptools leaves a build/ directory behind. Bytecode comes and goes.
         copy=$(mktemp -d)
@@ -155,18 +156,19 @@ make_compiled_venv() {
                 printf '#!/bin/sh\nexec cc "$@" -O0\n' >"$copy/cc"
                 chmod +x "$copy/cc"
                 export CC=$copy/cc
+                how=(--no-build-isolation)
             fi
             AIOMQTT_REQUIRE_COMPILED=1 \
-                pip_of "$venv" --no-deps --force-reinstall "$copy" >&2
+                pip_of "$venv" --no-deps --force-reinstall "${how[@]}" "$copy" >&2
         )
         rm -rf "$copy"
         echo "$holds${fast:+ $fast}" >"$venv/.holds"
     fi
 }
 
-# copy_packages DIRECTORY PYTHON PURE REQUIREMENTS: copies the packages of PURE, in a tenth
-# of the time that installing them takes, but not this checkout.
-copy_packages() (
+# share_packages DIRECTORY PYTHON PURE REQUIREMENTS: lets it have the packages of PURE, as
+# links, so with their bytecode, but not this checkout.
+share_packages() (
     venv=$1 python=$2 pure=$3 requirements=$4
     # Whoever waits for this lock may have that of the compiled one; nobody who has it
     # waits for that.
@@ -177,9 +179,12 @@ copy_packages() (
         packages=lib/python$(version_of "$python")/site-packages
         rm -rf "${venv:?}/$packages" "$venv/.packages" "$venv/.holds"
         mkdir -p "$venv/$packages"
-        # With the times of the files, which keep the bytecode valid.
-        tar -cf - -C "$pure/$packages" --exclude='./aiomqtt-*' \
-            --exclude='./__editable__*' . | tar -xf - -C "$venv/$packages"
+        for package in "$PWD/$pure/$packages"/*; do
+            case ${package##*/} in
+            aiomqtt-* | __editable__*) ;;
+            *) ln -s "$package" "$venv/$packages" ;;
+            esac
+        done
         for script in "$pure"/bin/*; do
             case ${script##*/} in
             python* | [aA]ctivate* | aiomqtt) continue ;;
