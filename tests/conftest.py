@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests import everywhere, statements
+from tests import statements
 from tests.certificates import Certificates, make_certificates
 
 # --- event loops ---------------------------------------------------------------
@@ -45,11 +45,14 @@ linecache.checkcache = trust_cache
 LOOPS = {"asyncio": ("asyncio", {"debug": True, "use_uvloop": False})}
 if sys.platform != "win32":  # where there is no uvloop
     LOOPS["uvloop"] = ("asyncio", {"use_uvloop": True})
+# The only one to run on; every one if this is not set.
+if ONLY_LOOP := os.environ.get("AIOMQTT_TEST_LOOP"):
+    LOOPS = {ONLY_LOOP: LOOPS[ONLY_LOOP]}
 
 
 @pytest.fixture(params=list(LOOPS.values()), ids=list(LOOPS))
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """The event loop of an asynchronous test; each runs once on every loop."""
+    """The event loop of an asynchronous test, which runs once on each of them."""
     return request.param
 
 
@@ -185,22 +188,13 @@ def pytest_collection_finish() -> None:
 # --- what CI runs once ---------------------------------------------------------
 
 
-def leave_out(
-    config: pytest.Config, items: list[pytest.Item], loop: str | None, build: str | None
-) -> None:
-    """Leave out what `--loop` and `--build` say, but nothing of everywhere.txt."""
-    listed = everywhere.names()
+def leave_out(config: pytest.Config, items: list[pytest.Item], build: str) -> None:
+    """Leave out the tests that CI runs once, on another build than this."""
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        on_loop = parameters.get("anyio_backend")
         once = item.get_closest_marker("once")
-        elsewhere = (
-            loop is not None and on_loop is not None and on_loop != LOOPS[loop]
-        ) or (build is not None and once is not None and build not in once.args)
-        is_kept = not elsewhere or everywhere.is_listed(item.nodeid, listed)
-        (kept if is_kept else left_out).append(item)
+        (kept if once is None or build in once.args else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
 
@@ -216,12 +210,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--loop",
-        choices=list(LOOPS),
-        help="run asynchronous tests on this event loop only, "
-        "but those of tests/everywhere.txt on each",
-    )
-    parser.addoption(
         "--build",
         choices=("pure", "compiled"),
         help="leave out the tests that CI runs once, on the other build",
@@ -236,7 +224,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    leave_out(config, items, config.getoption("--loop"), config.getoption("--build"))
+    if build := config.getoption("--build"):
+        leave_out(config, items, build)
     tested = config.stash[tested_statements]
     for item in items:
         for marker in item.iter_markers("conformance"):
