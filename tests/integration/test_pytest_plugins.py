@@ -23,14 +23,21 @@ pytestmark = [
 VERSIONS = ["0.24.0", "1.0.0"]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_pytest_asyncio(tmp_path, version):
-    venv = tmp_path / "venv"
-    python = venv / "bin" / "python"
-    # Installed by the pip of this environment: to install another one takes longer.
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment for them."""
+    venv = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    return venv / "bin" / "python"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_pytest_asyncio(python, tmp_path, version):
+    # Installed by the pip of this environment: to install another one takes longer, and
+    # so does it to compile what is not imported.
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q")
-    subprocess.run([*pip, f"pytest-asyncio=={version}"], check=True)
+    requirement = f"pytest-asyncio=={version}"
+    subprocess.run([*pip, "--no-compile", requirement], check=True)
     suite = tmp_path / "suite"
     suite.mkdir()
     (suite / "__init__.py").touch()

@@ -36,10 +36,9 @@ def test_the_examples_pass(pytester, monkeypatch, runner):
         }
         pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
     pytester.makepyfile(**files)
-    result = pytester.runpytest_subprocess(
+    result = pytester.runpytest_inprocess(
         *("-p", plugins[runner], "-p", "aiomqtt.testing.plugin"),
         *("-W", "error", "--strict-markers", "-q"),
-        timeout=60,
     )
     assert result.ret == 0
     outcomes = result.parseoutcomes()

@@ -53,8 +53,8 @@ def run(pytester, monkeypatch):
             for name in (*plugins, "aiomqtt.testing.plugin")
             for word in ("-p", name)
         ]
-        return pytester.runpytest_subprocess(
-            *options, "--strict-markers", "-q", *arguments, timeout=60
+        return pytester.runpytest_inprocess(
+            *options, "--strict-markers", "-q", *arguments
         )
 
     return run
@@ -499,6 +499,7 @@ async def test_trio(mqtt_client): ...
 # --- who does not use it --------------------------------------------------------------
 
 
+@pytest.mark.once("pure")
 def test_a_suite_without_the_fixtures_is_untouched(pytester):
     """Its own fixtures and markers of these names included."""
     pytester.makeconftest(

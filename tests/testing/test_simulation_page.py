@@ -11,6 +11,6 @@ def test_the_examples_pass(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     files = {f"test_page_{number}": text for number, text in enumerate(PAGE)}
     pytester.makepyfile(**files)
-    result = pytester.runpytest_subprocess("-W", "error", "-q", timeout=60)
+    result = pytester.runpytest_inprocess("-W", "error", "-q")
     result.assert_outcomes(passed=len(PAGE))
     assert len(PAGE) == 4
