@@ -3,8 +3,9 @@
     python benchmarks/large_payloads.py --size 100
 
 It runs in an environment in which aiomqtt is installed. The client has a process of its
-own, and so has the broker, which is aiomqtt's; in memory they share one. The peak is
-that of the resident set above its size before, so the payload itself is part of it. The
+own, and so has the broker, which is aiomqtt's; in memory they share one. All are forked
+from this process, which has imported everything and holds no payload. The peak is that
+of the resident set above its size before, so the payload itself is part of it. The
 program fails if one of the client exceeds `--limit` times the payload.
 """
 
@@ -13,14 +14,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
+import multiprocessing
 import os
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ DIRECTIONS = ("publish", "receive")
 MEBIBYTE = 1024 * 1024
 TOPIC = "large"
 TIMEOUT = 120.0
+PROCESSES = multiprocessing.get_context("fork")
 
 
 def new_broker() -> Broker:
@@ -46,7 +50,8 @@ def new_broker() -> Broker:
 
 
 def make_certificate(directory: Path) -> None:
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", f"{directory}/key", "-out", f"{directory}/certificate"]
     subprocess.run([*command, *names, *files], check=True, capture_output=True)
@@ -72,8 +77,10 @@ def forget_peak() -> int:
 # --- the broker's process -----------------------------------------------------------
 
 
-async def serve(transport: str, size: int, directory: Path) -> None:
-    """Serve one client: print the place, and publish for each line of the input."""
+async def serve(
+    program: Connection, transport: str, size: int, directory: Path
+) -> None:
+    """Serve one client: send the place, and publish when the program says so."""
     async with new_broker() as broker:
         context = None
         if transport in ("tls", "wss"):
@@ -88,11 +95,10 @@ async def serve(transport: str, size: int, directory: Path) -> None:
             )
             place = str(listener.port)
         before = forget_peak()
-        print(place, flush=True)
-        # The program that started it writes "publish", or "end".
-        while await asyncio.to_thread(sys.stdin.readline) == "publish\n":
+        program.send(place)
+        while await asyncio.to_thread(program.recv) == "publish":
             broker.publish(TOPIC, os.urandom(size), qos=1)
-        print(resident("VmHWM") - before, flush=True)
+        program.send(resident("VmHWM") - before)
 
 
 # --- the client's process -------------------------------------------------------------
@@ -120,8 +126,14 @@ async def connected(
 
 
 async def measure(
-    transport: str, place: str, direction: str, size: int, directory: Path
-) -> dict[str, float]:
+    program: Connection,
+    transport: str,
+    place: str,
+    direction: str,
+    size: int,
+    directory: Path,
+) -> None:
+    """Publish or receive one payload, and send the figures."""
     async with contextlib.AsyncExitStack() as stack:
         broker = None
         if transport == "memory":
@@ -139,60 +151,58 @@ async def measure(
             if broker is not None:
                 broker.publish(TOPIC, os.urandom(size), qos=1)
             else:
-                print("ready", flush=True)
+                program.send("ready")
             message = await anext(client.messages)
             assert len(message.payload) == size
-        return {
+        figures = {
             "peak": resident("VmHWM") - before,
             "wall_s": time.perf_counter() - started,
             "cpu_s": time.process_time() - cpu,
         }
+        program.send(figures)
 
 
 # --- both -----------------------------------------------------------------------------
 
 
+def start(
+    function: Callable[..., Coroutine[Any, Any, None]], *arguments: Any
+) -> tuple[BaseProcess, Connection]:
+    """Run a coroutine in a process of its own; return what it is connected to, too."""
+    here, there = PROCESSES.Pipe()
+
+    def run_it() -> None:
+        asyncio.run(function(there, *arguments))
+
+    process = PROCESSES.Process(target=run_it, daemon=True)
+    process.start()
+    # It ends if the process does.
+    there.close()
+    return process, here
+
+
 def run(transport: str, direction: str, size: int, directory: Path) -> dict[str, float]:
     """Run client and broker, and return the figures of both."""
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-u", __file__, *arguments, str(size)]
-        return subprocess.Popen(
-            [*command, "--directory", str(directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
     place, broker = "", None
     if transport != "memory":
-        broker = start("--serve", transport, "--bytes")
-        assert broker.stdout is not None
-        place = broker.stdout.readline().strip()
+        server, broker = start(serve, transport, size, directory)
+        place = broker.recv()
     try:
-        client = start("--measure", transport, place, direction, "--bytes")
-        assert client.stdout is not None
-        with client:
-            if direction == "receive" and broker is not None:
-                client.stdout.readline()
-                assert broker.stdin is not None
-                broker.stdin.write("publish\n")
-                broker.stdin.flush()
-            output = client.stdout.read()
-        if client.returncode:
-            raise SystemExit(f"{transport}, {direction}: the client failed")
-        figures: dict[str, float] = json.loads(output)
+        _, client = start(measure, transport, place, direction, size, directory)
+        if direction == "receive" and broker is not None:
+            assert client.recv() == "ready"
+            broker.send("publish")
+        figures: dict[str, float] = client.recv()
         if broker is not None:
-            assert broker.stdin is not None
-            assert broker.stdout is not None
-            broker.stdin.write("end\n")
-            broker.stdin.flush()
-            figures["broker_peak"] = int(broker.stdout.readline())
-        return figures
+            broker.send("end")
+            figures["broker_peak"] = broker.recv()
+    except EOFError:
+        msg = f"{transport}, {direction}: the client or the broker failed"
+        raise SystemExit(msg) from None
     finally:
         if broker is not None:
-            broker.kill()
-            broker.communicate()
+            server.kill()
+    return figures
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -206,7 +216,8 @@ def report(arguments: argparse.Namespace) -> int:
     too_much = 0
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        make_certificate(directory)
+        if {"tls", "wss"} & {*arguments.transports}:
+            make_certificate(directory)
         for transport in arguments.transports:
             for direction in DIRECTIONS:
                 small = run(transport, direction, size // 4, directory)
@@ -229,22 +240,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=100, help="MiB")
     parser.add_argument("--limit", type=float, default=3.0, help="x the payload")
     parser.add_argument("--transports", nargs="+", default=TRANSPORTS)
-    # Passed to its own processes.
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--bytes", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    size, directory = arguments.bytes, arguments.directory
-    if arguments.serve:
-        asyncio.run(serve(arguments.serve, size, directory))
-    elif arguments.measure:
-        transport, place, direction = arguments.measure
-        figures = asyncio.run(measure(transport, place, direction, size, directory))
-        print(json.dumps(figures))
-    else:
-        return report(arguments)
-    return 0
+    return report(parser.parse_args())
 
 
 if __name__ == "__main__":

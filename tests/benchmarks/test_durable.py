@@ -11,7 +11,7 @@ PROGRAM = Path(__file__).parents[2] / "benchmarks" / "durable.py"
 
 @pytest.mark.once("compiled")
 def test_each_row_is_measured_at_both_durabilities():
-    command = [sys.executable, str(PROGRAM), "--rounds", "1", "--messages", "2000"]
+    command = [sys.executable, str(PROGRAM), "--rounds", "1", "--messages", "500"]
     # How fast it is on a machine that runs other tests says nothing.
     done = subprocess.run(
         [*command, "--limit", "0", "--without", "ohmqtt", "paho C"],
