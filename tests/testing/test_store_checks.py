@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,15 +28,32 @@ async def test_memory_passes():
     await check_store(in_memory())
 
 
-@pytest.mark.parametrize("durability", ["normal", "full"])
-async def test_sqlite_passes(durability, tmp_path):
+def in_files(directory: Path, **options: Any) -> Callable[[], Any]:
     numbers = itertools.count()
 
     def make_place() -> Callable[[], SQLiteSessionStore]:
-        path = tmp_path / f"{next(numbers)}.db"
-        return lambda: SQLiteSessionStore(path, durability=durability)
+        path = directory / f"{next(numbers)}.db"
+        return lambda: SQLiteSessionStore(path, **options)
 
-    await check_store(make_place)
+    return make_place
+
+
+async def test_sqlite_passes(tmp_path):
+    await check_store(in_files(tmp_path))
+
+
+@pytest.mark.parametrize("durability", ["normal", "full"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "a commit that is cancelled is stored as a whole or not at all",
+        "what is stored is read: any changes, 0",
+        "a client goes on from what is stored as if it had not ended, 0",
+    ],
+)
+async def test_sqlite_keeps_rules_at_each_durability(rule, durability, tmp_path):
+    """It only says when SQLite has the disk write what it has."""
+    await RULES[rule](in_files(tmp_path, durability=durability)())
 
 
 # --- broken stores ------------------------------------------------------------------
