@@ -4,7 +4,6 @@ import asyncio
 import gc
 import inspect
 import itertools
-import linecache
 import math
 import os
 import sys
@@ -12,7 +11,8 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -24,23 +24,23 @@ from tests.certificates import Certificates, make_certificates
 
 # In debug mode asyncio notes for each future and callback the stack that made it: of
 # depth 10, but where it is written in C all of it, with pytest's own. That took more
-# time than the tests. So one bound holds for both, which shows who made it.
+# time than the tests. So these show who made it; their text is read if it is shown.
 STACK = 5
-walk_stack = traceback.walk_stack
 
 
-def walk_end_of_stack(frame: Any) -> Iterator[Any]:
-    return itertools.islice(walk_stack(frame), STACK)
+def end_of_stack(
+    frames: Iterable[tuple[FrameType, int]], **_: object
+) -> traceback.StackSummary:
+    ends = itertools.islice(frames, STACK)
+    return traceback.StackSummary(
+        traceback.FrameSummary(
+            frame.f_code.co_filename, line, frame.f_code.co_name, lookup_line=False
+        )
+        for frame, line in ends
+    )
 
 
-traceback.walk_stack = walk_end_of_stack  # type: ignore[assignment]
-
-
-def trust_cache(filename: str | None = None) -> None:
-    """The sources do not change: each stack would look at the files of all frames."""
-
-
-linecache.checkcache = trust_cache
+traceback.StackSummary.extract = end_of_stack  # type: ignore[method-assign, assignment]
 
 LOOPS = {"asyncio": ("asyncio", {"debug": True, "use_uvloop": False})}
 if sys.platform != "win32":  # where there is no uvloop
