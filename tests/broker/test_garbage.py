@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties
@@ -11,6 +11,7 @@ from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Publish, WillMessage
 from aiomqtt.standard.tables import ProtocolVersion, Role
 from tests.broker.world import Wire, World, payloads
+from tests.examples import examples
 from tests.protocol.codec.strategies import packets
 
 VERSIONS = st.sampled_from([3, 4, 5])
@@ -69,7 +70,7 @@ def connected(version: int) -> tuple[World, Wire, Wire]:
     return world, wire, other
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(VERSIONS, st.binary(max_size=64))
 def test_any_bytes_instead_of_a_connect(version, data):
     world = World()
@@ -83,7 +84,7 @@ def test_any_bytes_instead_of_a_connect(version, data):
     check(world, wire, other)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(VERSIONS, st.binary(min_size=1, max_size=64))
 def test_any_bytes_of_a_connected_client(version, data):
     world, wire, other = connected(version)
@@ -91,7 +92,7 @@ def test_any_bytes_of_a_connected_client(version, data):
     check(world, wire, other)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(200)
 @given(st.data(), VERSIONS)
 def test_any_packets_of_a_client_damaged_or_not(data, version):
     world, wire, other = connected(version)
@@ -109,7 +110,7 @@ def test_any_packets_of_a_client_damaged_or_not(data, version):
     check(world, wire, other)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(st.data(), VERSIONS)
 def test_any_first_packets(data, version):
     world = World()

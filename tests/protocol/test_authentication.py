@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.exceptions import MqttError, MqttLimitError
@@ -13,6 +13,7 @@ from aiomqtt.protocol.dispatch import State
 from aiomqtt.protocol.output import Arrived, Challenge, Connected
 from aiomqtt.protocol.packets import Signal
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
+from tests.examples import examples
 from tests.protocol.engine.client_and_broker import (
     AUTH,
     CONNACK,
@@ -425,7 +426,7 @@ FROM_BROKER = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(
     st.lists(
         st.sampled_from([*range(len(FROM_BROKER)), "go on", "again", "fail"]),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aiomqtt.protocol import wire
 from aiomqtt.protocol.wire import PacketError, Reader
+from tests.examples import examples
 
 # MQTT 5.0 table 1-1, the first and last value of each length.
 VARIABLE = [
@@ -65,6 +66,7 @@ def test_a_variable_byte_integer_takes_its_shortest_form(value, encoded):
     reader.finish()
 
 
+@examples(50)
 @given(st.integers(0, 268_435_455))
 def test_every_variable_byte_integer_comes_back(value):
     assert Reader(wire.encode_variable(value)).variable() == value
@@ -92,6 +94,7 @@ def test_a_variable_byte_integer_of_more_than_four_bytes_is_malformed(encoded):
 # --- strings -------------------------------------------------------------------
 
 
+@examples(50)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_every_string_comes_back(text):
     assert Reader(wire.encode_string(text, "it")).string() == text
@@ -193,6 +196,7 @@ def test_a_packet_identifier_of_zero_is_malformed():
         Reader(b"\0\0").packet_id()
 
 
+@examples(50)
 @given(st.binary(max_size=40), st.lists(st.sampled_from(sorted(READS)), max_size=8))
 def test_garbage_raises_nothing_else(data, kinds):
     reader = Reader(data)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import aiomqtt
 from aiomqtt.routing.trie import Trie
 from aiomqtt.topic import Topic
+from tests.examples import examples
 
 LEVELS = st.sampled_from(["a", "b", "", "$SYS", "c"])
 TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -30,6 +31,7 @@ def trie_of(names) -> Trie[str]:
     return trie
 
 
+@examples(50)
 @given(st.sets(FILTERS), TOPICS)
 def test_it_finds_the_filters_that_match_a_topic(filters, topic):
     expected = {name for name in filters if Topic(topic).matches(name)}
@@ -38,6 +40,7 @@ def test_it_finds_the_filters_that_match_a_topic(filters, topic):
     assert set(found) == expected
 
 
+@examples(50)
 @given(st.sets(TOPICS), FILTERS)
 def test_it_finds_the_topics_that_a_filter_matches(topics, topic_filter):
     expected = {name for name in topics if Topic(name).matches(topic_filter)}
@@ -46,6 +49,7 @@ def test_it_finds_the_topics_that_a_filter_matches(topics, topic_filter):
     assert set(found) == expected
 
 
+@examples(50)
 @given(st.sets(FILTERS), st.sets(TOPICS), TOPICS, FILTERS, st.integers(1, 3))
 def test_it_finds_the_same_a_portion_at_a_time(filters, topics, topic, wanted, most):
     for search, expected in (
@@ -58,6 +62,7 @@ def test_it_finds_the_same_a_portion_at_a_time(filters, topics, topic, wanted, m
         assert search.go_on(most) == 0
 
 
+@examples(50)
 @given(st.sets(FILTERS), st.sets(FILTERS), TOPICS)
 def test_what_is_removed_is_found_no_more(filters, removed, topic):
     trie = trie_of(filters)
@@ -68,6 +73,7 @@ def test_what_is_removed_is_found_no_more(filters, removed, topic):
     assert set(trie.matching(topic)) == {n for n in left if Topic(topic).matches(n)}
 
 
+@examples(50)
 @given(st.sets(FILTERS))
 def test_nothing_is_left_of_what_was_removed(filters):
     trie = trie_of(filters)

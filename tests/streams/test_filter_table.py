@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from aiomqtt import Topic, Wildcard
 from aiomqtt.streams.filter_table import FilterTable
+from tests.examples import examples
 
 LEVELS = ["a", "b", "$c", ""]
 
@@ -37,6 +38,7 @@ FILTERS = (
 )
 
 
+@examples(50)
 @given(
     st.lists(FILTERS, max_size=12),
     st.lists(st.booleans(), min_size=12, max_size=12),

@@ -1,13 +1,15 @@
 """A session of the broker that is stored: what was stored is what there is."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.examples import examples
 
 from ..conversation import STEPS, Conversation
 from ..world import V5, V311, World
 
 
-@settings(deadline=None, max_examples=150)
+@examples(75)
 @given(st.sampled_from([V311, V5]), st.lists(STEPS, min_size=10, max_size=60))
 def test_at_every_step_the_changes_make_of_what_was_stored_what_there_is(
     version, steps
@@ -20,7 +22,7 @@ def test_at_every_step_the_changes_make_of_what_was_stored_what_there_is(
             conversation.check()
 
 
-@settings(deadline=None, max_examples=60)
+@examples(30)
 @given(st.sampled_from([V311, V5]), st.lists(STEPS, min_size=1, max_size=12))
 def test_at_every_step_a_stored_session_goes_on_as_the_one_that_was(version, steps):
     for cut in range(len(steps) + 1):

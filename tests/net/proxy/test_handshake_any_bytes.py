@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from aiomqtt.net.proxy.answers import HostError, ProxyError
 from aiomqtt.net.proxy.handshake import ask
 from aiomqtt.net.target import Proxy
+from tests.examples import examples
 from tests.net.proxy.peer import GRANTED, GRANTED_4, OK
 
 BEHIND = b"bytes of the broker"
@@ -46,6 +47,7 @@ def handshake(scheme: str, answer: bytes) -> bytes | None:
     return asyncio.run(run())
 
 
+@examples(50)
 @given(
     st.sampled_from(["socks4", "socks5", "http"]),
     st.sampled_from(BEGINNINGS),

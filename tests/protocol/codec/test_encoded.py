@@ -16,6 +16,7 @@ from aiomqtt.protocol.codec.size import properties_size
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.wire import PacketError, Reader
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
+from tests.examples import examples
 
 V5 = ProtocolVersion.V5
 LIMIT = 3
@@ -135,6 +136,7 @@ PIECES = st.sampled_from(
 )
 
 
+@examples(50)
 @given(st.lists(PIECES, max_size=8), st.data())
 def test_nothing_is_accepted_that_decoding_refuses(pieces, data):
     section = bytearray(b"".join(pieces))
@@ -147,6 +149,7 @@ def test_nothing_is_accepted_that_decoding_refuses(pieces, data):
         check(bytes([length]) + bytes(section))
 
 
+@examples(50)
 @given(st.binary(max_size=60))
 def test_nor_of_any_bytes(data):
     check(data)

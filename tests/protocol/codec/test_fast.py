@@ -5,7 +5,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties
@@ -18,6 +18,7 @@ from aiomqtt.protocol.packets import NO_TOPIC, Ack, Packet, Publish
 from aiomqtt.protocol.wire import PacketError, encode_variable
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
+from tests.examples import examples
 from tests.protocol.codec.strategies import (
     acks,
     connections,
@@ -53,7 +54,7 @@ def joined(message: Publish, version: ProtocolVersion, sender: Role) -> bytes:
     return head + (message.mid.to_bytes(2, "big") if message.qos else b"") + tail
 
 
-@settings(max_examples=400, deadline=None)
+@examples(200)
 @given(st.data())
 def test_publish_is_encoded_alike(data):
     version, sender = data.draw(connections)
@@ -74,7 +75,7 @@ def test_a_publish_of_any_size_is_encoded_alike(version, qos, size):
         assert joined(message, version, CLIENT) == encode(message, version, CLIENT)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(200)
 @given(
     st.text(max_size=8),
     payloads,
@@ -123,6 +124,7 @@ def test_a_publish_ends_at_the_largest_remaining_length():
             encode_publish("a", payload, qos, False, None, version, CLIENT)
 
 
+@examples(50)
 @given(st.sampled_from(ACKS), packet_ids, connections)
 def test_a_success_ack_is_encoded_alike(kind, packet_id, connection):
     version, sender = connection
@@ -215,7 +217,7 @@ hot_packets = connections.flatmap(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(200)
 @given(hot_packets)
 def test_publish_and_acks_are_decoded_alike(case):
     (version, sender), packet = case
@@ -224,7 +226,7 @@ def test_publish_and_acks_are_decoded_alike(case):
     assert by_stream([data], version, sender) == ([same(packet)], None)
 
 
-@settings(max_examples=600, deadline=None)
+@examples(300)
 @given(hot_packets, st.data())
 def test_mutated_publish_and_acks_are_decoded_alike(case, data):
     (version, sender), packet = case
@@ -250,7 +252,7 @@ bodies = st.binary(max_size=24) | st.builds(
 hot_first_bytes = st.sampled_from([*range(0x30, 0x80)])
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(500)
 @given(hot_first_bytes, bodies, connections)
 @example(0x32, b"\0\1a\0\0", (V311, SERVER))
 @example(0x32, b"\0\1a\0", (V5, SERVER))
@@ -266,7 +268,7 @@ def test_any_body_of_publish_and_acks_is_decoded_alike(first, body, connection):
     decoded_alike(framed(first, body) + b"\xff" * 8, version, sender)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(250)
 @given(st.binary(max_size=40), connections)
 def test_garbage_is_decoded_alike(data, connection):
     if data[:1] and data[0] >> 4 == PacketType.CONNECT:
@@ -281,7 +283,7 @@ def test_garbage_is_decoded_alike(data, connection):
 CODES = {0x81, 0x82, 0x84, 0x94}
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(500)
 @given(st.integers(0x10, 0xFF), st.binary(max_size=40), connections)
 def test_no_body_raises_anything_else(first, body, connection):
     version, sender = connection
@@ -292,7 +294,7 @@ def test_no_body_raises_anything_else(first, body, connection):
         assert error.text  # noqa: PT017
 
 
-@settings(max_examples=600, deadline=None)
+@examples(300)
 @given(connections, st.data())
 def test_no_mutation_raises_anything_else(connection, data):
     version, sender = connection

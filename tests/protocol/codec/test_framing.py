@@ -6,7 +6,7 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties, SubscribeOptions
@@ -16,6 +16,7 @@ from aiomqtt.protocol.codec.framing import Decoder
 from aiomqtt.protocol.packets import Ack, Ping, Publish, Subscribe
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
+from tests.examples import examples
 from tests.protocol.codec.strategies import connections, packets, same
 
 V31, V311, V5 = ProtocolVersion
@@ -110,7 +111,7 @@ def test_a_packet_is_delivered_with_its_last_byte():
     assert len(decoder.feed(PUBLISH[-1:])) == 1
 
 
-@settings(deadline=None)
+@examples(50)
 @given(st.data())
 def test_any_packets_cut_anywhere(data):
     version, sender = data.draw(connections)

@@ -1,7 +1,7 @@
 """Properties to bytes and back: each type, and each rule of MQTT 5.0 §2.2.2."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties
@@ -19,6 +19,7 @@ from aiomqtt.standard.tables import (
     ProtocolVersion,
     Role,
 )
+from tests.examples import examples
 from tests.protocol.codec.strategies import value
 
 V5 = ProtocolVersion.V5
@@ -263,7 +264,7 @@ def test_identifiers_of_several_bytes_are_malformed():
 # --- generated -----------------------------------------------------------------
 
 
-@settings(deadline=None)
+@examples(50)
 @given(st.data())
 def test_every_value_of_every_property_comes_back(data):
     row = data.draw(st.sampled_from(PROPERTIES))
@@ -276,7 +277,7 @@ def test_every_value_of_every_property_comes_back(data):
     assert decoded(encoded, packet, sender) == properties
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(
     st.binary(max_size=30), st.sampled_from(sorted(PacketType)), st.sampled_from(Role)
 )

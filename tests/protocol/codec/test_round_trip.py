@@ -1,7 +1,7 @@
 """Every packet, as either role sends it, in all three versions, there and back."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.protocol.codec.decode import decode
@@ -11,6 +11,7 @@ from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.wire import Reader
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
 from aiomqtt.topic import Topic
+from tests.examples import examples
 from tests.protocol.codec.strategies import (
     connections,
     kinds,
@@ -38,7 +39,7 @@ def split(encoded: bytes) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize(("kind", "version", "sender"), CASES)
-@settings(max_examples=50, deadline=None)
+@examples(25)
 @given(data=st.data())
 def test_a_packet_comes_back(kind, version, sender, data):
     packet = data.draw(packets_of(kind, version, sender))
@@ -51,7 +52,7 @@ def test_a_packet_comes_back(kind, version, sender, data):
     assert encode(decoded, version, sender) == encoded
 
 
-@settings(max_examples=100, deadline=None)
+@examples(50)
 @given(st.data())
 def test_a_conversation_comes_back_from_one_chunk(data):
     version, sender = data.draw(connections)
@@ -76,7 +77,7 @@ def test_a_payload_of_any_size_comes_back(version, size):
     assert same(decode(first, body, version, Role.SERVER)) == same(message)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(25)
 @given(st.data())
 def test_the_properties_of_a_received_publish_are_never_none_in_5_0(data):
     # So `message.properties.response_topic` needs no check.

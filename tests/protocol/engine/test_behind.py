@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.exceptions import MqttCodeError
@@ -11,6 +11,7 @@ from aiomqtt.protocol.changes import SessionState, StoredDelivery
 from aiomqtt.protocol.delivery import DONE, DROPPED, LOST, QUEUED, WITHDRAWN, Delivery
 from aiomqtt.protocol.engine import Engine
 from aiomqtt.protocol.session import Session
+from tests.examples import examples
 
 from .client_and_broker import (
     CONNACK,
@@ -202,7 +203,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("version", [4, 5])
-@settings(max_examples=60, deadline=None)
+@examples(30)
 @given(
     steps=STEPS,
     count=st.integers(0, 12),

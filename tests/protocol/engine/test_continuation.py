@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.exceptions import MqttCodeError, MqttError
@@ -15,6 +15,7 @@ from aiomqtt.protocol.output import Closed, Connected
 from aiomqtt.protocol.packets import Packet, Subscribe, Unsubscribe
 from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import PacketType, ProtocolVersion, Role
+from tests.examples import examples
 
 from .client_and_broker import (
     CONNACK,
@@ -762,7 +763,7 @@ class Model:
         reconnect(self.client, self.broker, session_present)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(100)
 @given(
     st.sampled_from(VERSIONS),
     st.lists(

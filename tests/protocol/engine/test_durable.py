@@ -7,7 +7,7 @@ with what its changes have made of an empty one.
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.properties import Properties, SubscribeOptions
@@ -19,6 +19,7 @@ from aiomqtt.protocol.requests import Request
 from aiomqtt.protocol.session import Session
 from aiomqtt.protocol.settings import Settings
 from aiomqtt.standard.tables import PacketType, ProtocolVersion
+from tests.examples import examples
 
 from .client_and_broker import (
     CONNACK,
@@ -117,7 +118,7 @@ ALL_STEPS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@examples(50)
 @given(st.sampled_from([3, 4, 5]), st.lists(ALL_STEPS, min_size=1, max_size=12))
 def test_at_every_step_a_stored_session_goes_on_as_the_one_that_was(version, steps):
     for cut in range(len(steps) + 1):
@@ -135,7 +136,7 @@ def test_at_every_step_a_stored_session_goes_on_as_the_one_that_was(version, ste
         assert same.client.stored == other.client.stored
 
 
-@settings(deadline=None, max_examples=200)
+@examples(100)
 @given(st.sampled_from([3, 4, 5]), st.lists(ALL_STEPS, min_size=10, max_size=80))
 def test_at_every_step_the_changes_make_of_what_was_stored_what_there_is(
     version, steps

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.exceptions import MqttCodeError
@@ -16,6 +16,7 @@ from aiomqtt.protocol.output import Closed
 from aiomqtt.protocol.packets import Publish
 from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import Role
+from tests.examples import examples
 
 from .client_and_broker import (
     AUTH,
@@ -104,7 +105,7 @@ def check(client: Client) -> None:
     assert client.events() == []
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(VERSIONS, st.lists(st.binary(max_size=30), max_size=5))
 def test_any_bytes_instead_of_a_connack(version, chunks):
     client, broker = strangers(version)
@@ -117,7 +118,7 @@ def test_any_bytes_instead_of_a_connack(version, chunks):
         assert isinstance(client.closed(), MqttCodeError)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(VERSIONS, st.lists(st.binary(max_size=30), max_size=5))
 def test_any_bytes_on_a_connection(version, chunks):
     client, broker = with_everything_in_flight(version)
@@ -125,7 +126,7 @@ def test_any_bytes_on_a_connection(version, chunks):
     check(client)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(
     VERSIONS,
     st.integers(0, 255),
@@ -204,7 +205,7 @@ CONVERSATIONS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(CONVERSATIONS)
 def test_damaged_packets(conversation):
     version, packets = conversation
@@ -213,7 +214,7 @@ def test_damaged_packets(conversation):
     check(client)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(CONVERSATIONS, st.data())
 def test_where_the_bytes_are_cut_makes_no_difference(conversation, data):
     version, packets = conversation

@@ -3,10 +3,11 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.protocol.delivery import DONE
+from tests.examples import examples
 
 from .model import Link, Said
 
@@ -94,7 +95,7 @@ def check_completion(link: Link) -> None:
 @pytest.mark.conformance("5.0", "MQTT-4.6.0-3", "MQTT-4.9.0-2", "MQTT-2.2.1-3")
 @pytest.mark.conformance("3.1.1", "MQTT-4.3.2-1", "MQTT-4.3.3-1", "MQTT-4.3.3-2")
 @pytest.mark.conformance("3.1.1", "MQTT-4.4.0-1", "MQTT-4.6.0-1", "MQTT-2.3.1-2")
-@settings(deadline=None, max_examples=500)
+@examples(250)
 @given(
     st.sampled_from([3, 4, 5]),
     st.integers(1, 4),
@@ -111,7 +112,7 @@ def test_qos_holds_whatever_is_lost_on_the_way(
     check_completion(link)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(
     st.sampled_from([4, 5]),
     st.integers(1, 4),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomqtt.exceptions import MqttError
@@ -23,6 +23,7 @@ from aiomqtt.protocol.output import Closed, Connected, Happening
 from aiomqtt.protocol.packets import Ack, Packet, Publish, Subscribe, Unsubscribe
 from aiomqtt.protocol.requests import Request
 from aiomqtt.standard.tables import PacketType, Role
+from tests.examples import examples
 
 from .client_and_broker import (
     CONNACK,
@@ -316,7 +317,7 @@ class Watched:
             assert is_over == (item in self.ended)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(150)
 @given(
     st.sampled_from([3, 4, 5]),
     st.lists(st.tuples(STEPS, st.integers(0, 5)), min_size=5, max_size=60),
