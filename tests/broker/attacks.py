@@ -1,10 +1,12 @@
 """Attacks on the memory of a broker, each in a process of its own.
 
-`python -m tests.broker.attacks NAME MAXIMUM` attacks a broker with this maximum_memory
-and prints by how many bytes its process grew, and how many the broker counted.
+`python -m tests.broker.attacks MAXIMUM NAME...` attacks brokers with this
+maximum_memory and prints for each attack its name, by how many bytes its process grew,
+and how many the broker counted. The processes are forked: they share what is imported.
 """
 
 import asyncio
+import os
 import resource
 import socket
 import sys
@@ -218,7 +220,7 @@ async def unread_answers(maximum: int) -> BrokerState:
             flood = encode(publish("t", qos=2, mid=1), V5, CLIENT) * 10_000
             try:
                 for _ in range(5000):
-                    async with asyncio.timeout(5):
+                    async with asyncio.timeout(3):
                         await loop.sock_sendall(connection, flood)
             except TimeoutError:
                 pass
@@ -256,12 +258,15 @@ def grown(before: int) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
 
 
-def main(name: str, maximum: int) -> None:
-    # Caches of the process that are not the broker's, and have bounds of their own.
-    warm = Target(1 << 30)
-    client = warm.client("warm")
+def fill_caches() -> None:
+    """Fill those of the process, which are not the broker's and have their bounds."""
+    target = Target(1 << 30)
+    client = target.client("client")
     for number in range(20_000):
-        warm.say(client, publish(f"{number}"))
+        target.say(client, publish(f"{number}"))
+
+
+def attack(name: str, maximum: int) -> None:
     before = grown(0)
     if name == "unread_answers":
         state = asyncio.run(unread_answers(maximum))
@@ -269,8 +274,20 @@ def main(name: str, maximum: int) -> None:
         target = Target(maximum)
         ATTACKS[name](target)
         state = target.state
-    print(grown(before), state.memory.used)
+    print(name, grown(before), state.memory.used, flush=True)
+
+
+def main(maximum: int, *names: str) -> None:
+    fill_caches()
+    for name in names:
+        process = os.fork()
+        if not process:
+            attack(name, maximum)
+            sys.exit()
+        _, status = os.waitpid(process, 0)
+        if status:
+            sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(int(sys.argv[1]), *sys.argv[2:])
