@@ -1,5 +1,6 @@
 """A server as a process on loopback that a test run owns."""
 
+import codecs
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,29 @@ from tests.ports import free_port
 
 # Before the PATH, which has no /usr/sbin for everybody.
 PLACES = "/usr/sbin:/usr/bin:/usr/local/sbin"
+
+
+class GrowingText:
+    """A file that others append to: what was read of it is kept.
+
+    A test may look at the log of a server that ran for a thousand others, very often.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = 0
+        self._text = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+
+    def read(self) -> str:
+        """The whole text; nothing if there is no file."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._size)
+                if new := file.read():
+                    self._size += len(new)
+                    self._text += self._decode(new)
+        return self._text
 
 
 class ServerProcess:
@@ -30,6 +54,7 @@ class ServerProcess:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.log_file = directory / f"{self.program}.log"
+        self._log = GrowingText(self.log_file)
         self._process: subprocess.Popen[bytes] | None = None
         self.choose_ports()
 
@@ -51,9 +76,7 @@ class ServerProcess:
     @property
     def log(self) -> str:
         """The whole log, including earlier runs."""
-        if not self.log_file.exists():
-            return ""
-        return self.log_file.read_text(errors="replace")
+        return self._log.read()
 
     def start(self) -> None:
         """Start it and return when it answers."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 # For what should be so at once, in seconds: a busy machine may take so long.
 SOON = 10.0
+# Between two looks, in seconds.
+LONGEST_PAUSE = 0.05
 
 
 async def until(
@@ -14,6 +16,8 @@ async def until(
     pause: float = 0.002,
 ) -> None:
     """Wait until a condition holds, looking at it again after each pause.
+
+    The longer it takes, the longer are the pauses.
 
     Raises:
         AssertionError: It did not in so many seconds. `describe` returns the message.
@@ -26,9 +30,11 @@ async def becomes_so(
 ) -> bool:
     """Wait until a condition holds, or for so many seconds; return whether it holds."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    begin = loop.time()
     while not condition():
-        if loop.time() > deadline:
+        passed = loop.time() - begin
+        if passed > seconds:
             return False
-        await asyncio.sleep(pause)
+        # When it takes long, some more of that does not matter.
+        await asyncio.sleep(max(pause, min(passed / 20, LONGEST_PAUSE)))
     return True
