@@ -1,17 +1,20 @@
 """The in-process broker over a socket, and the clients of others."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from aiomqtt.broker import Broker
-from tests.integration.other_clients.drivers import CLIENTS, Driver
+from tests.integration.other_clients.drivers import CLIENTS, Driver, Programs
 
 NAMES = {3: "3.1", 4: "3.1.1", 5: "5.0"}
-# 3.1 just where it costs little: gmqtt does not speak it, and Node.js is slow to start.
-SPOKEN = [(name, version) for version in (4, 5) for name in CLIENTS]
-SPOKEN += [("mosquitto", 3), ("paho", 3)]
+SPOKEN = [
+    (name, version)
+    for version in (3, 4, 5)
+    for name in CLIENTS
+    if (name, version) != ("gmqtt", 3)  # which it does not speak
+]
 
 
 @pytest.fixture
@@ -36,18 +39,26 @@ def spoken(request: pytest.FixtureRequest) -> tuple[str, int]:
     return found
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    """The processes that the tests share."""
+    programs = Programs()
+    yield programs
+    programs.end()
+
+
 @pytest.fixture
 async def client(
-    broker: Broker, spoken: tuple[str, int]
+    broker: Broker, spoken: tuple[str, int], programs: Programs
 ) -> AsyncIterator[Callable[[], Driver]]:
     """Makes clients, all of one kind and version: `client()`."""
     drivers: list[Driver] = []
 
     def make() -> Driver:
         name, version = spoken
-        drivers.append(CLIENTS[name](broker, version))
+        drivers.append(CLIENTS[name](broker, version, programs))
         return drivers[-1]
 
     yield make
     for driver in drivers:
-        await driver.vanish()
+        await driver.leave()

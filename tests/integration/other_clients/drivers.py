@@ -3,12 +3,16 @@
 A program of `programs/` reads commands from stdin and tells on stdout what happens, a
 JSON object a line. A command has a `number`, what to `do` and its arguments; the answer
 has the `number` and the result, or an `error`; a message that arrives is told as
-`message`.
+`message`. It has at most one connection at a time, and goes on in the next test: to
+start one takes longer than a test.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import json
+import os
+import subprocess
 import sys
 from abc import ABC, abstractmethod
 from asyncio.subprocess import PIPE, Process
@@ -18,6 +22,7 @@ from typing import Any, Protocol
 PROGRAMS = Path(__file__).parent / "programs"
 # How long anything may take, in seconds.
 TIMEOUT = 15.0
+LONGEST_LINE = 1 << 22
 
 Json = dict[str, Any]
 
@@ -31,15 +36,51 @@ class Endpoint(Protocol):
     def port(self) -> int: ...
 
 
+class Programs:
+    """The processes of programs that wait for somebody who needs them."""
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[str, ...], list[subprocess.Popen[bytes]]] = {}
+
+    def take(self, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        """Return a process that runs this, and has no connection."""
+        if idle := self._idle.get(command):
+            return idle.pop()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            # For several large messages: neither side has to wait for the other.
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
+        return process
+
+    def give_back(
+        self, command: tuple[str, ...], process: subprocess.Popen[bytes]
+    ) -> None:
+        """Keep a process, which has no connection."""
+        self._idle.setdefault(command, []).append(process)
+
+    def end(self) -> None:
+        """End all that wait."""
+        for process in (one for idle in self._idle.values() for one in idle):
+            process.communicate(timeout=TIMEOUT)
+        self._idle.clear()
+
+
 class Driver(ABC):
     """A client: at most one connection at a time, of one version of MQTT."""
 
     # Whether its DISCONNECT asks for the will (5.0 §3.14.2.1).
     disconnects_with_will = False
 
-    def __init__(self, broker: Endpoint, version: int) -> None:
+    def __init__(self, broker: Endpoint, version: int, programs: Programs) -> None:
         self.broker = broker
         self.version = version
+        self._programs = programs
         # What the process said so far, for whoever has to find out what went wrong.
         self.said: list[str] = []
         self._messages: asyncio.Queue[Json] = asyncio.Queue()
@@ -102,6 +143,10 @@ class Driver(ABC):
                 self._process.kill()
         await self.close()
 
+    async def leave(self) -> None:
+        """End what the test began."""
+        await self.vanish()
+
     async def close(self) -> None:
         """End the process, if there is one."""
         process, self._process = self._process, None
@@ -130,13 +175,13 @@ class Driver(ABC):
             stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            limit=1 << 22,
+            limit=LONGEST_LINE,
         )
-        self._reading = asyncio.create_task(self._read(self._process))
+        assert self._process.stdout is not None
+        self._reading = asyncio.create_task(self._read(self._process.stdout))
 
-    async def _read(self, process: Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        async for line in output:
             text = line.decode().rstrip("\n")
             self.said.append(text[:500])
             self._heard(text)
@@ -153,20 +198,68 @@ class Program(Driver):
     # How it is run.
     command: tuple[str, ...]
 
-    def __init__(self, broker: Endpoint, version: int) -> None:
-        super().__init__(broker, version)
+    def __init__(self, broker: Endpoint, version: int, programs: Programs) -> None:
+        super().__init__(broker, version, programs)
         self._answers: dict[int, asyncio.Future[Json]] = {}
         self._number = 0
+        self._program: subprocess.Popen[bytes] | None = None
+        self._output: asyncio.BaseTransport | None = None
+        self._is_connected = False
+        self._has_failed = False
+
+    async def _begin(self) -> None:
+        """Take a process, and read what it says."""
+        self._program = self._programs.take(self.command)
+        self.said.append("$ " + " ".join(self.command))
+        assert self._program.stdout is not None
+        reader = asyncio.StreamReader(limit=LONGEST_LINE)
+        self._output, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader),
+            os.fdopen(os.dup(self._program.stdout.fileno()), "rb"),
+        )
+        self._reading = asyncio.create_task(self._read(reader))
+
+    async def _read_no_more(self) -> None:
+        reading, self._reading = self._reading, None
+        assert reading is not None
+        assert self._output is not None
+        reading.cancel()
+        await asyncio.wait([reading])
+        self._output.close()
+
+    def failure(self, text: str) -> AssertionError:
+        self._has_failed = True
+        return super().failure(text)
+
+    async def leave(self) -> None:
+        if self._has_failed:
+            await self.vanish()
+        elif self._program is not None:
+            if self._is_connected:
+                await self.disconnect()
+            await self._read_no_more()
+            self._programs.give_back(self.command, self._program)
+            self._program = None
+
+    async def vanish(self) -> None:
+        program, self._program = self._program, None
+        if program is None:
+            return
+        program.kill()
+        await self._read_no_more()
+        self._is_connected = False
+        program.communicate()
 
     async def _do(self, do: str, **arguments: Any) -> Json:
-        assert self._process is not None
-        assert self._process.stdin is not None
+        assert self._program is not None
+        assert self._program.stdin is not None
         self._number += 1
         command = {"number": self._number, "do": do, **arguments}
         answer = asyncio.get_running_loop().create_future()
         self._answers[self._number] = answer
         self.said.append(f"> {json.dumps(command)[:500]}")
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._program.stdin.write(json.dumps(command).encode() + b"\n")
+        self._program.stdin.flush()
         try:
             async with asyncio.timeout(TIMEOUT):
                 result: Json = await answer
@@ -194,8 +287,8 @@ class Program(Driver):
     async def connect(
         self, client_id: str, *, session: bool = False, will: Json | None = None
     ) -> bool | None:
-        if self._process is None:
-            await self._start(*self.command)
+        if self._program is None:
+            await self._begin()
         answer = await self._do(
             "connect",
             host=self.broker.host,
@@ -205,6 +298,7 @@ class Program(Driver):
             session=session,
             will=will,
         )
+        self._is_connected = True
         return bool(answer["session_present"])
 
     async def subscribe(self, topic_filter: str, qos: int = 0) -> int:
@@ -220,8 +314,8 @@ class Program(Driver):
         await self._do("publish", topic=topic, payload=payload, qos=qos, **more)
 
     async def disconnect(self) -> None:
-        # The process stays: it takes long to start.
         await self._do("disconnect")
+        self._is_connected = False
 
 
 class Paho(Program):
@@ -249,8 +343,8 @@ class MosquittoTools(Driver):
     of its own. It is there as soon as there is something to subscribe to.
     """
 
-    def __init__(self, broker: Endpoint, version: int) -> None:
-        super().__init__(broker, version)
+    def __init__(self, broker: Endpoint, version: int, programs: Programs) -> None:
+        super().__init__(broker, version, programs)
         self.disconnects_with_will = version == 5
         self._arguments: list[str] = []
         self._filters: dict[str, int] = {}
