@@ -69,7 +69,7 @@ async def settled(client):
     """Wait until everything that was begun is complete."""
     outbound = client._engine.session.outbound
     async with asyncio.timeout(10):
-        while len(outbound) or outbound._reserved:  # noqa: ASYNC110
+        while len(outbound) or outbound._of_requests:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

@@ -190,18 +190,18 @@ def test_without_a_connection_deliveries_wait():
 def test_identifiers_for_requests_are_freed_with_the_connection():
     sender = Sender()
     outbound = sender.outbound
-    assert [outbound.reserve() for _ in range(3)] == [1, 2, 3]
-    outbound.unreserve(2)
-    assert outbound.reserve() == 4
+    assert [outbound.assign_to_request() for _ in range(3)] == [1, 2, 3]
+    outbound.free_from_request(2)
+    assert outbound.assign_to_request() == 4
     sender.send()
     outbound.close()
     sender.open()
     # 5 is the publish's; the count goes on, and around.
-    reserved = [outbound.reserve() for _ in range(65_534)]
+    reserved = [outbound.assign_to_request() for _ in range(65_534)]
     assert reserved[:3] == [6, 7, 8]
     assert reserved[-1] == 4
     assert 5 not in reserved
-    assert outbound.reserve() == 0
+    assert outbound.assign_to_request() == 0
 
 
 def test_publishing_leaves_identifiers_for_requests():
@@ -209,16 +209,16 @@ def test_publishing_leaves_identifiers_for_requests():
     for _ in range(65_535):
         sender.send()
     assert sender.outbound.in_flight == MAXIMUM_IN_FLIGHT
-    assert sender.outbound.reserve() > 0
+    assert sender.outbound.assign_to_request() > 0
 
 
 def test_a_delivery_waits_for_an_identifier_when_none_is_free():
     sender = Sender()
     for _ in range(65_535):
-        sender.outbound.reserve()
+        sender.outbound.assign_to_request()
     delivery = sender.send(b"x")
     assert (delivery.state, sender.written()) == (QUEUED, [])
-    sender.outbound.unreserve(7)
+    sender.outbound.free_from_request(7)
     sender.outbound.pump(sender.out, sender.now)
     assert sender.written() == ["PUBLISH 7 x"]
 

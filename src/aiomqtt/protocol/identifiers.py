@@ -32,22 +32,22 @@ class PacketIds(Deliveries):
         # Valid as long as this object: whether identifiers are reserved in the store.
         self._reserves: bool = changes is not None and role is Role.CLIENT
         # Valid for the connection: those that SUBSCRIBE and UNSUBSCRIBE have.
-        self._reserved: set[int] = set()
+        self._of_requests: set[int] = set()
 
-    def reserve(self) -> int:
+    def assign_to_request(self) -> int:
         """Take a free packet identifier for a SUBSCRIBE or UNSUBSCRIBE; 0: none."""
         packet_id = self._allocate()
         if packet_id:
-            self._reserved.add(packet_id)
+            self._of_requests.add(packet_id)
             if self._changes is not None:
                 self._changes.append(Change(ChangeKind.COUNTED, packet_id))
                 if self._reserved_last:
                     self._reserve_block(packet_id, 0)
         return packet_id
 
-    def unreserve(self, packet_id: int) -> None:
-        """Free an identifier that `reserve` returned."""
-        self._reserved.discard(packet_id)
+    def free_from_request(self, packet_id: int) -> None:
+        """Free an identifier that `assign_to_request` returned."""
+        self._of_requests.discard(packet_id)
 
     def is_used(self, packet_id: int) -> bool:
         """Return whether a delivery in flight has this identifier."""
@@ -63,7 +63,7 @@ class PacketIds(Deliveries):
         while (
             packet_id in self._sent
             or (self._released and packet_id in self._released)
-            or (self._reserved and packet_id in self._reserved)
+            or (self._of_requests and packet_id in self._of_requests)
             or (len(self._dropped) and self._dropped.has(packet_id))
         ):
             packet_id = packet_id % MAXIMUM_PACKET_ID + 1

@@ -99,7 +99,7 @@ class Outbound(PacketIds):
         self._limit = 0
         self._encode = _encode_nothing
         self._resend.clear()
-        self._reserved.clear()
+        self._of_requests.clear()
         was_in_doubt = len(self._dropped.doubtful) > 0
         self._dropped.close()
         if was_in_doubt:
@@ -407,7 +407,7 @@ class Outbound(PacketIds):
                 self._changes.append(change)
         elif self._is_for_dropped(ack, out, now):
             return None
-        elif packet_id in self._reserved:
+        elif packet_id in self._of_requests:
             self._refuse_if_used(ack)
         elif packet_id not in self._released and self._version >= V5:
             if ack.reason_code < FIRST_FAILURE:
@@ -432,7 +432,7 @@ class Outbound(PacketIds):
         return True
 
     def _refuse_if_used(self, ack: Ack) -> None:
-        if ack.packet_id in self._released or ack.packet_id in self._reserved:
+        if ack.packet_id in self._released or ack.packet_id in self._of_requests:
             raise PacketError(
                 PROTOCOL_ERROR, f"{ack.kind.name} for the identifier of another flow"
             )

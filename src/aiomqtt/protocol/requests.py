@@ -198,7 +198,7 @@ class Requests:
         Returns:
             False: all packet identifiers are in use, and nothing has changed.
         """
-        packet_id = outbound.reserve()
+        packet_id = outbound.assign_to_request()
         if not packet_id:
             return False
         request.packet_id = packet_id
@@ -250,7 +250,7 @@ class Requests:
                 f" {count} topic filters",
             )
         del self._requests[packet.packet_id]
-        outbound.unreserve(packet.packet_id)
+        outbound.free_from_request(packet.packet_id)
         request.is_answered = True
         request.reason_codes = codes
         request.properties = packet.properties

@@ -620,7 +620,7 @@ def test_what_finds_no_packet_identifier_waits_for_one():
     client.connect()
     broker.gets_connect()
     for _ in range(65_533):
-        client.engine.session.outbound.reserve()
+        client.engine.session.outbound.assign_to_request()
     broker.sends(CONNACK())
     broker.gets(SUBSCRIBE(65_534, "0"), SUBSCRIBE(65_535, "1"))
     broker.sends(SUBACK(65_535, 0))

@@ -222,7 +222,7 @@ def test_a_request_may_be_all_that_qos_0_waits_for(version):
     client, broker = lasting(version)
     client.subscribe("f")
     outbound = client.engine.session.outbound
-    taken = [outbound.reserve() for _ in range(65_534)]
+    taken = [outbound.assign_to_request() for _ in range(65_534)]
     first = client.publish("t", b"1", 1)
     assert first.packet_id == 0
     client.engine.session.enqueue(delivery := Delivery("t", b"2", 0, False, None, 4), 0)

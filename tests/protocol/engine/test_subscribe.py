@@ -323,7 +323,7 @@ def test_when_every_identifier_is_in_use_nothing_is_written(version):
     client.have_used_identifiers(76)
     client.subscribe("a")
     for _ in range(65_534):
-        client.engine.session.outbound.reserve()
+        client.engine.session.outbound.assign_to_request()
     client.handed_over()
     client.written = b""
     for call in (client.subscribe, client.unsubscribe):
