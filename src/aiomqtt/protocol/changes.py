@@ -256,6 +256,22 @@ class SessionState(Shape):
             (released if delivery.state == RELEASED else unreceived).append(delivery)
         return released, unreceived
 
+    def without_deliveries(self) -> "SessionState":
+        """Return a copy of all but the deliveries."""
+        copy = SessionState(self.client_id)
+        copy.exists = self.exists
+        copy.connected_before = self.connected_before
+        copy.last_packet_id = self.last_packet_id
+        copy.reserved_first = self.reserved_first
+        copy.reserved_last = self.reserved_last
+        copy.last_sequence = self.last_sequence
+        copy.blocked.update(self.blocked)
+        copy.received.update(self.received)
+        copy.flows.update(self.flows)
+        copy.subscriptions.update(self.subscriptions)
+        copy.pending_retained.update(self.pending_retained)
+        return copy
+
     def apply(self, change: Change) -> None:
         """Apply a change of a session to this state."""
         _APPLY[change.kind](self, change.key, change.value)

@@ -65,20 +65,7 @@ class MemoryStore:
         return self._read(state, window)
 
     def _read(self, state: SessionState, window: int) -> OpenedSession:
-        read = SessionState(state.client_id)
-        for name in (
-            "exists",
-            "connected_before",
-            "last_packet_id",
-            "reserved_first",
-            "reserved_last",
-            "last_sequence",
-        ):
-            setattr(read, name, getattr(state, name))
-        read.blocked.update(state.blocked)
-        read.received.update(state.received)
-        read.flows.update(state.flows)
-        read.subscriptions.update(state.subscriptions)
+        read = state.without_deliveries()
         waiting = [one for one in state.deliveries.values() if one.state == QUEUED]
         left = {one.sequence for one in waiting[window:]}
         for sequence, delivery in state.deliveries.items():
