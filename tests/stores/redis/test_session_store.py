@@ -474,8 +474,12 @@ async def test_a_newer_format_is_refused(server, open_store):
         ("ZREM", "aiomqtt:{me}:queued", "1"),
         ("HSET", "aiomqtt:{me}:messages", "1", "x"),
         ("HSET", "aiomqtt:{me}:deliveries", "1", "0 0 0 0 0:"),
+        ("HSET", "aiomqtt:{me}:deliveries", "1", '0 65536 0 0 0:[1,0,null,[],""]'),
         ("HSET", "aiomqtt:{me}:subscriptions", "f", "x"),
         ("SADD", "aiomqtt:{me}:received", "x"),
+        ("SADD", "aiomqtt:{me}:received", "65536"),
+        ("HSET", "aiomqtt:{me}:session", "last_packet_id", "65536"),
+        ("HSET", "aiomqtt:{me}:session", "reserved_last", "7"),
     ],
 )
 async def test_a_damaged_session_is_refused(words, server, open_store):

@@ -90,6 +90,49 @@ async def test_a_file_without_reservations_is_migrated(path, open_store):
     assert (state.reserved_first, state.reserved_last) == (8, 1031)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE aiomqtt_session SET last_packet_id = 65536",
+        "UPDATE aiomqtt_session SET last_packet_id = 'x'",
+        "UPDATE aiomqtt_session SET reserved_first = -1, reserved_last = 7",
+        "UPDATE aiomqtt_session SET reserved_last = 7",
+        "UPDATE aiomqtt_session SET last_sequence = 'x'",
+        "UPDATE aiomqtt_session SET waiting = 'x'",
+        "UPDATE aiomqtt_session SET in_flight = 7",
+        "UPDATE aiomqtt_session SET generation = 'x'",
+        "INSERT INTO aiomqtt_received VALUES (0)",
+        "INSERT INTO aiomqtt_blocked VALUES (65536)",
+        "INSERT INTO aiomqtt_flows VALUES (1, x'00')",
+        "INSERT INTO aiomqtt_subscriptions VALUES ('f', 3, 0, 0, 0, 0, 0)",
+        "UPDATE aiomqtt_deliveries SET packet_id = 65536",
+        "UPDATE aiomqtt_deliveries SET identifiers = 'x'",
+        "UPDATE aiomqtt_deliveries SET reason_code = 256",
+        "UPDATE aiomqtt_deliveries SET released = 'x'",
+    ],
+)
+async def test_values_that_can_not_be_are_refused(path, open_store, statement):
+    store = open_store()
+    await store.open("me", 10)
+    await store.commit([added(1)])
+    await store.close()
+    before = await read(open_store())
+    with sqlite3.connect(path) as connection:
+        kept = "\n".join(connection.iterdump())
+        connection.execute(statement)
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(SessionStoreError, match="it is damaged"):
+            await store.open("me", 10)
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(kept)
+        connection.execute(f"PRAGMA application_id = {SESSION_SCHEMA.application_id}")
+        connection.execute(f"PRAGMA user_version = {len(SESSION_SCHEMA.migrations)}")
+    connection.close()
+    assert await read(open_store()) == before
+
+
 @pytest.mark.parametrize(("durability", "usual"), [("normal", 1), ("full", 2)])
 async def test_a_group_that_reserves_is_written_to_the_disk(
     open_store, durability, usual

@@ -15,6 +15,7 @@ from aiomqtt.protocol.changes import (
 )
 from aiomqtt.protocol.delivery import LOST
 from aiomqtt.stores.base import StoredReceipt
+from aiomqtt.stores.checks import check_delivery, check_state
 from aiomqtt.stores.encoding import decode_properties, encode_properties
 from aiomqtt.stores.receipts import ended
 
@@ -192,6 +193,7 @@ def to_state(
         found.append((int(number), name.decode(), subscription))
     # The numbers are different.
     state.subscriptions = {name: one for _, name, one in sorted(found)}
+    check_state(state)
     return state
 
 
@@ -219,7 +221,7 @@ def to_delivery(sequence: int, values: bytes, message: bytes | None) -> StoredDe
             properties = decode_properties(message[start:end])
             start = end
         payload = message[start:]
-    return StoredDelivery(
+    delivery = StoredDelivery(
         sequence,
         topic,
         payload,
@@ -234,6 +236,8 @@ def to_delivery(sequence: int, values: bytes, message: bytes | None) -> StoredDe
         reason_code,
         text[:length].decode(),
     )
+    check_delivery(delivery)
+    return delivery
 
 
 def to_receipt(receipt_id: bytes, values: bytes) -> tuple[int, StoredReceipt]:

@@ -21,10 +21,11 @@ from aiomqtt.stores.broker import (
     StoredMessage,
     StoredSession,
 )
+from aiomqtt.stores.checks import check_number, check_time
 
 from .broker_group import BrokerGroup, Inserts, SessionNumbers
 from .file import DatabaseFile, damage
-from .schema import check_message, check_number, check_time, reading, to_delivery
+from .schema import check_message, reading, to_delivery
 
 # A Session Expiry Interval that means never (MQTT 5.0 §3.1.2.11.2).
 _LONGEST_EXPIRY: Final = 0xFFFF_FFFF

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import StoredDelivery
-from aiomqtt.protocol.delivery import RELEASED
 from aiomqtt.protocol.wire import PacketError
-from aiomqtt.standard.names import MAXIMUM_PACKET_ID
 from aiomqtt.standard.tables import PacketType
+from aiomqtt.stores.checks import check_delivery
 from aiomqtt.stores.encoding import decode_properties
 
 from .file import Schema, damage
@@ -148,17 +147,18 @@ def read_row(path: str, row: Sequence[Any]) -> StoredDelivery:
 
 
 @contextlib.contextmanager
-def reading(path: str, number: int) -> Iterator[None]:
-    """Turn the errors of a row with values that can't be into SessionStoreError.
+def reading(path: str, number: int | None = None) -> Iterator[None]:
+    """Turn the errors of values that can't be into SessionStoreError.
 
     Args:
         path: The file.
-        number: The number of the row.
+        number: The number of the row that they are in; None: not of one row.
     """
     try:
         yield
     except (PacketError, ValueError, TypeError) as error:
-        raise damage(path, f"row {number}: {error}") from error
+        what = str(error) if number is None else f"row {number}: {error}"
+        raise damage(path, what) from error
 
 
 def _to_delivery(row: Sequence[Any]) -> StoredDelivery:
@@ -192,11 +192,7 @@ def to_delivery(
     sequence, packet_id, state, reason_code = flow
     topic, _, payload, _ = message
     qos, retain, expires, identifiers, share, receipt_id = options
-    check_number("a state", state, RELEASED)
-    check_number("a packet identifier", packet_id, MAXIMUM_PACKET_ID)
-    check_number("a QoS", qos, 2)
-    check_time(expires)
-    return StoredDelivery(
+    delivery = StoredDelivery(
         sequence,
         topic,
         payload,
@@ -211,20 +207,8 @@ def to_delivery(
         reason_code,
         receipt_id or "",
     )
-
-
-def check_number(what: str, value: object, most: int) -> None:
-    """Raise ValueError if a value that was stored is no number from 0 to this one."""
-    if not isinstance(value, int) or not 0 <= value <= most:
-        msg = f"{value!r} is not {what}"
-        raise ValueError(msg)
-
-
-def check_time(value: object) -> None:
-    """Raise ValueError if a value that was stored is no time, nor None."""
-    if value is not None and not isinstance(value, int | float):
-        msg = f"{value!r} is not a time"
-        raise ValueError(msg)
+    check_delivery(delivery)
+    return delivery
 
 
 def check_message(

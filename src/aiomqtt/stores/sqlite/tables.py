@@ -4,6 +4,7 @@ All methods block: call them in the thread of the file.
 """
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -17,6 +18,7 @@ from aiomqtt.protocol.changes import (
 )
 from aiomqtt.protocol.delivery import QUEUED
 from aiomqtt.stores.base import FIRST_PLACE, OpenedSession, StoredReceipt
+from aiomqtt.stores.checks import check_number, check_state
 from aiomqtt.stores.receipts import word_of_unfinished
 
 from .errors import refusal
@@ -34,7 +36,7 @@ from .rows import (
     TOPIC,
     insert_statements,
 )
-from .schema import read_row
+from .schema import read_row, reading
 
 # How many changes are collected without a chance for the event loop to run.
 _STRETCH: Final = 1024
@@ -85,7 +87,7 @@ class SessionTables:
         """Open the session: see `SessionStore.open`."""
         self._file.open(lambda connection: self._check_client(connection, client_id))
         try:
-            with self._file.transaction() as connection:
+            with self._file.transaction() as connection, reading(self._file.path):
                 generation = self._begin(connection, client_id)
                 in_flight = self._read_index(connection)
                 self.index.generation = generation
@@ -217,6 +219,7 @@ class SessionTables:
             state.subscriptions[name] = StoredSubscription(
                 _to_options(*options), identifier, bool(is_confirmed)
             )
+        check_state(state)
         return state
 
     def _opened(
@@ -236,6 +239,7 @@ class SessionTables:
             else:
                 index.in_flight[delivery.sequence] = delivery.receipt_id
             if row[RELEASED_AS] is not None:
+                check_number("a count", row[RELEASED_AS], sys.maxsize)
                 released.append((row[RELEASED_AS], delivery))
             else:
                 unreceived.append(delivery)

@@ -1,0 +1,59 @@
+"""Checks of values that were stored: somebody else may have changed them."""
+
+from typing import Final
+
+from aiomqtt.protocol.changes import SessionState, StoredDelivery
+from aiomqtt.protocol.delivery import RELEASED
+from aiomqtt.standard.names import MAXIMUM_PACKET_ID
+
+_MAXIMUM_REASON_CODE: Final = 255
+
+
+def check_state(state: SessionState) -> None:
+    """Raise ValueError if a session that was read has numbers that can't be.
+
+    Args:
+        state: The session; its deliveries are not looked at.
+    """
+    check_number("a packet identifier", state.last_packet_id, MAXIMUM_PACKET_ID)
+    check_number("a reserved identifier", state.reserved_first, MAXIMUM_PACKET_ID)
+    check_number("a reserved identifier", state.reserved_last, MAXIMUM_PACKET_ID)
+    if (state.reserved_first == 0) != (state.reserved_last == 0):
+        msg = f"{state.reserved_first} to {state.reserved_last} are not reserved"
+        raise ValueError(msg)
+    if not isinstance(state.last_sequence, int):
+        msg = f"{state.last_sequence!r} is not a sequence"
+        raise ValueError(msg)
+    for packet_id in (*state.blocked, *state.received, *state.flows):
+        check_number("a packet identifier", packet_id, MAXIMUM_PACKET_ID, least=1)
+    for name in state.flows.values():
+        if not isinstance(name, str):
+            msg = f"{name!r} is not the name of a flow"
+            raise ValueError(msg)
+
+
+def check_delivery(delivery: StoredDelivery) -> None:
+    """Raise ValueError if a delivery that was read has numbers that can't be.
+
+    Args:
+        delivery: The delivery; its message is not looked at.
+    """
+    check_number("a state", delivery.state, RELEASED)
+    check_number("a packet identifier", delivery.packet_id, MAXIMUM_PACKET_ID)
+    check_number("a QoS", delivery.qos, 2)
+    check_number("a reason code", delivery.reason_code, _MAXIMUM_REASON_CODE)
+    check_time(delivery.expires)
+
+
+def check_number(what: str, value: object, most: int, *, least: int = 0) -> None:
+    """Raise ValueError if a value that was stored is no number in these bounds."""
+    if not isinstance(value, int) or not least <= value <= most:
+        msg = f"{value!r} is not {what}"
+        raise ValueError(msg)
+
+
+def check_time(value: object) -> None:
+    """Raise ValueError if a value that was stored is no time, nor None."""
+    if value is not None and not isinstance(value, int | float):
+        msg = f"{value!r} is not a time"
+        raise ValueError(msg)
