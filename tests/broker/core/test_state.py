@@ -425,6 +425,38 @@ def test_only_so_much_is_retained():
     assert len(world.state.retained) == 1
 
 
+def test_what_has_expired_makes_room_for_others():
+    # §3.3.2.3.3
+    world = World(maximum_retained_messages=2)
+    wire = world.client()
+
+    def retain(topic: str, expiry: int | None = None) -> int:
+        properties = Properties(message_expiry_interval=expiry)
+        wire.publish(topic, qos=1, retain=True, properties=properties)
+        code = wire.read_one().reason_code
+        return int(code if code.equivalent is None else code.equivalent)
+
+    assert retain("a", 5) == 0x10
+    assert retain("b", 3) == 0x10
+    # What it replaces expires no more, at least not then.
+    assert retain("b", 9) == 0x10
+    world.pass_time(4)
+    assert retain("c") == 0x97
+    world.pass_time(2)
+    assert retain("c") == 0x10
+    assert retain("d") == 0x97
+    assert [m.topic for m in world.state.retained.all(world.now)] == ["b", "c"]
+
+
+def test_a_topic_that_is_retained_again_and_again_takes_no_more_memory():
+    world = World()
+    wire = world.client()
+    for expiry in range(1000, 1500):
+        properties = Properties(message_expiry_interval=expiry)
+        wire.publish("a", retain=True, properties=properties)
+    assert len(world.state.retained._expiries) < 100
+
+
 def test_the_counts_are_retained_but_do_not_count():
     world = World(maximum_retained_messages=1)
     world.state.show_statistics(world.now)

@@ -1,5 +1,6 @@
 """The retained messages (MQTT 5.0 §3.3.1.3)."""
 
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from aiomqtt.broker.limits import Limits
@@ -13,6 +14,8 @@ from .message import ApplicationMessage
 SYSTEM: Final = "$SYS/"
 # Except these, where the bridges of other brokers report whether they are connected.
 BRIDGES: Final = "$SYS/broker/connection/"
+# So many times of messages that are gone may be kept, besides one for each message.
+_SWEEP: Final = 64
 
 
 def is_own(topic: str) -> bool:
@@ -38,6 +41,8 @@ class RetainedMessages:
         # Without the broker's own.
         self._count = 0
         self._size = 0
+        # When messages expire, with their numbers and topics: a heap. Some are gone.
+        self._expiries: list[tuple[float, int, str]] = []
 
     def __len__(self) -> int:
         """Return the number of messages, including expired ones not yet removed."""
@@ -76,6 +81,26 @@ class RetainedMessages:
         self._memory.used += LEVEL_SIZE * (self._trie.levels - levels)
         self._tally(message, 1)
         message.keep(self._memory)
+        if message.expires is not None:
+            self._note_expiry(message.expires, message)
+
+    def _note_expiry(self, expires: float, message: ApplicationMessage) -> None:
+        expiries = self._expiries
+        heappush(expiries, (expires, message.number, message.topic))
+        if len(expiries) > 2 * len(self._by_topic) + _SWEEP:
+            self._expiries = [
+                (one.expires, one.number, topic)
+                for topic, one in self._by_topic.items()
+                if one.expires is not None
+            ]
+            heapify(self._expiries)
+
+    def _remove_expired(self, now: float) -> None:
+        while self._expiries and self._expiries[0][0] < now:
+            _, number, topic = heappop(self._expiries)
+            message = self._by_topic.get(topic)
+            if message is not None and message.number == number:
+                self._remove(message)
 
     def number_after(self, number: int) -> None:
         """Give the messages that are retained from now on larger numbers than this."""
@@ -93,9 +118,16 @@ class RetainedMessages:
             self._size += sign * message.size
 
     def has_room_for(self, message: ApplicationMessage) -> bool:
-        """Return whether there is room for a message, in place of the topic's last."""
-        if not message.payload or is_own(message.topic):
+        """Return whether there is room for a message, in place of the topic's last.
+
+        If there is none, messages are removed that had expired when it came.
+        """
+        if not message.payload or is_own(message.topic) or self._has_room_for(message):
             return True
+        self._remove_expired(message.arrived)
+        return self._has_room_for(message)
+
+    def _has_room_for(self, message: ApplicationMessage) -> bool:
         last = self._by_topic.get(message.topic)
         count, size = self._count + 1, self._size + message.size
         if last is not None:
@@ -164,6 +196,7 @@ class RetainedMessages:
         self._by_topic.clear()
         self._trie = Trie()
         self._count = self._size = 0
+        self._expiries.clear()
 
     def _remove(self, message: ApplicationMessage) -> None:
         del self._by_topic[message.topic]
