@@ -2,12 +2,11 @@
 
 import ast
 import re
-import subprocess
-import sys
 
 import pytest
 
 from tests.documentation import ROOT, programs
+from tests.forked_programs import run
 
 PAGES = sorted(
     str(page.relative_to(ROOT))
@@ -30,14 +29,7 @@ CASES = [
 @pytest.mark.once("pure")
 @pytest.mark.parametrize(("page", "number"), CASES)
 def test_the_program_runs(page, number):
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", programs(page)[number]],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    result = run("-c", programs(page)[number])
     assert (result.returncode, result.stderr) == (0, "")
 
 

@@ -22,6 +22,7 @@ import aiomqtt
 from aiomqtt.broker import Limits
 from aiomqtt.cli import broker as command
 from aiomqtt.cli.main import main
+from tests.forked_programs import ForkedProgram
 
 SECRET = "swordfish"
 
@@ -30,14 +31,15 @@ class Program:
     """A broker in a process of its own."""
 
     def __init__(self, *arguments: str | Path, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "aiomqtt", "broker", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-        )
+        reader, writer = os.pipe()
+        self._output = os.fdopen(reader)
+        with os.fdopen(writer, "wb") as output:
+            self._process = ForkedProgram(
+                *("-m", "aiomqtt", "broker", *arguments),
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **environment},
+            )
         self.log = ""
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
@@ -48,8 +50,7 @@ class Program:
         return self._process.pid
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._output:
             self._lines.put(line)
 
     async def until(self, text: str) -> str:
@@ -77,8 +78,7 @@ class Program:
     def wait(self, timeout: float = 20) -> int:
         code = self._process.wait(timeout)
         self._reader.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._output.close()
         while not self._lines.empty():
             self.log += self._lines.get()
         return code

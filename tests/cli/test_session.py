@@ -11,6 +11,7 @@ import pytest
 from aiomqtt.cli.main import main
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from aiomqtt.testing.session_changes import added
+from tests import forked_programs
 
 
 @pytest.fixture
@@ -24,14 +25,7 @@ async def path(tmp_path: Path) -> str:
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "aiomqtt", "session", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked_programs.run("-m", "aiomqtt", "session", *arguments, text=stdin)
 
 
 async def test_it_says_what_is_in_a_file(path, capsys):

@@ -1,7 +1,7 @@
 """Runs a program with the documentation's broker at a port of loopback.
 
-    python example.py PORT FILE [fragment]
-    python example.py PORT FILE application WEB_PORT
+    example.py PORT FILE [fragment]
+    example.py PORT FILE application WEB_PORT
 
 The program is not changed: the names of its broker resolve to loopback, as if the
 machine's resolver said so, and no other name resolves at all. PORT is where port 1883
@@ -13,9 +13,7 @@ application is served at WEB_PORT of loopback.
 import ast
 import asyncio
 import inspect
-import logging
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -35,8 +33,6 @@ def main(ports: str, file: str, kind: str = "program", web_port: str = "") -> No
             for pair in (ports if "=" in ports else f"1883={ports}").split(",")
         )
     }
-    # Started from a job in the background, a program would inherit that it is ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host: Any, service: Any, *args: Any, **options: Any) -> Any:
@@ -44,10 +40,6 @@ def main(ports: str, file: str, kind: str = "program", web_port: str = "") -> No
             raise socket.gaierror(socket.EAI_NONAME, f"not for examples: {host}")
         return resolve("127.0.0.1", leads_to[int(service)], *args, **options)
 
-    # A machine that is busy is not the example's fault.
-    logging.getLogger("asyncio").addFilter(
-        lambda record: not record.getMessage().startswith("Executing ")
-    )
     socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]
     names: dict[str, Any] = {"__name__": "__main__"}
     flags = 0

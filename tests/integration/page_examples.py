@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiomqtt
 from aiomqtt.broker import Broker
+from tests.forked_programs import ForkedProgram
 from tests.integration.programs import SOON
 from tests.until import until
 
@@ -43,9 +42,11 @@ def to_program(text: str, *, within: str = "", then: str = "") -> str:
 class Program:
     """An example that runs, as its user sees it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
+    def __init__(self, process: ForkedProgram, output: Path, errors: Path) -> None:
         self.process = process
+        self._output = output
         self._errors = errors
+        self._lines_read = 0
 
     @property
     def errors(self) -> str:
@@ -53,9 +54,20 @@ class Program:
 
     async def line(self) -> str:
         """The next line that it prints; empty when it has ended."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(2 * SOON):
-            return (await self.process.stdout.readline()).decode().rstrip()
+        await until(
+            lambda: self._next_line() or self.process.poll() is not None,
+            2 * SOON,
+            lambda: "it printed nothing",
+        )
+        line = self._next_line()
+        self._lines_read += 1
+        return line.rstrip()
+
+    def _next_line(self) -> str:
+        """The next line if it is there, with its end."""
+        lines = self._output.read_text().splitlines(keepends=True)
+        lines = [line for line in lines if line.endswith("\n")]
+        return "".join(lines[self._lines_read : self._lines_read + 1])
 
     async def interrupt(self) -> None:
         """Press Ctrl-C, and wait for its end."""
@@ -64,8 +76,13 @@ class Program:
         assert self.errors.splitlines()[-1] == "KeyboardInterrupt"
 
     async def end(self) -> int:
-        async with asyncio.timeout(2 * SOON):
-            return await self.process.wait()
+        await until(
+            lambda: self.process.poll() is not None,
+            2 * SOON,
+            lambda: "it has not ended",
+        )
+        assert self.process.returncode is not None
+        return self.process.returncode
 
 
 @contextlib.asynccontextmanager
@@ -75,30 +92,26 @@ async def running(
     """Run a program whose broker is at these ports."""
     file = directory / "example.py"
     file.write_text(text)
-    errors = directory / "errors"
+    output, errors = directory / "output", directory / "errors"
     leads_to = ",".join(f"{port}={target}" for port, target in ports.items())
-    options = ("-X", "dev", "-W", "error", "-u")
-    with errors.open("wb") as writing:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *options, str(RUNNER), leads_to, str(file)),
+    with output.open("wb") as printing, errors.open("wb") as writing:
+        process = ForkedProgram(
+            *(RUNNER, leads_to, file),
+            stdout=printing,
+            stderr=writing,
             cwd=directory,
             env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=writing,
         )
     try:
-        yield Program(process, errors)
+        yield Program(process, output, errors)
     except BaseException as error:
         error.add_note(
-            f"The exit code of the program is {process.returncode} (None: it runs)."
+            f"The exit code of the program is {process.poll()} (None: it runs)."
             f" It wrote: {errors.read_text()}"
         )
         raise
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        process.kill()
 
 
 @contextlib.asynccontextmanager

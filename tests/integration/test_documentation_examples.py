@@ -11,6 +11,7 @@ as-is" is held here.
 import asyncio
 import contextlib
 import http.client
+import os
 import re
 import signal
 import subprocess
@@ -24,6 +25,7 @@ import pytest
 
 import aiomqtt
 from tests.brokers import Broker
+from tests.forked_programs import ForkedProgram
 from tests.integration.programs import SOON, start
 from tests.once import made_once
 from tests.own_broker import OwnBroker
@@ -207,6 +209,8 @@ def download(directory: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Of what builds it, pip would compile what is not imported.
+        env=os.environ | {"PIP_NO_COMPILE": "1"},
         check=False,
     )
     assert result.returncode == 0, f"pip download {DISTRIBUTION}:\n{result.stdout}"
@@ -262,7 +266,6 @@ class Running:
         self.log_start = len(broker.log)
         runner = Path(__file__).with_name("example.py")
         self.command = [
-            *(sys.executable, "-X", "dev", "-W", "error", "-u"),
             *(str(runner), str(broker.port), str(file)),
             *(["fragment"] if example.fragment else []),
         ]
@@ -276,14 +279,11 @@ class Running:
         await self.listener.subscribe("#", qos=1)
         self.log_start = len(self.broker.log)
         with self.output.open("wb") as output, self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(  # noqa: ASYNC220
-                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
-            )
+            self.process = ForkedProgram(*self.command, stdout=output, stderr=errors)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.wait()
         await self.listener.__aexit__(None, None, None)
 
     @property
@@ -301,8 +301,7 @@ class Running:
                 f"errors: {self.errors.read_text()}\nbroker: {self.log[-2000:]}"
             )
 
-        # To start a process takes so long that to look more often would cost more.
-        await until(condition, 2 * SOON, describe, 0.02)
+        await until(condition, 2 * SOON, describe)
 
     async def do_what_it_is_for(self) -> None:
         example = self.example

@@ -1,12 +1,9 @@
 """The examples of these pages are whole programs, and do what the page says."""
 
-import asyncio
-import sys
-
 import pytest
 
 from tests.documentation import blocks, programs
-from tests.integration.programs import SOON
+from tests.forked_programs import run
 
 DROPPED = (
     "The message was dropped: it waited for a connection for longer than the max_age"
@@ -39,16 +36,10 @@ def test_every_example_is_a_program(page):
         for number in range(len(prints))
     ],
 )
-async def test_the_program_runs(page, number):
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", programs(page)[number]),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(2 * SOON):
-        output, errors = await process.communicate()
-    assert (process.returncode, output.decode()) == (0, PRINTS[page][number]), errors
-    for line in errors.decode().splitlines():
+def test_the_program_runs(page, number):
+    result = run("-c", programs(page)[number])
+    errors = result.stderr
+    assert (result.returncode, result.stdout) == (0, PRINTS[page][number]), errors
+    for line in errors.splitlines():
         assert page in LOGS, line
         assert LOGS[page] in line
