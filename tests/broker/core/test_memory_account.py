@@ -16,9 +16,9 @@ from tests.broker.attacks import ATTACKS
 from tests.broker.world import World, payloads
 
 MEBIBYTE = 1024 * 1024
-MAXIMUM = 24 * MEBIBYTE
+MAXIMUM = 8 * MEBIBYTE
 # What a process may grow besides: its heap is never quite full.
-OVERHEAD = 32 * MEBIBYTE
+OVERHEAD = 16 * MEBIBYTE
 LASTING = Properties(session_expiry_interval=1000)
 
 
@@ -29,7 +29,7 @@ LASTING = Properties(session_expiry_interval=1000)
     "names", [[*ATTACKS], ["unread_answers"]], ids=["packets", "unread answers"]
 )
 def test_a_broker_under_attack_stays_within_its_bound(names):
-    """Each attack would take 100 MiB and more, but for the caches, which are small."""
+    """Each attack would take 35 MiB and more, but for the caches, which are small."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.broker.attacks", str(MAXIMUM), *names],
         capture_output=True,
