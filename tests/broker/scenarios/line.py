@@ -40,8 +40,8 @@ class Line:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int
     ) -> None:
         self.version = ProtocolVersion(version)
-        # All that was said and heard, for whoever has to find out what went wrong.
-        self.record: list[str] = []
+        # What was said and heard last, for whoever has to find out what went wrong.
+        self.record: deque[tuple[str, Packet | str]] = deque(maxlen=40)
         self._reader = reader
         self._writer = writer
         self._decoder = Decoder(self.version, Role.SERVER)
@@ -52,18 +52,20 @@ class Line:
     def send(self, *packets: Packet) -> None:
         """Say packets, which leave together."""
         for packet in packets:
-            self.record.append(f"-> {describe(packet)}")
+            self.record.append(("->", packet))
         self._writer.write(
             b"".join(encode(packet, self.version, Role.CLIENT) for packet in packets)
         )
 
     def send_bytes(self, data: bytes) -> None:
         """Say what the codec would not."""
-        self.record.append(f"-> bytes {data[:100].hex(' ')}")
+        self.record.append(("->", f"bytes {data[:100].hex(' ')}"))
         self._writer.write(data)
 
     async def hear(self, waiting_for: str = "a packet") -> Packet:
         """Return the next packet, whatever it is."""
+        if self._heard:
+            return self._heard.popleft()
         try:
             async with asyncio.timeout(self.timeout):
                 while not self._heard:
@@ -84,7 +86,7 @@ class Line:
             failure = self.failure(f"the broker closed, waiting for {waiting_for}")
             raise ClosedError(*failure.args)
         for packet in self._decoder.feed(data):
-            self.record.append(f"<- {describe(packet)}")
+            self.record.append(("<-", packet))
             self._heard.append(packet)
         if (fault := self._decoder.error) is not None:
             raise self.failure(f"the broker sent {fault.text}: {data[-100:].hex(' ')}")
@@ -187,13 +189,17 @@ class Line:
 
     def failure(self, text: str) -> AssertionError:
         """Return an error with the conversation so far."""
-        return AssertionError("\n  ".join([text, *self.record[-40:]]))
+        lines = [
+            f"{way} {said if isinstance(said, str) else describe(said)}"
+            for way, said in self.record
+        ]
+        return AssertionError("\n  ".join([text, *lines]))
 
     # --- the connection -----------------------------------------------------------
 
     def vanish(self) -> None:
         """End the connection without a DISCONNECT (RST)."""
-        self.record.append("-> reset")
+        self.record.append(("->", "reset"))
         raw = self._writer.get_extra_info("socket")
         with contextlib.suppress(OSError):  # it is closed already
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
