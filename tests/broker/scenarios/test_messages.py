@@ -122,14 +122,14 @@ async def test_messages_keep_their_order(broker, join, version, qos):
     await listener.nothing()
 
 
-@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 1_000_000])
-async def test_payloads_of_every_size(broker, join, version, size):
+async def test_payloads_of_every_size(broker, join, version):
     listener = await join(broker, version, "listener")
     speaker = await join(broker, version, "speaker")
     await listener.subscribe("size", qos=1)
-    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    await speaker.publish("size", payload, 1)
-    await listener.take("size", payload, 1)
+    for size in (0, 1, 127, 128, 16_383, 16_384, 1_000_000):
+        payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+        await speaker.publish("size", payload, 1)
+        await listener.take("size", payload, 1)
 
 
 async def test_topics_of_every_length_and_script(broker, join, version):

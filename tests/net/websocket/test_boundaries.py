@@ -1,6 +1,7 @@
 """Need 23: packets split and merged at each boundary of frames; a large payload."""
 
 import asyncio
+import itertools
 import os
 
 import pytest
@@ -57,11 +58,17 @@ def a_frame_for_each_byte(data: bytes, cut: int) -> bytes:
 @pytest.mark.conformance("5.0", "MQTT-6.0.0-2")
 @pytest.mark.conformance("3.1.1", "MQTT-6.0.0-2")
 @pytest.mark.parametrize(
-    "to_frames",
-    [two_frames, fragments, a_frame_for_each_byte],
-    ids=lambda f: f.__name__,
+    ("version", "to_frames", "is_joined"),
+    [
+        *itertools.product(
+            [5], [two_frames, fragments, a_frame_for_each_byte], [True, False]
+        ),
+        # The frames do not depend on the version.
+        (4, two_frames, False),
+        (3, fragments, True),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
 )
-@pytest.mark.parametrize("is_joined", [True, False])
 async def test_need_23_packets_cut_at_each_byte(version, to_frames, is_joined):
     """With all frames written at once, and byte by byte."""
     count = len(group(0, version)) + 1
