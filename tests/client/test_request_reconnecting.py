@@ -108,6 +108,45 @@ async def test_a_request_waits_for_the_next_connection():
         assert (await request).payload == b"!"
 
 
+async def test_the_response_topic_is_that_of_the_connection_that_is_waited_for():
+    """Another broker may allow only what it names itself."""
+    is_waiting = asyncio.Event()
+
+    async def first(peer):
+        await accept(peer, 5, properties=b"\x1a\x00\x05first")
+        peer.close()
+
+    async def second(peer):
+        await is_waiting.wait()
+        await accept(peer, 5, properties=b"\x1a\x00\x06second")
+        for name in (b"second/", b"mine"):
+            _, body = await peer.expect(SUBSCRIBE)
+            assert body[5:].startswith(name)
+            grant(peer, body)
+            published = await expect_publish(peer, 5)
+            acknowledged = ack_bytes(PUBACK, published.packet_id)
+            peer.send(acknowledged + response(published, b"!"))
+        await goodbye(peer)
+
+    asked = Properties(request_response_information=1)
+    async with (
+        asyncio.timeout(CEILING),
+        serve(first, second) as server,
+        new_client(server, 5, reconnect=QUICKLY, properties=asked) as client,
+    ):
+        async for change in client.states():
+            if change.state is ConnectionState.WAITING:
+                break
+        request = in_background(client.request("service"))
+        await asyncio.sleep(0)
+        assert client.statistics.waiting_calls == 1
+        is_waiting.set()
+        assert (await request).payload == b"!"
+        own = Properties(response_topic="mine")
+        assert (await client.request("service", properties=own)).payload == b"!"
+        assert client.statistics.waiting_calls == 0
+
+
 async def test_a_client_that_gives_up_ends_its_requests():
     async def first(peer):
         await accept(peer, 5)

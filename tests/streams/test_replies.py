@@ -23,7 +23,7 @@ def waiting() -> "asyncio.Future[MqttError | None]":
 async def test_replies_in_any_order_go_to_their_requests():
     replies = PendingReplies()
     stream = ReplyStream(replies)
-    pending = [PendingReply(TOPIC, bytes([n]), waiting()) for n in range(3)]
+    pending = [PendingReply(bytes([n]), waiting(), TOPIC) for n in range(3)]
     for one in pending:
         replies.add(one)
     messages = [reply(TOPIC, bytes([n])) for n in (2, 0, 1)]
@@ -49,7 +49,7 @@ async def test_replies_in_any_order_go_to_their_requests():
 )
 async def test_what_answers_no_request_is_ignored_and_counted(message):
     replies = PendingReplies()
-    pending = PendingReply(TOPIC, b"mine", waiting())
+    pending = PendingReply(b"mine", waiting(), TOPIC)
     replies.add(pending)
     ReplyStream(replies).deliver([message], 100)
     assert pending.reply is None
@@ -60,7 +60,7 @@ async def test_what_answers_no_request_is_ignored_and_counted(message):
 @pytest.mark.parametrize("how", ["answered", "timed out", "cancelled", "removed"])
 async def test_a_reply_that_comes_too_late_is_ignored_and_counted(how):
     replies = PendingReplies()
-    pending = PendingReply(TOPIC, b"mine", waiting())
+    pending = PendingReply(b"mine", waiting(), TOPIC)
     replies.add(pending)
     first = None
     if how == "answered":

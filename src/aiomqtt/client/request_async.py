@@ -18,7 +18,7 @@ from aiomqtt.types import PropertiesLike, RequestHandler, Subscription
 
 from .arguments import check_timeout
 from .calls import Calls
-from .calls_async import wait_for_answer
+from .calls_async import wait_for_answer, wait_for_room
 from .publication import to_publication
 from .publish_async import Publisher
 from .streaming_async import Streaming
@@ -104,21 +104,19 @@ class Requester(Publisher, Streaming):
         calls = self._entered_calls()
         calls.check_loop()
         end = asyncio.get_running_loop().time() + seconds
-        response = topics.get(own.response_topic or topics.to_name(), calls)
-        own.response_topic = response.name
         # From now on, no other request can have the same correlation data. The reply
         # may come before the acknowledgement of the request.
         waiter = calls.waiter(seconds)
-        pending = topics.expect_reply(response.name, own.correlation_data, waiter)
+        pending = topics.expect_reply(own.correlation_data, waiter)
         own.correlation_data = pending.correlation
         # Two calls wait: for the reply, and for what the broker has to answer first.
         calls.uncounted += 2
         try:
             try:
-                if not topics.is_ready(response):
-                    await self._subscribe_to_replies(
-                        calls, topics, response, end, seconds
-                    )
+                pending.topic = await self._prepare_topic(
+                    calls, topics, own.response_topic, end, seconds
+                )
+                own.response_topic = pending.topic
                 if expires:
                     own.message_expiry_interval = math.ceil(_remaining(end))
                 await self.publish(name, data, qos, False, own, timeout=_remaining(end))
@@ -136,6 +134,33 @@ class Requester(Publisher, Streaming):
             calls.forget(waiter)
         assert pending.reply is not None
         return pending.reply
+
+    async def _prepare_topic(
+        self,
+        calls: Calls,
+        topics: "ResponseTopics",
+        given: str | None,
+        end: float,
+        seconds: float,
+    ) -> str:
+        """Return a response topic to which the client is subscribed.
+
+        Args:
+            calls: The calls of the client.
+            topics: Its response topics.
+            given: The one of the program; None: the shared one.
+            end: When the call times out, by the time of the event loop.
+            seconds: The timeout of the call.
+        """
+        response = topics.get(given or topics.to_name(), calls)
+        if topics.is_ready(response):
+            return response.name
+        if given is None and calls.is_waiting_for_connection:
+            # The next broker may give other Response Information than the last one.
+            await wait_for_room(calls, 0, _remaining(end))
+            response = topics.get(topics.to_name(), calls)
+        await self._subscribe_to_replies(calls, topics, response, end, seconds)
+        return response.name
 
     async def _subscribe_to_replies(
         self,

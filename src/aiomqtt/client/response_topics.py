@@ -158,18 +158,17 @@ class ResponseTopics:
         )
         return f"responses/{client_id or '-'}/{self._token}"
 
-    def expect_reply(
-        self, name: str, correlation: bytes | None, waiter: Waiter
-    ) -> PendingReply:
-        """Begin to wait for a reply; `PendingReplies.remove` ends it.
+    def expect_reply(self, correlation: bytes | None, waiter: Waiter) -> PendingReply:
+        """Begin to wait for a reply, which comes once the response topic is set.
+
+        `PendingReplies.remove` ends it.
 
         Args:
-            name: The response topic.
             correlation: The correlation data; None: a random one.
             waiter: Resolves when it comes.
         """
         if correlation is None:
             correlation = os.urandom(CORRELATION_SIZE)
-        pending = PendingReply(name, correlation, waiter)
+        pending = PendingReply(correlation, waiter)
         self.pending.add(pending)
         return pending

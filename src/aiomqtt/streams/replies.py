@@ -17,7 +17,7 @@ class PendingReply:
     """The reply that a request waits for.
 
     Attributes:
-        topic: The response topic of the request.
+        topic: The response topic of the request; "": it has none yet, so no reply.
         correlation: Its correlation data.
         waiter: Resolves to None when the reply has come, or to an error.
         reply: The reply; None: it has not come.
@@ -26,7 +26,10 @@ class PendingReply:
     __slots__ = ("correlation", "reply", "topic", "waiter")
 
     def __init__(
-        self, topic: str, correlation: bytes, waiter: "asyncio.Future[MqttError | None]"
+        self,
+        correlation: bytes,
+        waiter: "asyncio.Future[MqttError | None]",
+        topic: str = "",
     ) -> None:
         self.topic: str = topic
         self.correlation: bytes = correlation
