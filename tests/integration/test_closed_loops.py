@@ -18,6 +18,7 @@ from aiomqtt import (
     TLSParameters,
 )
 from aiomqtt.testing.threaded import ThreadedBroker
+from tests.conftest import LOOPS
 from tests.integration.programs import SOON, client_of, nothing_more, payloads, unique
 from tests.own_broker import server_context
 
@@ -34,7 +35,11 @@ def collected() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop])
+# Those of this run.
+NEW_LOOP = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=[NEW_LOOP[name] for name in LOOPS], ids=list(LOOPS))
 def new_loop(request: pytest.FixtureRequest) -> Any:
     return request.param
 
@@ -120,10 +125,21 @@ async def enters_and_asks(client: Client) -> None:
 # --- entering again ----------------------------------------------------------------
 
 
+BEGIN = [enters, enters_and_iterates, enters_and_publishes, enters_and_asks]
+
+
+# What was left of a loop has nothing to do with the version.
 @pytest.mark.parametrize(
-    "begin", [enters, enters_and_iterates, enters_and_publishes, enters_and_asks]
+    ("version", "begin", "arguments"),
+    [
+        *(
+            (5, begin, arguments)
+            for begin in BEGIN
+            for arguments in ({}, {"max_concurrent_outgoing_calls": 1})
+        ),
+        *((version, enters_and_asks, {}) for version in (3, 4)),
+    ],
 )
-@pytest.mark.parametrize("arguments", [{}, {"max_concurrent_outgoing_calls": 1}])
 def test_it_is_entered_again(broker, version, run, begin, arguments):
     client = client_of(broker, version, **arguments)
     for _ in range(2):

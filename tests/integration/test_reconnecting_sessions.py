@@ -146,7 +146,7 @@ async def test_need_10_a_cut_at_each_packet_boundary(
     broker, version, sender, is_stored, tmp_path
 ):
     """QoS 1 arrives at least once, and QoS 2 exactly once, in order."""
-    count = 4
+    count = 3
     topic = unique("flow")
     async with client_of(broker, version) as listener:
         await listener.subscribe(f"{topic}/#", 2)
@@ -195,7 +195,7 @@ async def test_need_10_nothing_is_lost_when_the_broker_restarts(
 ):
     """SIGTERM: the broker keeps its sessions; a client without one starts again."""
     broker = private_mosquitto
-    count, restarts = 200, 2
+    count, restarts = 120, 2
     is_lasting, is_stored = session != "not lasting", session == "stored"
     options = lasting(tmp_path, "publisher", is_stored) if is_lasting else {}
     received: list[bytes] = []

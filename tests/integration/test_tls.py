@@ -64,9 +64,13 @@ async def test_by_host_name(broker):
     await round_trip(client)
 
 
-async def test_large_payloads_both_ways(broker, version):
-    """Each way 8 MiB, at the same time."""
-    payload, topic = bytes(range(256)) * (4 << 12), unique("large")
+# More than TCP keeps, in one version: what is encrypted has nothing to do with it.
+@pytest.mark.parametrize(
+    ("version", "size"), [(3, 1 << 20), (4, 1 << 20), (5, 4 << 20)]
+)
+async def test_large_payloads_both_ways(broker, version, size):
+    """Each way two of them, at the same time."""
+    payload, topic = bytes(range(256)) * (size // 256), unique("large")
     params = trusting(broker)
     async with client_of(
         broker, version, port=broker.tls_port, tls_params=params, timeout=60

@@ -17,6 +17,8 @@ from tests.integration.programs import (
 )
 
 QOS = [0, 1, 2]
+# Of the brokers, for messages of QoS 1 and 2: more is to be so many times that.
+WINDOW = 20
 
 
 @pytest.mark.parametrize("subscribed", QOS)
@@ -38,17 +40,17 @@ async def test_every_qos_both_ways(broker, version, published, subscribed):
 
 @pytest.mark.parametrize("qos", QOS)
 async def test_order_holds_within_a_topic(broker, version, qos):
-    topic = unique("order")
+    topic, count = unique("order"), 6 * WINDOW
     async with (
         client_of(broker, version) as listener,
         client_of(broker, version) as publisher,
     ):
         await listener.subscribe(topic, qos)
         async with asyncio.TaskGroup() as tasks:
-            for number in range(300):
+            for number in range(count):
                 tasks.create_task(publisher.publish(topic, number, qos))
-        expected = [str(number).encode() for number in range(300)]
-        assert await payloads(listener, 300) == expected
+        expected = [str(number).encode() for number in range(count)]
+        assert await payloads(listener, count) == expected
         await nothing_more(listener)
 
 
@@ -133,7 +135,7 @@ async def test_unsubscribing_ends_delivery(broker, version):
 
 
 @pytest.mark.parametrize("qos", QOS)
-@pytest.mark.parametrize("size", [0, 1, 100, 16_383, 1_048_576])
+@pytest.mark.parametrize("size", [0, 1, 100, 16_383, 300_000])
 async def test_payloads_of_every_size(broker, version, qos, size):
     topic = unique("size")
     payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
@@ -155,17 +157,15 @@ async def test_all_kinds_of_payload(broker, version):
 
 
 async def test_many_topics(broker, version):
-    base = unique("many")
-    topics = [f"{base}/{number % 7}/{number}" for number in range(500)]
+    base, count = unique("many"), 10 * WINDOW
+    topics = [f"{base}/{number % 7}/{number}" for number in range(count)]
     async with client_of(broker, version) as client:
-        for start in range(0, 500, 100):
-            await client.subscribe(
-                [(topic, 1) for topic in topics[start : start + 100]]
-            )
+        for start in range(0, count, 50):
+            await client.subscribe([(topic, 1) for topic in topics[start : start + 50]])
         async with asyncio.TaskGroup() as tasks:
             for topic in topics:
                 tasks.create_task(client.publish(topic, topic, 1))
-        messages = await take(client, 500)
+        messages = await take(client, count)
         assert [str(message.topic) for message in messages] == topics
         assert all(str(m.topic).encode() == m.payload for m in messages)
         await nothing_more(client)
@@ -188,14 +188,14 @@ async def test_wildcards_and_shared_subscriptions(broker, version):
         assert sorted(shared) == sorted(everything)
 
 
-async def test_a_thousand_publishes_at_once_keep_the_window(broker, version):
+async def test_many_publishes_at_once_keep_the_window(broker, version):
     """mosquitto's Receive Maximum is 20; below 5.0 that many is our own bound."""
-    topic, name = unique("window"), unique("windowed")
+    topic, name, count = unique("window"), unique("windowed"), 15 * WINDOW
     start = len(broker.log)
     async with client_of(broker, version, identifier=name) as client:
         client.pending_calls_threshold = 2000
         async with asyncio.TaskGroup() as tasks:
-            for number in range(1000):
+            for number in range(count):
                 tasks.create_task(client.publish(topic, number, 2))
     in_flight = most = published = 0
     for line in broker.log[start:].splitlines():
@@ -205,9 +205,9 @@ async def test_a_thousand_publishes_at_once_keep_the_window(broker, version):
             most = max(most, in_flight)
         elif f"Sending PUBCOMP to {name} " in line:
             in_flight -= 1
-    assert published == 1000
+    assert published == count
     assert in_flight == 0
-    assert 1 < most <= 20
+    assert 1 < most <= WINDOW
 
 
 async def test_clients_of_all_versions_talk_to_each_other(broker):
