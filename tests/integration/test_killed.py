@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from aiomqtt.client.pages_async import PAGE
 from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from aiomqtt.testing.session_changes import added
 from tests.brokers import Broker
@@ -15,9 +16,9 @@ from tests.until import becomes_so
 PROGRAMS = Path(__file__).parents[1] / "killed"
 
 KILLS = 12
-COUNT = 5000
+COUNT = 3000
 # How many messages an earlier process has left.
-LEFT = 6_000
+LEFT = 3 * PAGE
 
 
 @pytest.mark.timeout(120)

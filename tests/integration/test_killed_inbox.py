@@ -1,4 +1,4 @@
-"""A program with a database of its own, killed 50 times at any moment."""
+"""A program with a database of its own, killed again and again at any moment."""
 
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from tests.killed.program import (
     numbers_of,
 )
 from tests.postgres_servers import PostgresServer
+
+# The examples are killed more often, and sessions in `scripts/campaign`.
+KILLS = 20
 
 pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(600)]
 
@@ -30,6 +33,7 @@ async def test_each_message_is_in_the_file_of_the_program_once(
         processor(quiet_broker, tmp_path / "session.db", "sqlite3", file),
         quiet_broker,
         lambda: numbers_of(file, "processed"),
+        KILLS,
     )
 
 
@@ -49,4 +53,5 @@ async def test_each_message_is_on_the_server_of_the_program_once(
             processor(quiet_broker, tmp_path / "session.db", driver, postgres.url),
             quiet_broker,
             processed,
+            KILLS,
         )

@@ -100,7 +100,10 @@ def numbers_of(file: Path, table: str) -> list[int]:
 
 
 async def check_that_each_is_processed_once(
-    worker: Program, broker: Broker, processed: Callable[[], list[int]]
+    worker: Program,
+    broker: Broker,
+    processed: Callable[[], list[int]],
+    kills: int = KILLS,
 ) -> None:
     """Kill a program that processes readings while they are published at QoS 2.
 
@@ -108,6 +111,7 @@ async def check_that_each_is_processed_once(
         worker: The program; it subscribes to ``sensors/+/temperature``.
         broker: The broker, which keeps the order.
         processed: Returns the numbers of the readings that the program has processed.
+        kills: How often it is killed.
     """
     send = Peer(broker.host, broker.port, "send", 4, lambda topic, payload: None)
     sent = 0
@@ -130,11 +134,11 @@ async def check_that_each_is_processed_once(
         await worker.start()  # it subscribes
         await worker.end(signal.SIGKILL)
         async with running(publish()):
-            await worker.kill_again_and_again()
+            await worker.kill_again_and_again(kills)
         await becomes_so(lambda: len(processed()) >= sent, 60, 0.1)
         await worker.end(signal.SIGINT)
     numbers = processed()
-    assert sent > KILLS
+    assert sent > kills
     # The last call may have been cancelled when its message was sent.
     assert numbers == [*range(1, len(numbers) + 1)]
     assert len(numbers) in (sent, sent + 1)
