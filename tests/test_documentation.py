@@ -8,6 +8,9 @@ import pytest
 from tests.documentation import ROOT, programs
 from tests.forked_programs import run
 
+# Of the checkout, whichever build is installed.
+pytestmark = pytest.mark.once("pure")
+
 PAGES = sorted(
     str(page.relative_to(ROOT))
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -26,7 +29,6 @@ CASES = [
 ]
 
 
-@pytest.mark.once("pure")
 @pytest.mark.parametrize(("page", "number"), CASES)
 def test_the_program_runs(page, number):
     result = run("-c", programs(page)[number])

@@ -6,6 +6,11 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
+# Of the checkout, whichever build is installed.
+pytestmark = pytest.mark.once("pure")
+
 TESTS = Path(__file__).parent
 LIST = TESTS / "everywhere.txt"
 

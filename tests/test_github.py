@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+# Of the checkout, whichever build is installed.
+pytestmark = pytest.mark.once("pure")
+
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = {path.name: path for path in ROOT.glob(".github/workflows/*.yml")}
 # A version's tag or branch, as the action's own documentation has it.

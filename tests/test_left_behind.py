@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 LEFTOVERS = {
@@ -92,6 +94,7 @@ def test_a_test_that_leaves_something_fails(tmp_path):
         assert complaint in complaints[name]
 
 
+@pytest.mark.once("pure")
 def test_an_unknown_statement_fails_the_run(tmp_path):
     result = run_suite(
         tmp_path,

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Of the checkout, whichever build is installed.
+pytestmark = pytest.mark.once("pure")
+
 ROOT = Path(__file__).parents[1]
 LISTS = """\
 most_lines = 10
