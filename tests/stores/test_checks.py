@@ -7,6 +7,7 @@ import pytest
 from aiomqtt.protocol.changes import SessionState, StoredDelivery, changed
 from aiomqtt.stores.checks import (
     check_delivery,
+    check_kind,
     check_number,
     check_state,
     check_time,
@@ -60,6 +61,12 @@ def test_what_can_not_be(change: Callable[[SessionState], None], message: str):
         ("qos", 3, "3 is not a QoS"),
         ("reason_code", 256, "256 is not a reason code"),
         ("expires", "x", "'x' is not a time"),
+        ("sequence", "x", "'x' is not a sequence"),
+        ("packet_id", 1, "only what waits has no packet identifier"),
+        ("state", 1, "only what waits has no packet identifier"),
+        ("identifiers", (0,), "0 is not a subscription identifier"),
+        ("receipt_id", b"x", "b'x' is not the id of a receipt"),
+        ("share", b"x", "b'x' is not a share"),
     ],
 )
 def test_deliveries(name: str, value: object, message: str):
@@ -76,6 +83,12 @@ def test_bounds():
     for value in (-1, 8, "1", None):
         with pytest.raises(ValueError, match="is not a number"):
             check_number("a number", value, 7)
+
+
+def test_types():
+    check_kind("a topic", "", str)
+    with pytest.raises(ValueError, match="b'x+ is not a topic"):
+        check_kind("a topic", b"x" * 1000, str)
 
 
 def test_times():

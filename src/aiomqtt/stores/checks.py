@@ -3,10 +3,12 @@
 from typing import Final
 
 from aiomqtt.protocol.changes import SessionState, StoredDelivery
-from aiomqtt.protocol.delivery import RELEASED
+from aiomqtt.protocol.delivery import QUEUED, RELEASED
 from aiomqtt.standard.names import MAXIMUM_PACKET_ID
 
 _MAXIMUM_REASON_CODE: Final = 255
+# The largest Subscription Identifier (MQTT 5.0 §3.8.2.1.2).
+_MAXIMUM_IDENTIFIER: Final = 268_435_455
 
 
 def check_state(state: SessionState) -> None:
@@ -21,34 +23,47 @@ def check_state(state: SessionState) -> None:
     if (state.reserved_first == 0) != (state.reserved_last == 0):
         msg = f"{state.reserved_first} to {state.reserved_last} are not reserved"
         raise ValueError(msg)
-    if not isinstance(state.last_sequence, int):
-        msg = f"{state.last_sequence!r} is not a sequence"
-        raise ValueError(msg)
+    check_kind("a sequence", state.last_sequence, int)
     for packet_id in (*state.blocked, *state.received, *state.flows):
         check_number("a packet identifier", packet_id, MAXIMUM_PACKET_ID, least=1)
     for name in state.flows.values():
-        if not isinstance(name, str):
-            msg = f"{name!r} is not the name of a flow"
-            raise ValueError(msg)
+        check_kind("the name of a flow", name, str)
 
 
 def check_delivery(delivery: StoredDelivery) -> None:
-    """Raise ValueError if a delivery that was read has numbers that can't be.
+    """Raise ValueError if a delivery that was read has values that can't be.
 
     Args:
         delivery: The delivery; its message is not looked at.
     """
+    check_kind("a sequence", delivery.sequence, int)
     check_number("a state", delivery.state, RELEASED)
     check_number("a packet identifier", delivery.packet_id, MAXIMUM_PACKET_ID)
     check_number("a QoS", delivery.qos, 2)
     check_number("a reason code", delivery.reason_code, _MAXIMUM_REASON_CODE)
+    for identifier in delivery.identifiers:
+        what = "a subscription identifier"
+        check_number(what, identifier, _MAXIMUM_IDENTIFIER, least=1)
+    check_kind("the id of a receipt", delivery.receipt_id, str)
+    check_kind("a share", delivery.share, str)
     check_time(delivery.expires)
+    if (delivery.packet_id > 0) != (delivery.state != QUEUED):
+        msg = "only what waits has no packet identifier"
+        raise ValueError(msg)
 
 
 def check_number(what: str, value: object, most: int, *, least: int = 0) -> None:
     """Raise ValueError if a value that was stored is no number in these bounds."""
     if not isinstance(value, int) or not least <= value <= most:
         msg = f"{value!r} is not {what}"
+        raise ValueError(msg)
+
+
+def check_kind(what: str, value: object, kind: type) -> None:
+    """Raise ValueError if a value that was stored is not of a type."""
+    if not isinstance(value, kind):
+        # It may be long.
+        msg = f"{value!r:.80} is not {what}"
         raise ValueError(msg)
 
 

@@ -99,6 +99,9 @@ async def test_a_file_without_reservations_is_migrated(path, open_store):
         "UPDATE aiomqtt_session SET reserved_last = 7",
         "UPDATE aiomqtt_session SET last_sequence = 'x'",
         "UPDATE aiomqtt_session SET waiting = 'x'",
+        "UPDATE aiomqtt_session SET waiting = -1",
+        "UPDATE aiomqtt_session SET waiting_size = 'x'",
+        "UPDATE aiomqtt_session SET generation = 1.5",
         "UPDATE aiomqtt_session SET in_flight = 7",
         "UPDATE aiomqtt_session SET generation = 'x'",
         "INSERT INTO aiomqtt_received VALUES (0)",
@@ -109,6 +112,13 @@ async def test_a_file_without_reservations_is_migrated(path, open_store):
         "UPDATE aiomqtt_deliveries SET identifiers = 'x'",
         "UPDATE aiomqtt_deliveries SET reason_code = 256",
         "UPDATE aiomqtt_deliveries SET released = 'x'",
+        "UPDATE aiomqtt_deliveries SET packet_id = 1",
+        "UPDATE aiomqtt_deliveries SET sequence = 'x'",
+        "UPDATE aiomqtt_deliveries SET topic = x'61'",
+        "UPDATE aiomqtt_deliveries SET payload = 'x', checksum = NULL",
+        "UPDATE aiomqtt_deliveries SET receipt_id = x'61'",
+        "UPDATE aiomqtt_deliveries SET identifiers = '0'",
+        "UPDATE aiomqtt_deliveries SET expires = 'x'",
     ],
 )
 async def test_values_that_can_not_be_are_refused(path, open_store, statement):

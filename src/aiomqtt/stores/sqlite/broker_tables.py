@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiomqtt.properties import SubscribeOptions
 from aiomqtt.protocol.changes import SessionState, StoredDelivery, StoredSubscription
-from aiomqtt.protocol.delivery import QUEUED, RELEASED
+from aiomqtt.protocol.delivery import RELEASED
 from aiomqtt.protocol.packets import WillMessage
 from aiomqtt.standard.names import MAXIMUM_REMAINING_LENGTH
 from aiomqtt.standard.tables import PacketType
@@ -200,9 +200,6 @@ def _read_delivery(values: Sequence[Any]) -> StoredDelivery:
         (topic, properties, payload, sum_),
         (qos, retain, expires, identifiers, share, None),
     )
-    if (delivery.packet_id > 0) != (delivery.state != QUEUED):
-        msg = "only what waits has no packet identifier"
-        raise ValueError(msg)
     # QoS and RETAIN.
     check_number("a flag", published, 5)
     delivery.published = published

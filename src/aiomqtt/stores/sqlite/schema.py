@@ -8,7 +8,7 @@ from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import StoredDelivery
 from aiomqtt.protocol.wire import PacketError
 from aiomqtt.standard.tables import PacketType
-from aiomqtt.stores.checks import check_delivery
+from aiomqtt.stores.checks import check_delivery, check_kind
 from aiomqtt.stores.encoding import decode_properties
 
 from .file import Schema, damage
@@ -231,6 +231,8 @@ def check_message(
         ValueError: It is not.
         PacketError: The properties are damaged.
     """
+    check_kind("a topic", topic, str)
+    check_kind("a payload", payload, bytes)
     if expected not in (None, checksum(topic, properties, payload)):
         msg = "its message has changed"
         raise ValueError(msg)

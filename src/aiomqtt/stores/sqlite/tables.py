@@ -116,7 +116,9 @@ class SessionTables:
             connection.execute(
                 "INSERT INTO aiomqtt_session (client_id) VALUES (?)", (client_id,)
             )
-        generation = (found[0] if found else 0) + 1
+        last = found[0] if found else 0
+        check_number("a generation", last, sys.maxsize)
+        generation: int = last + 1
         connection.execute("UPDATE aiomqtt_session SET generation = ?", (generation,))
         return generation
 
@@ -145,6 +147,8 @@ class SessionTables:
             " reserved_first, reserved_last, last_sequence, waiting, waiting_size,"
             " in_flight FROM aiomqtt_session"
         ).fetchone()
+        check_number("a count", index.waiting, sys.maxsize)
+        check_number("a size", index.waiting_size, sys.maxsize)
         index.is_existing = bool(is_existing)
         index.connected_before = bool(connected_before)
         index.moved = dict(
