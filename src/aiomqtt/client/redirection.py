@@ -68,7 +68,9 @@ def parse_server_reference(reference: str, default_port: int) -> list[Address]:
         address = _parse_address(text, default_port)
         if address is not None and address not in found:
             found.append(address)
-    return found[:MAXIMUM_ADDRESSES]
+            if len(found) == MAXIMUM_ADDRESSES:
+                break
+    return found
 
 
 def _parse_address(text: str, default_port: int) -> Address | None:
