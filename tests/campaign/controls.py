@@ -20,6 +20,8 @@ UNSYNCHRONIZED: Final = "synchronizes nothing"
 OF_BROKER: Final = "writes after sending, of the broker"
 # The seconds in which each has to be found.
 LIMIT: Final = 40
+# The seconds of killing, after which it is seen whether that has been found.
+ROUND: Final = 1
 
 
 class Control(NamedTuple):
@@ -86,9 +88,11 @@ async def find(control: Control, seed: int) -> list[str]:
         while not any(control.finding in text for text in world.problems):
             if time.monotonic() > deadline:
                 break
-            soon = min(deadline, time.monotonic() + 3)
-            await parts.kill_at_random(world, role, KILLS, soon, store)
-            await parts.Steps(world, role, "kill", store).run(soon + 3)
+            await parts.kill_at_random(
+                world, role, KILLS, time.monotonic() + ROUND, store
+            )
+            steps = parts.Steps(world, role, "kill", store)
+            await steps.run(time.monotonic() + ROUND)
     return world.problems
 
 
@@ -100,5 +104,5 @@ async def find_of_broker(seed: int) -> list[str]:
     async with world.running():
         deadline = time.monotonic() + LIMIT
         while not world.problems and time.monotonic() < deadline:
-            await parts.kill_the_broker(world, KILLS, time.monotonic() + 3)
+            await parts.kill_the_broker(world, KILLS, time.monotonic() + ROUND)
     return world.problems

@@ -19,14 +19,15 @@ async def world():
 
 
 async def test_cancelled_programs_go_on(world):
-    await parts.Steps(world, "worker", "cancel").run(time.monotonic() + 4)
-    assert world.counts["cancellations"] > 0
+    while not world.counts["cancellations"]:
+        steps = parts.Steps(world, "worker", "cancel")
+        await steps.run(time.monotonic() + 1.5)
 
 
 @pytest.mark.parametrize("role", parts.ROLES)
 async def test_programs_are_cancelled_while_they_recover(world, role):
-    await parts.cancel_entering(world, role, time.monotonic() + 4)
-    assert world.counts["cancellations"] > 4
+    while world.counts["cancellations"] <= 4:
+        await parts.cancel_entering(world, role, time.monotonic() + 1.5)
     assert world.counts["kills"] >= world.counts["cancellations"]
 
 
@@ -54,23 +55,23 @@ async def test_a_second_process_is_refused(world):
 
 async def test_the_broker_restarts(world, monkeypatch):
     monkeypatch.setattr(parts, "RESTART_EVERY", 0.2)
-    await parts.restart_the_broker(world, 6, time.monotonic() + 30)
+    await parts.restart_the_broker(world, 4, time.monotonic() + 30)
     assert world.counts["restarts of the broker"] > 0
-    assert world.counts["kills"] == 12
+    assert world.counts["kills"] == 8
 
 
 @pytest.mark.parametrize("durability", ["normal", "full"])
 async def test_the_power_is_lost(world, durability):
-    await parts.lose_power(world, durability, 4, time.monotonic() + 3)
+    await parts.lose_power(world, durability, 4, time.monotonic() + 2)
     assert world.counts["losses of power"] >= 4
     assert (durability == "normal") == (world.counts["undone"] > 0)
 
 
 async def test_the_broker_is_killed(world, monkeypatch):
     monkeypatch.setattr(parts, "RESTART_EVERY", 0.2)
-    await parts.kill_the_broker(world, 12, time.monotonic() + 30)
+    await parts.kill_the_broker(world, 8, time.monotonic() + 30)
     assert world.counts["kills of the broker"] > 0
-    assert world.counts["kills"] == (12 if world.broker.forgets else 24)
+    assert world.counts["kills"] == (8 if world.broker.forgets else 16)
     assert world.counts["lost"] == 0
     if not world.broker.forgets:
         assert world.counts["lost by the broker"] == 0
