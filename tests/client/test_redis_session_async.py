@@ -99,12 +99,12 @@ async def test_a_publisher_that_is_killed_loses_and_doubles_nothing(server):
         client = Client("127.0.0.1", broker.port)
         async with asyncio.timeout(60), client:
             await client.subscribe("n", qos=2)
-            for run in range(5):
+            for run in range(3):
                 with start(server.url, broker.port, -1) as process:
                     assert process.stdout is not None
                     line = await asyncio.to_thread(process.stdout.readline)
                     assert line == b"entered\n"
-                    await asyncio.sleep(0.05 + run * 0.03)
+                    await asyncio.sleep(0.05 + run * 0.06)
                     process.send_signal(signal.SIGKILL)
                     await asyncio.to_thread(process.wait)
             last = len(client.messages) + 200
