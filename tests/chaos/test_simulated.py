@@ -129,8 +129,7 @@ async def run(version: int) -> Ledger:
     return simulation.ledger
 
 
-@pytest.mark.parametrize("version", [4, 5])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("version", "seed"), [(4, 0), (4, 1), (5, 2), (5, 3)])
 def test_nothing_is_lost_doubled_or_out_of_order(version, seed):
     ledger = simulate(seed=seed)(run)(version)
     assert ledger.find_problems() == []
@@ -142,5 +141,6 @@ def test_a_run_is_repeated_from_its_seed():
         ledger = simulate(seed=seed)(run)(5)
         return [(line.states, line.arrivals) for line in ledger.lines.values()]
 
-    assert outcome(1) == outcome(1)
-    assert outcome(1) != outcome(2)
+    first = outcome(1)
+    assert outcome(1) == first
+    assert outcome(2) != first

@@ -63,7 +63,7 @@ async def test_a_tight_loop_of_publishes_starves_neither_the_reader_nor_the_ping
     small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)]
     async with (
         serve(script) as server,
-        new_client(server, keepalive=2, socket_options=small) as client,
+        new_client(server, keepalive=1, socket_options=small) as client,
     ):
 
         async def receive():

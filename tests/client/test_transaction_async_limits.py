@@ -1,6 +1,5 @@
 """How many messages transactions publish, how long, and by which ids."""
 
-import asyncio
 import contextlib
 import math
 from pathlib import Path
@@ -18,6 +17,7 @@ from aiomqtt import (
 )
 from aiomqtt.testing import CONNACK, CONNECT, DISCONNECT, PUBLISH, Script
 from tests.raw_scripts import turns, within
+from tests.until import until
 
 
 class UndoError(Exception):
@@ -76,9 +76,7 @@ async def test_a_message_that_waits_too_long_is_dropped(
         await is_lost(client)
         await publish(session, "old", id="old", properties=properties)
         assert await state_of(session, "old") == "queued"
-        async with asyncio.timeout(5):
-            while client.statistics.unfinished_messages:
-                await turns(1)
+        await until(lambda: not client.statistics.unfinished_messages, 5)
         assert await state_of(session, "old") == state
 
 
