@@ -78,13 +78,19 @@ class ForkedProgram:
             files = [one.fileno() for one in (stdin or nothing, stdout, stderr)]
             socket.send_fds(OURS, [json.dumps(request).encode()], [*files, told])
         os.close(told)
-        self.pid = int.from_bytes(os.read(self._told, 4))
+        self.pid = self._next_number()
         self.returncode: int | None = None
+
+    def _next_number(self) -> int:
+        number = os.read(self._told, 4)
+        # Otherwise the interpreter has ended: no number is that of a process then.
+        assert len(number) == 4, "the program could not be forked"
+        return int.from_bytes(number, signed=True)
 
     def poll(self) -> int | None:
         """Return its exit code if it has ended."""
         if self.returncode is None and select.select([self._told], [], [], 0)[0]:
-            self.returncode = int.from_bytes(os.read(self._told, 4), signed=True)
+            self.returncode = self._next_number()
             os.close(self._told)
         return self.returncode
 
