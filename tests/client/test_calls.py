@@ -38,7 +38,7 @@ from tests.raw_scripts import (
 # --- nobody starves ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 100, 10_000])
+@pytest.mark.parametrize("size", [0, 10_000])
 async def test_a_tight_loop_of_publishes_starves_neither_the_reader_nor_the_pings(size):
     """Trap 8: outbound traffic does not keep a PINGREQ from leaving."""
     done = asyncio.Event()
