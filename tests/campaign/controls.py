@@ -6,6 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
+from unittest import mock
+
+from aiomqtt.stores.sqlite import tables
 
 from . import parts, processes
 from .brokers import OwnProcess
@@ -14,8 +17,9 @@ from .world import World
 from .wrong_stores import BrokerWritesAfterSending
 
 KILLS: Final = 60
-# It does not tell the disk to write what it has been given.
-UNSYNCHRONIZED: Final = "synchronizes nothing"
+# They do not tell the disk to write what it has been given: nothing of it, or not the
+# packet identifiers that are reserved.
+UNSYNCHRONIZED: Final = ("synchronizes nothing", "synchronizes no reservation")
 # The broker's own store; what is found: the broker has acknowledged what is gone.
 OF_BROKER: Final = "writes after sending, of the broker"
 # The seconds in which each has to be found.
@@ -50,8 +54,9 @@ def check_controls(seed: int) -> dict[str, str]:
     problems = asyncio.run(find_of_broker(seed))
     shown[OF_BROKER] = problems[0] if problems else ""
     report(OF_BROKER, shown[OF_BROKER], [])
-    shown[UNSYNCHRONIZED] = asyncio.run(find_unsynchronized(seed))
-    report(UNSYNCHRONIZED, shown[UNSYNCHRONIZED], [])
+    for store in UNSYNCHRONIZED:
+        shown[store] = asyncio.run(find_unsynchronized(store, seed))
+        report(store, shown[store], [])
     return shown
 
 
@@ -61,19 +66,29 @@ def report(store: str, found: str, problems: list[str]) -> None:
     print(f"control: a store that {store}: {said}", flush=True)
 
 
-async def find_unsynchronized(seed: int) -> str:
-    """Return what a loss of power does to a store that synchronizes nothing."""
+async def find_unsynchronized(store: str, seed: int, step: int = 5) -> str:
+    """Return what a loss of power does to a store of UNSYNCHRONIZED.
+
+    Args:
+        store: The store.
+        seed: The seed of what is stored.
+        step: Each how many writes to lose the power.
+    """
     with tempfile.TemporaryDirectory(prefix="campaign-") as directory:
         result = Path(directory) / "found"
-        await processes.ended(processes.start(note_unsynchronized, seed, result))
+        process = processes.start(note_unsynchronized, store, seed, step, result)
+        await processes.ended(process)
         return str(json.loads(result.read_text()))
 
 
-def note_unsynchronized(seed: int, result: Path) -> None:
+def note_unsynchronized(store: str, seed: int, step: int, result: Path) -> None:
     """Find it in this process, and write it down."""
-    found = ""
+    found, durability = "", "off"
+    if store != UNSYNCHRONIZED[0]:
+        durability = "normal"
+        mock.patch.object(tables, "reserves", return_value=False).start()
     try:
-        lose_power_at_each(seed, 5, "off")
+        lose_power_at_each(seed, step, durability)
     except AssertionError as error:
         found = str(error)
     result.write_text(json.dumps(found))

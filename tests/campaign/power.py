@@ -18,8 +18,9 @@ from .disk import Disk, read_log, replace_files
 
 DURABILITIES: Final[tuple[Durability, ...]] = ("normal", "full")
 GROUPS: Final = 8
-# The one of them that reserves packet identifiers.
-RESERVING: Final = 4
+# The one of them that reserves packet identifiers. It is small: after much, SQLite
+# synchronizes, and so does closing the file, after the fourth and the last.
+RESERVING: Final = 7
 # The log is written to the file when it has so many pages, instead of a thousand.
 PAGES: Final = 25
 

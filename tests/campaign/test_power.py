@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.campaign import processes
-from tests.campaign.controls import find_unsynchronized
+from tests.campaign.controls import UNSYNCHRONIZED, find_unsynchronized
 from tests.campaign.power import lose_power
 
 pytestmark = [pytest.mark.once("pure"), pytest.mark.timeout(120)]
@@ -23,5 +23,9 @@ async def test_what_was_told_is_kept_by_full_and_the_last_may_be_undone_by_norma
     assert "undone with full" not in counts
 
 
-async def test_a_store_that_synchronizes_nothing_is_found():
-    assert await find_unsynchronized(2) != ""
+@pytest.mark.parametrize("store", UNSYNCHRONIZED)
+async def test_a_store_that_does_not_synchronize_is_found(store):
+    found = await find_unsynchronized(store, 2, step=15)
+    assert found
+    if "reservation" in store:
+        assert found == "a reservation was undone"
