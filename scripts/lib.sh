@@ -83,14 +83,15 @@ version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
 }
 
-# find_python 3.X: prints the path of such an interpreter, or nothing.
+# find_python 3.X: prints the path of such an interpreter, or nothing. Of an environment
+# that is active it is the one that it was made with: ours are made again.
 find_python() {
     local root candidate
     root=${PYENV_ROOT:-$(pyenv root 2>/dev/null || echo ~/.pyenv)}
     for candidate in "$(command -v "python$1" || true)" "$(command -v python3 || true)" \
         "$root"/versions/*/bin/"python$1"; do
         if [ -x "$candidate" ] && [ "$(version_of "$candidate")" = "$1" ]; then
-            echo "$candidate"
+            realpath "$candidate"
             return
         fi
     done
