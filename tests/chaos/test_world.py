@@ -57,11 +57,13 @@ async def test_the_report_says_why_messages_are_missing(monkeypatch, capsys):
     monkeypatch.setattr(Consumer, "prepare", subscribe_to_nothing)
     world = await run(1)
     assert world.failure is None
+    assert [text for text in world.problems if text.startswith("down/1/1/0: ")]
     report_problems(world, 1)
     lines = capsys.readouterr().out.splitlines()
     assert len(world.states) == 5
-    assert lines[1].startswith("  under-test-1: Consumer, connected, connected: True")
+    # On a busy machine it may still be connecting.
+    assert re.match("  under-test-1: Consumer, .*, connected: (True|False)", lines[1])
     assert "subscriptions: ['nothing'" in lines[1]
     assert "last error: " in lines[1]
-    assert lines[-2].startswith("  WRONG: down/1/1/0: ")
+    assert lines[-2] == f"  WRONG: {world.problems[0]}"
     assert lines[-1] == f"  WRONG: {len(world.problems) - 1} more"
