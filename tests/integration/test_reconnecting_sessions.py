@@ -21,6 +21,7 @@ from tests.integration.reconnecting import (
     lasting,
     new_client,
 )
+from tests.until import until
 
 
 async def check_subscriptions(client, broker, version, wanted, others):
@@ -195,7 +196,7 @@ async def test_need_10_nothing_is_lost_when_the_broker_restarts(
 ):
     """SIGTERM: the broker keeps its sessions; a client without one starts again."""
     broker = private_mosquitto
-    count, restarts = 120, 2
+    count, restarts = 200, 2
     is_lasting, is_stored = session != "not lasting", session == "stored"
     options = lasting(tmp_path, "publisher", is_stored) if is_lasting else {}
     received: list[bytes] = []
@@ -213,8 +214,10 @@ async def test_need_10_nothing_is_lost_when_the_broker_restarts(
 
     async def break_it():
         for restart in range(restarts):
-            while len(received) < (restart + 1) * count // 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            wanted = (restart + 1) * count // 2
+            await until(lambda: len(received) >= wanted, 6 * SOON)  # noqa: B023
+            # It has noticed the restart before.
+            await until(lambda: publisher.statistics.connections > restart)  # noqa: B023
             await stop(broker)
             await start(broker)
 
