@@ -448,13 +448,26 @@ def test_what_has_expired_makes_room_for_others():
     assert [m.topic for m in world.state.retained.all(world.now)] == ["b", "c"]
 
 
-def test_a_topic_that_is_retained_again_and_again_takes_no_more_memory():
+def test_messages_that_are_gone_leave_nothing_of_their_expiry():
     world = World()
     wire = world.client()
-    for expiry in range(1000, 1500):
-        properties = Properties(message_expiry_interval=expiry)
-        wire.publish("a", retain=True, properties=properties)
-    assert len(world.state.retained._expiries) < 100
+    for number in range(100):  # whose subscribers are cached
+        wire.publish(f"a/{number}")
+    before = world.state.memory.used
+    for number in range(300):
+        properties = Properties(message_expiry_interval=1000 + number)
+        wire.publish(f"a/{number % 100}", retain=True, properties=properties)
+    for number in range(100):
+        wire.publish(f"a/{number}", b"", retain=True)
+    assert world.state.memory.used == before
+    # Their topics may be long.
+    heap = world.state.retained._expiries._heap
+    assert [timer for timer in heap if timer.action is not None] == []
+    assert len(heap) <= 64 + 1
+    properties = Properties(message_expiry_interval=1000)
+    wire.publish("a/0", retain=True, properties=properties)
+    world.state.retained.clear()
+    assert world.state.memory.used == before
 
 
 def test_the_counts_are_retained_but_do_not_count():

@@ -16,6 +16,8 @@ SUBSCRIPTION_SIZE: Final = 600
 # One level of a topic or filter that no other shares.
 LEVEL_SIZE: Final = 300
 MESSAGE_SIZE: Final = 500
+# The time at which a retained message expires.
+EXPIRY_SIZE: Final = 500
 # A message in a session's queue, without the message itself.
 QUEUED_SIZE: Final = 700
 # A packet identifier of QoS 2 between PUBLISH and PUBREL.

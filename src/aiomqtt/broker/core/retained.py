@@ -1,21 +1,20 @@
 """The retained messages (MQTT 5.0 §3.3.1.3)."""
 
-from heapq import heapify, heappop, heappush
+from functools import partial
 from typing import Final
 
 from aiomqtt.broker.limits import Limits
 from aiomqtt.routing.trie import TopicSearch, Trie
 
 from .journal import Journal
-from .memory_account import LEVEL_SIZE, MemoryAccount
+from .memory_account import EXPIRY_SIZE, LEVEL_SIZE, MemoryAccount
 from .message import ApplicationMessage
+from .timers import Timer, Timers
 
 # Topics that only the broker publishes to; retained messages there do not count.
 SYSTEM: Final = "$SYS/"
 # Except these, where the bridges of other brokers report whether they are connected.
 BRIDGES: Final = "$SYS/broker/connection/"
-# So many times of messages that are gone may be kept, besides one for each message.
-_SWEEP: Final = 64
 
 
 def is_own(topic: str) -> bool:
@@ -41,8 +40,9 @@ class RetainedMessages:
         # Without the broker's own.
         self._count = 0
         self._size = 0
-        # When messages expire, with their numbers and topics: a heap. Some are gone.
-        self._expiries: list[tuple[float, int, str]] = []
+        # They run only when there is no room.
+        self._expiries: Timers = Timers()
+        self._expiry_of: dict[str, Timer] = {}
 
     def __len__(self) -> int:
         """Return the number of messages, including expired ones not yet removed."""
@@ -59,8 +59,7 @@ class RetainedMessages:
         has_room = self.has_room_for(message)
         last = self._by_topic.pop(topic, None)
         if last is not None:
-            self._tally(last, -1)
-            last.let_go(self._memory)
+            self._let_go(last)
         if message.payload and has_room:
             message.number = self.last_number + 1
             self.load(message)
@@ -82,25 +81,20 @@ class RetainedMessages:
         self._tally(message, 1)
         message.keep(self._memory)
         if message.expires is not None:
-            self._note_expiry(message.expires, message)
+            expire = partial(self._expire, message)
+            self._expiry_of[topic] = self._expiries.add(message.expires, expire)
+            self._memory.used += EXPIRY_SIZE
 
-    def _note_expiry(self, expires: float, message: ApplicationMessage) -> None:
-        expiries = self._expiries
-        heappush(expiries, (expires, message.number, message.topic))
-        if len(expiries) > 2 * len(self._by_topic) + _SWEEP:
-            self._expiries = [
-                (one.expires, one.number, topic)
-                for topic, one in self._by_topic.items()
-                if one.expires is not None
-            ]
-            heapify(self._expiries)
+    def _let_go(self, message: ApplicationMessage) -> None:
+        """Count a message no more, which is not the retained one any more."""
+        self._tally(message, -1)
+        message.let_go(self._memory)
+        if message.expires is not None:
+            self._expiries.cancel(self._expiry_of.pop(message.topic))
+            self._memory.used -= EXPIRY_SIZE
 
-    def _remove_expired(self, now: float) -> None:
-        while self._expiries and self._expiries[0][0] < now:
-            _, number, topic = heappop(self._expiries)
-            message = self._by_topic.get(topic)
-            if message is not None and message.number == number:
-                self._remove(message)
+    def _expire(self, message: ApplicationMessage, now: float) -> None:
+        self._remove(message)
 
     def number_after(self, number: int) -> None:
         """Give the messages that are retained from now on larger numbers than this."""
@@ -124,7 +118,7 @@ class RetainedMessages:
         """
         if not message.payload or is_own(message.topic) or self._has_room_for(message):
             return True
-        self._remove_expired(message.arrived)
+        self._expiries.run(message.arrived)
         return self._has_room_for(message)
 
     def _has_room_for(self, message: ApplicationMessage) -> bool:
@@ -134,7 +128,7 @@ class RetainedMessages:
             count -= 1
             size -= last.size
         elif not self._memory.has_room(
-            message.extra() + LEVEL_SIZE * (message.topic.count("/") + 1)
+            message.extra() + LEVEL_SIZE * (message.topic.count("/") + 1) + EXPIRY_SIZE
         ):
             return False
         limits = self._limits
@@ -193,16 +187,17 @@ class RetainedMessages:
             message.let_go(self._memory)
             self._note(message.topic, None)
         self._memory.used -= LEVEL_SIZE * self._trie.levels
+        self._memory.used -= EXPIRY_SIZE * len(self._expiry_of)
         self._by_topic.clear()
         self._trie = Trie()
         self._count = self._size = 0
-        self._expiries.clear()
+        self._expiries = Timers()
+        self._expiry_of.clear()
 
     def _remove(self, message: ApplicationMessage) -> None:
         del self._by_topic[message.topic]
         self._remove_levels(message.topic)
-        self._tally(message, -1)
-        message.let_go(self._memory)
+        self._let_go(message)
         self._note(message.topic, None)
 
     def _remove_levels(self, topic: str) -> None:
