@@ -23,8 +23,8 @@ Make: TypeAlias = Callable[[], SessionStore]
 
 # More deliveries than any client has.
 ALL: Final = 1 << 31
-SEEDS: Final = 4
-GROUPS: Final = 8
+SEEDS: Final = 5
+GROUPS: Final = 12
 GROUP: Final = 30
 MANY: Final = 3000
 # After how many turns of the loop a commit is cancelled.
