@@ -4,11 +4,9 @@ from typing import Final
 
 from aiomqtt.protocol.changes import SessionState, StoredDelivery
 from aiomqtt.protocol.delivery import QUEUED, RELEASED
-from aiomqtt.standard.names import MAXIMUM_PACKET_ID
+from aiomqtt.standard.names import MAXIMUM_PACKET_ID, MAXIMUM_REMAINING_LENGTH
 
 _MAXIMUM_REASON_CODE: Final = 255
-# The largest Subscription Identifier (MQTT 5.0 §3.8.2.1.2).
-_MAXIMUM_IDENTIFIER: Final = 268_435_455
 
 
 def check_state(state: SessionState) -> None:
@@ -43,7 +41,8 @@ def check_delivery(delivery: StoredDelivery) -> None:
     check_number("a reason code", delivery.reason_code, _MAXIMUM_REASON_CODE)
     for identifier in delivery.identifiers:
         what = "a subscription identifier"
-        check_number(what, identifier, _MAXIMUM_IDENTIFIER, least=1)
+        # A Variable Byte Integer too (MQTT 5.0 §3.8.2.1.2).
+        check_number(what, identifier, MAXIMUM_REMAINING_LENGTH, least=1)
     check_kind("the id of a receipt", delivery.receipt_id, str)
     check_kind("a share", delivery.share, str)
     check_time(delivery.expires)
