@@ -72,6 +72,7 @@ HOT = (
     "aiomqtt/stores/sqlite/index.py",
     "aiomqtt/stores/sqlite/rows.py",
     "aiomqtt/stores/sqlite/runs.py",
+    "aiomqtt/streams/copies.py",
     "aiomqtt/streams/custom_queue.py",
     "aiomqtt/streams/discarding_stream.py",
     "aiomqtt/streams/filter_table.py",

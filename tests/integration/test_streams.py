@@ -1,6 +1,7 @@
 """Streams with real brokers: overlapping filters, retained messages, many streams."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -99,6 +100,36 @@ async def test_retained_messages_come_once_to_each_stream(connect, version):
                 await publisher.publish(name, b"", 1, retain=True)
     assert got[0] == ["r/1", "live"]
     assert sorted(got[1]) == sorted(got[2]) == ["live", "r/1", "r/2"]
+
+
+async def test_retained_messages_on_their_way_when_a_stream_opens(connect, version):
+    """Each stream gets them once, whichever SUBSCRIBE has caused them."""
+    names = [f"r/{number}" for number in range(20)]
+    async with connect() as client, connect() as publisher:
+        for name in names:
+            await publisher.publish(name, name, 1, retain=True)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                # The first two share a SUBSCRIBE. The others are opened while the
+                # messages for these come.
+                streams = await asyncio.gather(
+                    *[
+                        stack.enter_async_context(client.stream(*filters, qos=1))
+                        for filters in [("r/+", "r/1", "#"), ("r/#",)]
+                    ]
+                )
+                streams += [
+                    await stack.enter_async_context(client.stream(name, qos=1))
+                    for name in names[:5]
+                ]
+                got = await everything(client, publisher, *streams)
+        finally:
+            for name in names:
+                await publisher.publish(name, b"", 1, retain=True)
+    # Before these come the messages that other tests let this broker retain.
+    assert sorted(each for each in got[0] if each.startswith("r/")) == sorted(names)
+    assert sorted(got[1]) == sorted(names)
+    assert got[2:] == [[name] for name in names[:5]]
 
 
 async def test_shared_subscriptions(connect, version):

@@ -3,6 +3,7 @@
 import pytest
 
 from aiomqtt import Message
+from aiomqtt.properties import SubscribeOptions
 from aiomqtt.streams.routed import MOST_RETAINED, RoutedFilter, RoutedQueue
 from aiomqtt.streams.stream import MessageStream
 
@@ -28,21 +29,44 @@ def retained(topic, payload=b""):
     return Message(topic, payload, 0, True, 0, None)
 
 
-async def test_a_retained_message_comes_again_only_after_another_subscribe():
+async def test_a_queue_recognizes_the_retained_message_that_it_got_last():
     queue = RoutedQueue(MessageStream(), lambda queue: None)
-    assert not queue.note_retained(retained("a", b"1"), 1)
-    assert not queue.note_retained(retained("a", b"1"), 1)
-    assert queue.note_retained(retained("a", b"1"), 2)
-    assert not queue.note_retained(retained("a", b"2"), 2)
-    assert not queue.note_retained(retained("b", b"2"), 3)
+    known = [
+        queue.note_retained(retained(topic, payload))
+        for topic, payload in [
+            *[("a", b"1"), ("a", b"1"), ("b", b"1"), ("a", b"2")],
+            *[("b", b"1"), ("a", b"1"), ("a", b"1")],
+        ]
+    ]
+    assert known == [False, True, False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("handlings", "copies"), [([0], 1), ([0, 0], 2), ([1, 1], 1), ([2], 0), ([2, 1], 0)]
+)
+def test_each_subscribe_causes_one_copy_of_a_retained_message(handlings, copies):
+    """If its Retain Handling says so (MQTT 5.0 §3.8.3.1)."""
+    routed = RoutedFilter("a/#")
+    for handling in handlings:
+        routed.on_subscribe(SubscribeOptions(retain_handling=handling))
+    for topic in ("a/1", "a/2"):
+        expected = [routed.count_retained(topic) for _ in range(4)]
+        assert expected == [True] * copies + [False] * (4 - copies)
+    # The next connection may restore it.
+    routed.begin()
+    assert [routed.count_retained("a/1") for _ in range(2)] == [True, False]
 
 
 async def test_the_memory_for_retained_messages_is_bounded():
     queue = RoutedQueue(MessageStream(), lambda queue: None)
+    routed = RoutedFilter("a/#")
+    routed.begin()
     for number in range(MOST_RETAINED + 10):
-        queue.note_retained(retained(f"a/{number}"), 1)
+        queue.note_retained(retained(f"a/{number}"))
+        assert routed.count_retained(f"a/{number}")
     assert queue.retained is not None
-    assert len(queue.retained) == 10
+    assert routed.retained is not None
+    assert len(queue.retained) == len(routed.retained) == 10
 
 
 async def test_it_says_which_queue_has_room_again():

@@ -1,6 +1,7 @@
 """The router: who gets a message, which queues are full, and what moves."""
 
 import asyncio
+import itertools
 import logging
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from aiomqtt import Message, MqttError, Properties
 from aiomqtt.log import to_logger
 from aiomqtt.net.sink import Room
+from aiomqtt.properties import SubscribeOptions
 from aiomqtt.streams.custom_queue import CustomQueueStream
 from aiomqtt.streams.router import Router
 from aiomqtt.streams.stream import MessageStream
 
+OPTIONS = SubscribeOptions()
 LOGGER = to_logger(None, logging.getLogger("mqtt"))
 
 
@@ -38,9 +41,12 @@ class Routed:
     def resume(self):
         self.resumed += 1
 
-    def stream(self, name, *filters):
+    def stream(self, name, *filters, options=OPTIONS):
+        """A stream whose SUBSCRIBE is written."""
         self.queues[name] = self.router.add(MessageStream())
-        self.router.route(self.queues[name], filters)
+        for each in self.router.route(self.queues[name], filters):
+            each.options = options
+            each.on_subscribe(options)
         return self.queues[name].stream
 
     def leave(self, name):
@@ -265,35 +271,88 @@ async def test_what_calls_of_subscribe_want_goes_to_the_default_queue_too(routed
 # --- retained messages --------------------------------------------------------------
 
 
-async def test_a_retained_message_that_comes_again_is_for_the_new_stream(routed):
-    def retained(payload):
-        routed.router.deliver([Message("a", payload, 0, True, payload[0], None)], 0)
+def retained(routed, *copies):
+    """Deliver copies of retained messages, in one read."""
+    routed.router.deliver(
+        [Message(topic, bytes([each]), 0, True, each, None) for topic, each in copies],
+        0,
+    )
 
+
+async def test_a_retained_message_that_comes_again_is_for_the_new_stream(routed):
     one = routed.stream("one", "a")
-    retained(b"\1")
+    retained(routed, ("a", 1))
     # Without another SUBSCRIBE it is another message.
-    retained(b"\1")
+    retained(routed, ("a", 1))
     assert numbers(one) == [1, 1]
     two = routed.stream("two", "#")
-    retained(b"\1")
+    retained(routed, ("a", 1))
     assert (numbers(one), numbers(two)) == ([], [1])
-    retained(b"\1")
-    retained(b"\2")
+    retained(routed, ("a", 1))
+    retained(routed, ("a", 2))
     assert numbers(one) == numbers(two) == [1, 2]
     # On the next connection they may all be new.
     routed.stream("three", "b")
     routed.router.open(routed.resume)
-    retained(b"\2")
+    retained(routed, ("a", 2))
     assert numbers(one) == numbers(two) == [2]
 
 
+@pytest.mark.parametrize("copies", sorted({*itertools.permutations([1, 2, 1, 2])}))
+async def test_copies_on_their_way_when_a_stream_opens_are_recognized(routed, copies):
+    """They may come before or after those for its own SUBSCRIBE."""
+    one = routed.stream("one", "a/#")
+    two = routed.stream("two", "a/1", "a/2")
+    for number in copies:
+        retained(routed, (f"a/{number}", number))
+    assert sorted(numbers(one)) == sorted(numbers(two)) == [1, 2]
+    retained(routed, ("a/1", 1))
+    assert numbers(one) == numbers(two) == [1]
+
+
+async def test_filters_of_one_stream_that_overlap_cause_one_message(routed):
+    one = routed.stream("one", "a/1", "a/+", "#")
+    retained(routed, ("a/1", 1), ("a/1", 1), ("a/2", 2), ("a/1", 1), ("a/2", 2))
+    assert numbers(one) == [1, 2]
+
+
+async def test_what_a_stream_that_was_left_has_caused_does_not_count_again(routed):
+    one = routed.stream("one", "a/#")
+    retained(routed, ("a/1", 1))
+    assert numbers(one) == [1]
+    for _ in range(3):
+        two = routed.stream("two", "a/1")
+        retained(routed, ("a/1", 1))
+        assert (numbers(one), numbers(two)) == ([], [1])
+        for each in routed.leave("two"):
+            routed.router.drop(each)
+    retained(routed, ("a/1", 1))
+    assert numbers(one) == [1]
+
+
+async def test_a_copy_counts_for_the_subscriptions_that_it_names(routed):
+    streams, ids = identified(routed, one=["a/b"], two=["a/+"])
+    for identifier, got in [
+        (ids["a/b"], {"one": [1], "two": []}),
+        (ids["a/+"], {"one": [], "two": [1]}),
+        # No SUBSCRIBE is left that has caused these.
+        (ids["a/b"], {"one": [1], "two": []}),
+        (ids["a/+"], {"one": [], "two": [1]}),
+    ]:
+        routed.router.deliver([copy("a/b", identifier, number=1, retain=True)], 0)
+        assert {name: numbers(each) for name, each in streams.items()} == got
+
+
 async def test_the_flag_of_retain_as_published_says_nothing(routed):
+    """Of a copy for several filters one may have it (MQTT 5.0 §3.3.1.3)."""
     one = routed.stream("one", "a")
-    routed.queues["one"].keeps_retain = True
-    routed.router.deliver([Message("a", b"1", 0, True, 1, None)], 0)
-    routed.stream("two", "b")
-    routed.router.deliver([Message("a", b"1", 0, True, 1, None)], 0)
-    assert numbers(one) == [1, 1]
+    retained(routed, ("a", 1))
+    options = SubscribeOptions(retain_as_published=True)
+    two = routed.stream("two", "#", options=options)
+    retained(routed, ("a", 1), ("a", 1))
+    assert (numbers(one), numbers(two)) == ([1, 1, 1], [1, 1])
+    retained(routed, ("b", 1), ("b", 1))
+    assert numbers(two) == [1, 1]
 
 
 # --- room ---------------------------------------------------------------------------

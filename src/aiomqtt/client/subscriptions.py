@@ -196,7 +196,6 @@ class Subscriptions:
         filters = self.router.route(stream.queue, names)
         for routed, (name, options) in zip(filters, stream.subscriptions, strict=True):
             options = merged(options, routed)
-            stream.queue.keeps_retain |= options.retain_as_published
             # Only its own SUBSCRIBE can have the properties of a stream.
             owner = None if stream.properties is None else stream
             entry = entries.setdefault((name, owner), SubscribeEntry(routed))
@@ -274,7 +273,7 @@ class Subscriptions:
             portion[0].on_refusal(self.router)
             return
         for entry in portion:
-            entry.routed.is_requested = True
+            entry.routed.on_subscribe(entry.options)
             for stream in entry.streams:
                 stream.requests[request] = portion
         answer = self._send(request)
@@ -331,7 +330,8 @@ class Subscriptions:
             raise
         for routed, (_, options) in zip(filters, subscriptions, strict=True):
             self.router.set_identifier(routed, own[0] if own else 0)
-            routed.options, routed.is_requested = options, True
+            routed.options = options
+            routed.on_subscribe(options)
         return request
 
     def on_refused_filters(self, refused: list[tuple[str, ReasonCode]]) -> None:

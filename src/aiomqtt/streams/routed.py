@@ -9,7 +9,7 @@ from aiomqtt.topic import split_shared
 
 from .stream import MessageStream
 
-# How many retained messages a stream has to have received before it forgets which.
+# After so many retained messages, a stream or filter forgets which have come.
 MOST_RETAINED: Final = 10_000
 
 
@@ -23,10 +23,8 @@ class RoutedQueue:
     Attributes:
         stream: The messages that wait for the program.
         filters: The topic filters that the stream has subscribed to.
-        keeps_retain: Whether messages have the Retain flag with which they were
-            published, so that it does not tell whether a SUBSCRIBE caused them.
         retained: The retained messages that it got on this connection: by topic, the
-            hash of the payload and the number of the SUBSCRIBE at that time.
+            hash of the payload.
     """
 
     __slots__ = (
@@ -34,7 +32,6 @@ class RoutedQueue:
         "batch",
         "filters",
         "is_simple",
-        "keeps_retain",
         "retained",
         "size",
         "stream",
@@ -50,9 +47,8 @@ class RoutedQueue:
         # Whether a single message can be delivered in a faster way.
         self.is_simple: bool = type(stream) is MessageStream
         self.filters: list[RoutedFilter] = []
-        self.keeps_retain: bool = False
         # Valid for the connection; None: none came.
-        self.retained: dict[str, tuple[int, int]] | None = None
+        self.retained: dict[str, int] | None = None
         # Valid during a delivery: the messages for it, and their size.
         self.batch: list[Message] = []
         self.size: int = 0
@@ -61,24 +57,15 @@ class RoutedQueue:
         """Note that the queue has room again."""
         self._has_room_again(self)
 
-    def note_retained(self, message: Message, subscribes: int) -> bool:
-        """Return whether it has got a retained message before, and note that it has.
-
-        The SUBSCRIBE of another stream makes the broker send retained messages again.
-
-        Args:
-            message: The message.
-            subscribes: How many SUBSCRIBE packets have caused such messages so far.
-        """
-        if self.keeps_retain:
-            return False
+    def note_retained(self, message: Message) -> bool:
+        """Note a retained message; return whether the last one was the same."""
         retained = self.retained
         if retained is None or len(retained) >= MOST_RETAINED:
             retained = self.retained = {}
-        known = retained.get(message.topic.value)
-        digest = hash(message.payload)
-        retained[message.topic.value] = (digest, subscribes)
-        return known is not None and known[0] == digest and known[1] < subscribes
+        topic = message.topic.value
+        known = retained.get(topic)
+        retained[topic] = digest = hash(message.payload)
+        return known == digest
 
 
 class RoutedFilter:
@@ -98,6 +85,9 @@ class RoutedFilter:
         is_requested: Whether a SUBSCRIBE was written for it.
         is_sent: Whether a SUBSCRIBE of a stream has left for it.
         is_granted: Whether the broker has granted it.
+        subscribes: How many of its SUBSCRIBE packets have the broker send the retained
+            messages, on this connection; those of a restored session count as one.
+        retained: How many copies of retained messages have come for them, by topic.
     """
 
     __slots__ = (
@@ -109,6 +99,8 @@ class RoutedFilter:
         "name",
         "options",
         "queues",
+        "retained",
+        "subscribes",
         "topic_filter",
     )
 
@@ -122,3 +114,33 @@ class RoutedFilter:
         self.is_requested: bool = False
         self.is_sent: bool = False
         self.is_granted: bool = False
+        # Valid for the connection; None: none came.
+        self.subscribes: int = 0
+        self.retained: dict[str, int] | None = None
+
+    def begin(self) -> None:
+        """Begin a connection: the client may have to restore the subscription."""
+        self.subscribes = 1
+        self.retained = None
+
+    def on_subscribe(self, options: SubscribeOptions) -> None:
+        """Note that a SUBSCRIBE with these options was written for it (§3.8.3.1)."""
+        handling = options.retain_handling
+        if handling == 0 or (handling == 1 and not self.is_requested):
+            self.subscribes += 1
+        self.is_requested = True
+
+    def count_retained(self, topic: str) -> bool:
+        """Count a copy of a retained message if a SUBSCRIBE has caused it.
+
+        Returns:
+            Whether one of its SUBSCRIBE packets may have, as not all have yet.
+        """
+        retained = self.retained
+        count = 0 if retained is None else retained.get(topic, 0)
+        if count >= self.subscribes:
+            return False
+        if retained is None or len(retained) >= MOST_RETAINED:
+            retained = self.retained = {}
+        retained[topic] = count + 1
+        return True

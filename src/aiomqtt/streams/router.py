@@ -8,6 +8,7 @@ from aiomqtt.message import Message
 from aiomqtt.net.sink import Room
 from aiomqtt.protocol.codec.size import message_size
 
+from .copies import identifier_of, identifiers_of, is_caused, is_for
 from .filter_table import FilterTable
 from .identifiers import to_identifier
 from .routed import RoutedFilter, RoutedQueue
@@ -45,8 +46,6 @@ class Router:
         self._filters: FilterTable = FilterTable()
         # Whether any has an identifier.
         self._are_identified: bool = False
-        # The number of SUBSCRIBE packets for which retained messages may come.
-        self._subscribes: int = 0
         # The queues that have too little room.
         self._full: dict[RoutedQueue, None] = {}
         # Whether messages may come for other filters than these, as the session is from
@@ -80,6 +79,8 @@ class Router:
             resume: Called when there is room again after `deliver` reported too little.
         """
         self._resume = resume
+        for routed in self._filters.by_name.values():
+            routed.begin()
         for queue in [self._default, *self._queues]:
             queue.retained = None
             queue.stream.open(queue.on_room)
@@ -148,19 +149,16 @@ class Router:
         """Add a message to the queues of several filters, to each queue once."""
         identifiers: list[int] = []
         if self._are_identified:
-            identifiers = _identifiers_of(message, found)
+            identifiers = identifiers_of(message, found)
             # As they are subscribed to in this order, a copy for the second of a stream
             # shows that there is one for the first.
-            found = sorted(found, key=_identifier_of)
+            found = sorted(found, key=identifier_of)
         # The queues that want it, and those that get a message with a ticket.
         reached: dict[RoutedQueue, None] = {}
         sharing: list[RoutedQueue] = []
+        may_repeat = message.retain and is_caused(message, found, identifiers)
         for routed in found:
-            is_for_it = (
-                not identifiers
-                or not routed.identifier
-                or routed.identifier in identifiers
-            )
+            is_for_it = is_for(routed, identifiers)
             if not is_for_it and not routed.is_granted:
                 continue
             for queue in routed.queues:
@@ -170,7 +168,8 @@ class Router:
                 if is_for_it and not (
                     message.retain
                     and queue is not self._default
-                    and queue.note_retained(message, self._subscribes)
+                    and queue.note_retained(message)
+                    and may_repeat
                 ):
                     if message.ticket is None:
                         self._add(queue, message, touched)
@@ -268,7 +267,6 @@ class Router:
             queue: The queue of a stream.
             names: The topic filters, as in the SUBSCRIBE.
         """
-        self._subscribes += 1
         topics: set[str] = set()
         has_wildcards = False
         for name in names:
@@ -299,7 +297,6 @@ class Router:
         Returns:
             The filters with these names.
         """
-        self._subscribes += 1
         default = self._default
         filters: list[RoutedFilter] = []
         for name in names:
@@ -408,19 +405,6 @@ class Router:
         """Forget a filter, unless a stream wants it again."""
         if not routed.queues and self._filters.by_name.get(routed.name) is routed:
             self._filters.remove(routed)
-
-
-def _identifiers_of(message: Message, found: list[RoutedFilter]) -> list[int]:
-    """Return the Subscription Identifiers of a message that these filters have."""
-    properties = message.properties
-    if properties is None:
-        return []
-    known = [routed.identifier for routed in found]
-    return [each for each in properties.subscription_identifier or () if each in known]
-
-
-def _identifier_of(routed: RoutedFilter) -> int:
-    return routed.identifier
 
 
 def _finish(message: Message) -> None:
