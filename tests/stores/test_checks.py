@@ -1,14 +1,19 @@
 """Sessions that were read, with numbers that can't be."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from aiomqtt import Properties
 from aiomqtt.protocol.changes import SessionState, StoredDelivery, changed
+from aiomqtt.protocol.delivery import RELEASED
+from aiomqtt.stores.base import StoredReceipt
 from aiomqtt.stores.checks import (
     check_delivery,
     check_kind,
     check_number,
+    check_receipt,
     check_state,
     check_time,
 )
@@ -77,6 +82,41 @@ def test_deliveries(name: str, value: object, message: str):
     refused = f"{message}|object expected; got"
     with pytest.raises((ValueError, TypeError), match=refused):
         check_delivery(changed(delivery, **{name: value}))
+
+
+def test_a_time_without_a_message_expiry_interval():
+    """It is what a message is sent with when the time has gone on."""
+    delivery = added(1).value
+    assert isinstance(delivery, StoredDelivery)
+    expiring = changed(
+        delivery, expires=7.5, properties=Properties(message_expiry_interval=9)
+    )
+    check_delivery(expiring)
+    for properties in (None, Properties(content_type="x")):
+        wrong = changed(expiring, properties=properties)
+        with pytest.raises(ValueError, match="but has no Message Expiry Interval"):
+            check_delivery(wrong)
+    # Of what the broker has, neither is kept.
+    check_delivery(changed(expiring, state=RELEASED, packet_id=1, properties=None))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("id", b"x", "b'x' is not the id of a receipt"),
+        ("state", "lost", "'lost' is not a state of a message"),
+        ("reason_code", 256, "256 is not a reason code"),
+        ("reason_code", "0", "'0' is not a reason code"),
+        ("changed_at", "now", "'now' is not a time"),
+        ("changed_at", None, "None is not a time"),
+    ],
+)
+def test_receipts(name: str, value: Any, message: str):
+    receipt = StoredReceipt("order 1", "refused", 0x87, 1.5)
+    check_receipt(receipt)
+    check_receipt(receipt._replace(state="queued", reason_code=None))
+    with pytest.raises(ValueError, match=message):
+        check_receipt(receipt._replace(**{name: value}))
 
 
 def test_bounds():

@@ -1,12 +1,16 @@
 """Checks of values that were stored: somebody else may have changed them."""
 
-from typing import Final
+from typing import Final, get_args
 
+from aiomqtt.properties import Properties
 from aiomqtt.protocol.changes import SessionState, StoredDelivery
 from aiomqtt.protocol.delivery import QUEUED, RELEASED
 from aiomqtt.standard.names import MAXIMUM_PACKET_ID, MAXIMUM_REMAINING_LENGTH
 
+from .base import ReceiptState, StoredReceipt
+
 _MAXIMUM_REASON_CODE: Final = 255
+_WORDS: Final = get_args(ReceiptState)
 
 
 def check_state(state: SessionState) -> None:
@@ -45,9 +49,41 @@ def check_delivery(delivery: StoredDelivery) -> None:
         check_number(what, identifier, MAXIMUM_REMAINING_LENGTH, least=1)
     check_kind("the id of a receipt", delivery.receipt_id, str)
     check_kind("a share", delivery.share, str)
-    check_time(delivery.expires)
+    # Of a message that was released, the properties are not kept.
+    if delivery.state == RELEASED:
+        check_time(delivery.expires)
+    else:
+        check_expiry(delivery.expires, delivery.properties)
     if (delivery.packet_id > 0) != (delivery.state != QUEUED):
         msg = "only what waits has no packet identifier"
+        raise ValueError(msg)
+
+
+def check_expiry(expires: object, properties: Properties | None) -> None:
+    """Raise ValueError if a value that was stored is not when a message expires.
+
+    Args:
+        expires: The value; None: never.
+        properties: The properties of the message, or None.
+    """
+    check_time(expires)
+    if expires is not None and (
+        properties is None or properties.message_expiry_interval is None
+    ):
+        msg = "it expires, but has no Message Expiry Interval"
+        raise ValueError(msg)
+
+
+def check_receipt(receipt: StoredReceipt) -> None:
+    """Raise ValueError if a receipt that was read has values that can't be."""
+    check_kind("the id of a receipt", receipt.id, str)
+    if receipt.state not in _WORDS:
+        msg = f"{receipt.state!r:.80} is not a state of a message"
+        raise ValueError(msg)
+    if receipt.reason_code is not None:
+        check_number("a reason code", receipt.reason_code, _MAXIMUM_REASON_CODE)
+    if not isinstance(receipt.changed_at, int | float):
+        msg = f"{receipt.changed_at!r:.80} is not a time"
         raise ValueError(msg)
 
 

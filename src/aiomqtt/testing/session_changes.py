@@ -152,6 +152,9 @@ class Conversation:
                 ]
             ),
         )
+        if stored.properties is None:
+            # It has no Message Expiry Interval.
+            stored.expires = None
         kind = ChangeKind.ADDED_FIRST if is_first else ChangeKind.ADDED
         self._do(kind, sequence, stored)
 

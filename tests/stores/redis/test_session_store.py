@@ -475,6 +475,7 @@ async def test_a_newer_format_is_refused(server, open_store):
         ("HSET", "aiomqtt:{me}:messages", "1", "x"),
         ("HSET", "aiomqtt:{me}:deliveries", "1", "0 0 0 0 0:"),
         ("HSET", "aiomqtt:{me}:deliveries", "1", '0 65536 0 0 0:[1,0,null,[],""]'),
+        ("HSET", "aiomqtt:{me}:deliveries", "1", '0 0 0 0 0:[1,0,1.5,[],""]'),
         ("HSET", "aiomqtt:{me}:subscriptions", "f", "x"),
         ("SADD", "aiomqtt:{me}:received", "x"),
         ("SADD", "aiomqtt:{me}:received", "65536"),
@@ -490,6 +491,19 @@ async def test_a_damaged_session_is_refused(words, server, open_store):
     server.send(*words)
     with pytest.raises(SessionStoreError, match="it is damaged"):
         await store.open("me", ALL)
+
+
+@pytest.mark.parametrize("values", ["- 1 1 lost", "x 1 1 refused", "0 1 refused"])
+async def test_a_damaged_receipt_is_refused(values, server, open_store):
+    store = open_store()
+    await store.open("me", ALL)
+    await store.commit([added(1, 0, "x")])
+    server.send("HSET", "aiomqtt:{me}:receipts", "x", values)
+    with pytest.raises(SessionStoreError, match="it is damaged"):
+        await store.find_receipt("x")
+    # The session is still of use.
+    await store.commit([added(2)])
+    await store.close()
 
 
 async def test_keys_of_another_kind_are_refused(server, open_store):

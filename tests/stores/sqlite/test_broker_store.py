@@ -191,6 +191,7 @@ def next_change(choose: random.Random, state: SessionState) -> Change:
         if choose.random() < 0.2:
             assert isinstance(change.value, StoredDelivery)
             change.value.expires = 5.5
+            change.value.properties = Properties(message_expiry_interval=9)
         return change
     if roll < 0.6 and one.state == QUEUED:
         return Change(ChangeKind.SENT, one.sequence, packet_id)
@@ -387,6 +388,8 @@ async def test_a_file_that_is_not_open_takes_nothing(store):
         "UPDATE aiomqtt_subscriptions SET qos = 3",
         "UPDATE aiomqtt_subscriptions SET identifier = -1",
         "UPDATE aiomqtt_retained SET qos = 3",
+        "UPDATE aiomqtt_retained SET expires = 1.5",
+        "UPDATE aiomqtt_outgoing SET expires = 1.5",
         "UPDATE aiomqtt_sessions SET expiry = -1",
         "UPDATE aiomqtt_sessions SET ends = 'x'",
         "UPDATE aiomqtt_sessions SET will_qos = 3",

@@ -17,6 +17,7 @@ from aiomqtt.stores.sqlite.session_store import SQLiteSessionStore
 from aiomqtt.stores.sqlite.transaction import StagedMessage
 from aiomqtt.testing.session_changes import added
 
+EXPIRING = Properties(message_expiry_interval=10)
 PROPERTIES = Properties(correlation_data=b"\0\xff", user_property=[("a", "b")])
 
 
@@ -44,7 +45,7 @@ async def store(tmp_path: Path):
             Change(ChangeKind.IDENTIFIED, None, ("me", True, True)),
             added(1, 7, qos=2),
             added(2, 8, payload=b"\0\xff", properties=PROPERTIES, retain=True),
-            added(3, 0, "mine", expires=5.0),
+            added(3, 0, "mine", expires=5.0, properties=EXPIRING),
             added(4, 9, "done"),
         ]
     )

@@ -21,6 +21,7 @@ from aiomqtt.stores.sqlite.rows import (
 )
 from aiomqtt.stores.sqlite.schema import SESSION_SCHEMA, read_row
 
+EXPIRING = Properties(message_expiry_interval=9)
 PLAIN = StoredDelivery(7, "t/ü", b"x", 1, True, None, None, (), "", 9, SENT, 0)
 
 
@@ -40,7 +41,7 @@ def connection() -> Iterator[sqlite3.Connection]:
         (PLAIN, 7, PLAIN_LENGTH),
         (changed(PLAIN, payload=bytes(100_000)), 7, PLAIN_LENGTH),
         (changed(PLAIN, state=QUEUED, packet_id=0), 7, PLAIN_LENGTH),
-        (changed(PLAIN, expires=0.0), 7, PROPERTIES_LENGTH),
+        (changed(PLAIN, expires=0.0, properties=EXPIRING), 7, PROPERTIES_LENGTH),
         (changed(PLAIN, properties=Properties(content_type="c")), 7, PROPERTIES_LENGTH),
         (changed(PLAIN, receipt_id="reading 7"), 7, RECEIPT_LENGTH),
         (PLAIN, -3, ROW_LENGTH),

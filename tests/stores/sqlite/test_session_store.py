@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from aiomqtt import Properties
 from aiomqtt.protocol.changes import Change, ChangeKind, SessionState
 from aiomqtt.protocol.delivery import DONE
 from aiomqtt.stores.base import FIRST_PLACE, SessionStore, SessionStoreError
@@ -119,6 +120,7 @@ async def test_a_file_without_reservations_is_migrated(path, open_store):
         "UPDATE aiomqtt_deliveries SET receipt_id = x'61'",
         "UPDATE aiomqtt_deliveries SET identifiers = '0'",
         "UPDATE aiomqtt_deliveries SET expires = 'x'",
+        "UPDATE aiomqtt_deliveries SET expires = 1.5",
     ],
 )
 async def test_values_that_can_not_be_are_refused(path, open_store, statement):
@@ -141,6 +143,28 @@ async def test_values_that_can_not_be_are_refused(path, open_store, statement):
         connection.execute(f"PRAGMA user_version = {len(SESSION_SCHEMA.migrations)}")
     connection.close()
     assert await read(open_store()) == before
+
+
+@pytest.mark.parametrize(
+    "values",
+    ["state = 'lost'", "reason_code = 'x'", "changed_at = 'now'", "id = x'61'"],
+)
+async def test_receipts_that_can_not_be_are_refused(path, open_store, values):
+    store = open_store(clock=Clock())
+    await store.open("me", 10)
+    await store.commit([added(1, 7, "order 1")])
+    await store.commit([Change(ChangeKind.ENDED, 1, (DONE, 0))])
+    assert [each.id for each in await store.list_receipts()] == ["order 1"]
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE aiomqtt_receipts SET {values}")
+    connection.close()
+    await store.open("me", 10)
+    with pytest.raises(SessionStoreError, match="it is damaged"):
+        await store.list_receipts()
+    # It is still of use.
+    await store.commit([added(2)])
+    await store.close()
 
 
 @pytest.mark.parametrize(("durability", "usual"), [("normal", 1), ("full", 2)])
@@ -416,7 +440,11 @@ async def test_a_clock_that_is_set_loses_no_message(open_store, jump):
     clock = Clock()
     store = open_store(keep_receipts=60.0, clock=clock)
     await store.open("me", 10)
-    await store.commit([added(1, 7, "done"), added(2, 0, "waits", expires=1010.0)])
+    expiring = {
+        "expires": 1010.0,
+        "properties": Properties(message_expiry_interval=10),
+    }
+    await store.commit([added(1, 7, "done"), added(2, 0, "waits", **expiring)])
     await store.commit([Change(ChangeKind.ENDED, 1, (DONE, 0))])
     clock.now += jump
     await store.commit([added(3, 0, "later")])

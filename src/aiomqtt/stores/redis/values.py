@@ -15,7 +15,7 @@ from aiomqtt.protocol.changes import (
 )
 from aiomqtt.protocol.delivery import LOST
 from aiomqtt.stores.base import StoredReceipt
-from aiomqtt.stores.checks import check_delivery, check_state
+from aiomqtt.stores.checks import check_delivery, check_receipt, check_state
 from aiomqtt.stores.encoding import decode_properties, encode_properties
 from aiomqtt.stores.receipts import ended
 
@@ -246,11 +246,15 @@ def to_receipt(receipt_id: bytes, values: bytes) -> tuple[int, StoredReceipt]:
     Args:
         receipt_id: The identifier of the receipt.
         values: Its values.
+
+    Raises:
+        ValueError: They can't be.
     """
     code, changed_at, sequence, word = values.decode().split(" ", 3)
     number = None if code == "-" else int(code)
     state: Any = word
     receipt = StoredReceipt(receipt_id.decode(), state, number, float(changed_at))
+    check_receipt(receipt)
     return int(sequence), receipt
 
 

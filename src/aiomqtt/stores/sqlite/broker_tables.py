@@ -21,7 +21,7 @@ from aiomqtt.stores.broker import (
     StoredMessage,
     StoredSession,
 )
-from aiomqtt.stores.checks import check_number, check_time
+from aiomqtt.stores.checks import check_expiry, check_number, check_time
 
 from .broker_group import BrokerGroup, Inserts, SessionNumbers
 from .file import DatabaseFile, damage
@@ -169,8 +169,8 @@ class BrokerTables:
             with reading(self._file.path, number):
                 check_number("a number", number, sys.maxsize)
                 check_number("a QoS", qos, 2)
-                check_time(expires)
                 decoded = check_message(topic, properties, payload, sum_)
+                check_expiry(expires, decoded)
             retained.append(
                 StoredMessage(topic, payload, qos, decoded, expires, number)
             )

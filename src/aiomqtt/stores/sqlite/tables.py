@@ -18,7 +18,7 @@ from aiomqtt.protocol.changes import (
 )
 from aiomqtt.protocol.delivery import QUEUED
 from aiomqtt.stores.base import FIRST_PLACE, OpenedSession, StoredReceipt
-from aiomqtt.stores.checks import check_number, check_state
+from aiomqtt.stores.checks import check_number, check_receipt, check_state
 from aiomqtt.stores.receipts import word_of_unfinished
 
 from .errors import refusal
@@ -379,6 +379,9 @@ class SessionTables:
             StoredReceipt(receipt_id, word_of_unfinished(state), None, changed_at)
             for receipt_id, state, changed_at in unfinished
         ]
+        with reading(self._file.path):
+            for receipt in found:
+                check_receipt(receipt)
         return found
 
 
