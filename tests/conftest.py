@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -68,6 +69,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Certificates of an authority, a server, a client, ...; made once."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
+
+# --- signals -------------------------------------------------------------------
+
+# What a shell starts in the background ignores SIGINT, and so would the programs that
+# tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # --- nothing is left behind ----------------------------------------------------
 
