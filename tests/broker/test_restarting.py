@@ -4,7 +4,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiomqtt.broker.core.journal import Journal
@@ -235,6 +235,8 @@ class Side:
 
 @examples(30)
 @given(STEPS)
+# Of a client whose window is full, a second filter waits, which comes first by name.
+@example([("subscribe", 0, 3520), ("kill", 0, 0)])
 def test_a_broker_that_is_killed_goes_on_as_if_all_connections_had_broken(
     tmp_path_factory, steps
 ):

@@ -197,7 +197,8 @@ class SessionState(Shape):
         subscriptions: The granted subscriptions, by topic filter.
         pending_retained: In a broker, the topic filters whose retained messages are
             still being sent, in the order of their numbers: the number of the last one
-            sent, and that of the last one to send.
+            sent, and the largest that one to send may have. By the latter, the filters
+            are in order.
     """
 
     __slots__ = (

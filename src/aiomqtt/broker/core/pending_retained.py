@@ -25,8 +25,8 @@ class PendingRetained:
     longer retained.
 
     A store keeps for each subscription the number of the last message that was sent,
-    and that of the last one to send: those between these are still to be sent. Topics
-    that were missed are forgotten with the process, as all of QoS 0.
+    and the number that the subscription itself was given: those between these are still
+    to be sent. Topics that were missed are forgotten with the process, as all of QoS 0.
 
     Args:
         retained: The retained messages.
@@ -92,7 +92,8 @@ class PendingRetained:
         """Send the retained messages of a subscription, from the first one."""
         self.is_held = True
         self.drop(topic_filter)
-        numbers = (0, self._retained.last_number)
+        # A number of its own, by which the subscriptions are in order.
+        numbers = (0, self._retained.next_number())
         self.load(topic_filter, numbers)
         self._record(topic_filter, numbers)
 

@@ -26,7 +26,7 @@ class RetainedMessages:
     """At most one message for each topic.
 
     Attributes:
-        last_number: The number of the message retained last; the numbers increase.
+        last_number: The last number that was given: see `next_number`.
         journal: Collects the changes; None: there is no store.
     """
 
@@ -61,7 +61,7 @@ class RetainedMessages:
         if last is not None:
             self._let_go(last)
         if message.payload and has_room:
-            message.number = self.last_number + 1
+            message.number = self.next_number()
             self.load(message)
             self._note(topic, message)
             return True
@@ -95,6 +95,11 @@ class RetainedMessages:
 
     def _expire(self, message: ApplicationMessage, now: float) -> None:
         self._remove(message)
+
+    def next_number(self) -> int:
+        """Return a number for a message that is retained now, or for a subscription."""
+        self.last_number += 1
+        return self.last_number
 
     def number_after(self, number: int) -> None:
         """Give the messages that are retained from now on larger numbers than this."""

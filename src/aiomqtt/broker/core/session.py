@@ -138,8 +138,9 @@ class Session:
             message.keep(memory)
         self.outbound.measure(self._encode_for_all, self.outbound.unreceived())
         self.inbound.load(state)
-        for topic_filter, numbers in state.pending_retained.items():
-            self._begin_retained().load(topic_filter, numbers)
+        pending = state.pending_retained
+        for topic_filter in sorted(pending, key=lambda name: pending[name][1]):
+            self._begin_retained().load(topic_filter, pending[topic_filter])
         self.count()
         if self.record is not None:
             self.record.on_loaded(attributes)

@@ -90,7 +90,7 @@ _SECOND: Final = (
     # With which QoS and RETAIN flag the message of a shared subscription was published.
     "ALTER TABLE aiomqtt_outgoing ADD COLUMN published INTEGER NOT NULL DEFAULT 0",
     # The subscriptions whose retained messages are still being sent, in the order of
-    # their numbers: the number of the last one sent, and that of the last one to send.
+    # their numbers: that of the last one sent, and the largest of those to send.
     """
     CREATE TABLE aiomqtt_pending_retained (
         session INTEGER NOT NULL,
