@@ -86,7 +86,7 @@ class Conversation:
 
     def restart(self) -> None:
         """Another process goes on, with what is stored and nothing else."""
-        now = self.world.now
+        now, last_number = self.world.now, self.world.state.retained.last_number
         world = World()
         world.now = now
         self.begin(world)
@@ -97,6 +97,8 @@ class Conversation:
         assert self.attributes is not None
         stored = StoredSession(self.stored, self.attributes)
         world.state.restore(stored, MessagePool())
+        # Only their order matters, but the same ones are easier to compare.
+        world.state.retained.number_after(last_number)
 
     @property
     def session(self) -> Session:
