@@ -46,7 +46,7 @@ class Routed:
         self.queues[name] = self.router.add(MessageStream())
         for each in self.router.route(self.queues[name], filters):
             each.options = options
-            each.on_subscribe(options)
+            each.on_subscribe()
         return self.queues[name].stream
 
     def leave(self, name):

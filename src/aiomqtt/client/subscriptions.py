@@ -80,7 +80,8 @@ class Subscriptions:
         self._flush = None
         for routed in self.router.route_default(self._plain):
             options, identifier = self._plain[routed.name]
-            routed.options, routed.is_requested = options, True
+            routed.options = options
+            routed.on_subscribe()
             routed.is_granted = routed.name in self._engine.session.subscriptions
             self.router.set_identifier(routed, identifier)
         calls.sink = self.router
@@ -273,7 +274,7 @@ class Subscriptions:
             portion[0].on_refusal(self.router)
             return
         for entry in portion:
-            entry.routed.on_subscribe(entry.options)
+            entry.routed.on_subscribe()
             for stream in entry.streams:
                 stream.requests[request] = portion
         answer = self._send(request)
@@ -331,7 +332,7 @@ class Subscriptions:
         for routed, (_, options) in zip(filters, subscriptions, strict=True):
             self.router.set_identifier(routed, own[0] if own else 0)
             routed.options = options
-            routed.on_subscribe(options)
+            routed.on_subscribe()
         return request
 
     def on_refused_filters(self, refused: list[tuple[str, ReasonCode]]) -> None:

@@ -1,5 +1,6 @@
 """Checks of values that were stored: somebody else may have changed them."""
 
+from types import UnionType
 from typing import Final, get_args
 
 from aiomqtt.properties import Properties
@@ -82,9 +83,7 @@ def check_receipt(receipt: StoredReceipt) -> None:
         raise ValueError(msg)
     if receipt.reason_code is not None:
         check_number("a reason code", receipt.reason_code, _MAXIMUM_REASON_CODE)
-    if not isinstance(receipt.changed_at, int | float):
-        msg = f"{receipt.changed_at!r:.80} is not a time"
-        raise ValueError(msg)
+    check_kind("a time", receipt.changed_at, int | float)
 
 
 def check_number(what: str, value: object, most: int, *, least: int = 0) -> None:
@@ -94,7 +93,7 @@ def check_number(what: str, value: object, most: int, *, least: int = 0) -> None
         raise ValueError(msg)
 
 
-def check_kind(what: str, value: object, kind: type) -> None:
+def check_kind(what: str, value: object, kind: type | UnionType) -> None:
     """Raise ValueError if a value that was stored is not of a type."""
     if not isinstance(value, kind):
         # It may be long.
@@ -104,6 +103,5 @@ def check_kind(what: str, value: object, kind: type) -> None:
 
 def check_time(value: object) -> None:
     """Raise ValueError if a value that was stored is no time, nor None."""
-    if value is not None and not isinstance(value, int | float):
-        msg = f"{value!r} is not a time"
-        raise ValueError(msg)
+    if value is not None:
+        check_kind("a time", value, int | float)

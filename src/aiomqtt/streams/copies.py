@@ -25,7 +25,7 @@ def identifier_of(routed: RoutedFilter) -> int:
 
 def is_for(routed: RoutedFilter, identifiers: list[int]) -> bool:
     """Return whether a copy with these identifiers is for a filter that it matches."""
-    return not identifiers or not routed.identifier or routed.identifier in identifiers
+    return not routed.identifier or routed.identifier in identifiers
 
 
 def is_caused(
@@ -36,7 +36,8 @@ def is_caused(
     Below 5.0 no other message should have the flag, but some brokers leave it set
     (MQTT 3.1.1 §3.3.1.3), and in 5.0 a program can ask for that.
     """
-    found = [routed for routed in found if is_for(routed, identifiers)]
+    if identifiers:
+        found = [routed for routed in found if is_for(routed, identifiers)]
     for routed in found:
         if routed.options is not None and routed.options.retain_as_published:
             return False

@@ -85,9 +85,9 @@ class RoutedFilter:
         is_requested: Whether a SUBSCRIBE was written for it.
         is_sent: Whether a SUBSCRIBE of a stream has left for it.
         is_granted: Whether the broker has granted it.
-        subscribes: How many of its SUBSCRIBE packets have the broker send the retained
-            messages, on this connection; those of a restored session count as one.
-        retained: How many copies of retained messages have come for them, by topic.
+        subscribes: How many SUBSCRIBE packets were written for it on this connection,
+            each of which may cause a copy of each retained message.
+        retained: How many of these copies have come, by topic.
     """
 
     __slots__ = (
@@ -114,7 +114,7 @@ class RoutedFilter:
         self.is_requested: bool = False
         self.is_sent: bool = False
         self.is_granted: bool = False
-        # Valid for the connection; None: none came.
+        # Valid for the connection. None: none came.
         self.subscribes: int = 0
         self.retained: dict[str, int] | None = None
 
@@ -123,11 +123,12 @@ class RoutedFilter:
         self.subscribes = 1
         self.retained = None
 
-    def on_subscribe(self, options: SubscribeOptions) -> None:
-        """Note that a SUBSCRIBE with these options was written for it (§3.8.3.1)."""
-        handling = options.retain_handling
-        if handling == 0 or (handling == 1 and not self.is_requested):
-            self.subscribes += 1
+    def on_subscribe(self) -> None:
+        """Note that a SUBSCRIBE was written for it.
+
+        Its Retain Handling does not matter: not each broker does what it says.
+        """
+        self.subscribes += 1
         self.is_requested = True
 
     def count_retained(self, topic: str) -> bool:

@@ -158,7 +158,8 @@ class Router:
         sharing: list[RoutedQueue] = []
         may_repeat = message.retain and is_caused(message, found, identifiers)
         for routed in found:
-            is_for_it = is_for(routed, identifiers)
+            # A copy without any may be for each.
+            is_for_it = not identifiers or is_for(routed, identifiers)
             if not is_for_it and not routed.is_granted:
                 continue
             for queue in routed.queues:
